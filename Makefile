@@ -1,0 +1,38 @@
+# The commands of README.md. `make quickstart` and `make test` set up .venv by themselves.
+PYTHON_ENV := .venv/bin/python
+QUICKSTART := runs/quickstart
+
+.PHONY: setup quickstart test test-fast lint types format clean
+
+setup: .venv/.ready
+
+.venv/.ready: requirements.txt requirements-dev.txt requirements-cuda12.txt constraints.txt pyproject.toml tools/setup.sh
+	@sh tools/setup.sh
+	@touch $@
+
+quickstart: setup
+	$(PYTHON_ENV) launch.py --config configs/quickstart.py --workdir $(QUICKSTART)
+	$(PYTHON_ENV) launch.py --task evaluate --workdir $(QUICKSTART)
+	$(PYTHON_ENV) -m semcolor_jax sample-photos -o $(QUICKSTART)/photos
+	$(PYTHON_ENV) -m semcolor_jax colorize $(QUICKSTART)/photos -o $(QUICKSTART)/colorized --workdir $(QUICKSTART)
+	@echo "Look at $(QUICKSTART)/samples.png and $(QUICKSTART)/colorized; the numbers are in $(QUICKSTART)/metrics.json."
+
+test: setup
+	$(PYTHON_ENV) -m pytest
+
+test-fast: setup
+	$(PYTHON_ENV) -m pytest -m "not slow"
+
+lint: setup
+	$(PYTHON_ENV) -m ruff check .
+	$(PYTHON_ENV) -m ruff format --check .
+
+types: setup
+	$(PYTHON_ENV) -m pyright --pythonpath $(PYTHON_ENV)
+
+format: setup
+	$(PYTHON_ENV) -m ruff check --fix .
+	$(PYTHON_ENV) -m ruff format .
+
+clean:
+	rm -rf .venv runs build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,39 @@
+"""The paper: COCO-Stuff 118k, 224x224, four branches, two stages.
+
+python launch.py --config configs/full.py --workdir runs/full
+python launch.py --config configs/full.py:regsoft --workdir runs/regsoft            # ablations of Table 2:
+python launch.py --config configs/full.py:clasregsoft --workdir runs/clasregsoft    # regsoft, clasregsoft
+python launch.py --config configs/full.py:segclasregsoft,runlocal --workdir runs/try  # small and short, to try code
+
+Own data: --config.data.source=folder --config.data.dir=DIR (photos; label maps and scenes where you have them).
+
+Expected time: the paper names three days per configuration on one GTX 1080; not yet measured here on a GPU.
+Expected result: the paper's Tables 3 and 4; not yet measured here, because it needs COCO-Stuff (about 20 GB).
+"""
+
+from ml_collections import ConfigDict
+
+from semcolor_jax.config import VARIANTS, default
+from semcolor_jax.errors import UserError
+
+
+def get_config(arg: str = "segclasregsoft") -> ConfigDict:
+    config = default()
+    variant, *options = arg.split(",")
+    unknown = [name for name in (variant, *options) if name not in (*VARIANTS, "runlocal")]
+    if unknown:
+        raise UserError(f"configs/full.py:{arg} is unknown: give one of {', '.join(VARIANTS)}, then ,runlocal.")
+    if variant == "runlocal":
+        variant, options = "segclasregsoft", ["runlocal"]
+    config.name = variant
+    config.model.variant = variant
+    if "runlocal" in options:
+        config.model.width = 8
+        config.data.batch_size = 2
+        config.data.short_side = 80
+        config.data.image_size = 64
+        config.schedule.stage1_epochs = 1
+        config.schedule.stage2_epochs = 1
+        config.train.log_every_steps = 5
+        config.train.eval_samples = 8
+    return config

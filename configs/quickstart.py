@@ -1,0 +1,31 @@
+"""Minutes on two CPU cores: the paper's network, small, on photos that arrive with the dependencies.
+
+python launch.py --config configs/quickstart.py --workdir runs/quickstart        (or: make quickstart)
+
+It trains on crops of seven photos and is evaluated on other parts of the same photos: a check that all four branches
+learn and that everything runs, not a colorizer for photos that it has not seen.
+"""
+
+from ml_collections import ConfigDict
+
+from semcolor_jax.config import default
+
+
+def get_config() -> ConfigDict:
+    config = default()
+    config.name = "quickstart"
+    config.model.width = 16
+    config.model.scene_features = 128
+    config.data.source = "embedded"
+    config.data.short_side = 112
+    config.data.image_size = 96
+    config.data.batch_size = 8
+    config.schedule.stage1_epochs = 10
+    config.schedule.stage2_epochs = 8
+    config.train.log_every_steps = 25
+    config.train.checkpoint_every_steps = 100
+    config.train.eval_every_steps = 200
+    config.train.eval_samples = 0
+    config.train.grid_samples = 6
+    config.inference.side = 160
+    return config

@@ -1,0 +1,161 @@
+"""The fields that every experiment has, their defaults, and the check of a finished config.
+
+Files in `configs/` start from `default()` and change what they are about. Every gap that the paper leaves open is a
+field here; `docs/decisions.md` gives the reasons for the defaults.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from semcolor_jax.errors import UserError
+
+VARIANTS = {
+    "regsoft": ("soft", "reg"),
+    "clasregsoft": ("soft", "reg", "scene"),
+    "segclasregsoft": ("soft", "reg", "scene", "seg"),
+}
+"""Table 2 of the paper: which branches each ablation keeps."""
+
+CHOICES = {
+    "model.variant": tuple(VARIANTS),
+    "model.encoder": ("vgg_like", "vgg16"),
+    "model.dtype": ("float32", "bfloat16"),
+    "optimizer.name": ("adam", "rmsprop", "sgd"),
+    "data.source": ("embedded", "folder", "coco_stuff"),
+    "data.scene_smoothing": ("top5", "gaussian"),
+    "inference.branch": ("soft", "reg"),
+}
+
+
+def default() -> ConfigDict:
+    """Returns the paper's training, with the project's decisions where the paper is silent."""
+    config = ConfigDict()
+    config.name = "default"
+    config.seed = 0
+    config.model = ConfigDict(
+        dict(
+            variant="segclasregsoft",
+            encoder="vgg_like",  # "vgg16": the literal VGG16 with ImageNet weights
+            pretrained=True,  # only for vgg16: start from the ImageNet weights
+            width=64,  # filters of the first block; 2x, 4x, 8x and 16x follow
+            scene_features=512,  # first of the scene branch's two dense layers
+            dtype="float32",  # compute type; parameters, statistics and losses stay float32
+        )
+    )
+    config.loss = ConfigDict(
+        dict(
+            soft=1.0,  # alpha_1 .. alpha_4 of eq. 16
+            reg=1.0,
+            scene=1.0,
+            seg=1.0,
+            rebalancing_lambda=0.5,  # eq. 12
+            rebalancing_sigma=5.0,
+            encoding_sigma=5.0,
+        )
+    )
+    config.data = ConfigDict(
+        dict(
+            source="coco_stuff",
+            dir="",  # folder: the folder; coco_stuff: the TFDS data_dir
+            short_side=256,
+            image_size=224,
+            batch_size=8,
+            scene_smoothing="top5",
+            prior="",  # file of a measured colour prior; empty: measure the training set
+            prior_images=2000,  # how many training images that measurement reads at most
+        )
+    )
+    config.augment = ConfigDict(
+        dict(
+            flip=0.5,  # probability
+            rotate=10.0,  # degrees, either way
+            scale=0.1,  # factor 1 +- this
+            translate=0.05,  # of the side
+            contrast=0.2,  # factor 1 +- this
+            brightness=0.1,  # of the range 0..1
+        )
+    )
+    config.optimizer = ConfigDict(dict(name="adam", momentum=0.9, clip_norm=0.0))  # clip_norm 0: off
+    config.schedule = ConfigDict(
+        dict(
+            stage1_epochs=40,
+            stage1_rate=4e-4,
+            plateau_factor=0.95,
+            plateau_patience=5,  # epochs
+            max_plateaus=0,  # stage 2 begins early after so many reductions; 0: never early
+            stage2_epochs=16,
+            cycle_high=8e-4,
+            cycle_low=1e-5,
+            cycle_epochs=8,
+        )
+    )
+    config.train = ConfigDict(
+        dict(
+            log_every_steps=50,
+            checkpoint_every_steps=1000,
+            keep_checkpoints=2,  # the newest; the best is kept besides
+            eval_every_steps=5000,
+            eval_samples=200,  # validation samples per evaluation; 0: all
+            grid_samples=8,
+        )
+    )
+    config.inference = ConfigDict(dict(side=256, temperature=0.38, branch="soft"))
+    return config
+
+
+def validate(config: ConfigDict) -> None:
+    """Checks the values that a type alone cannot.
+
+    Raises:
+      UserError: naming the field, the value and what is allowed.
+    """
+    for field, allowed in CHOICES.items():
+        value = _get(config, field)
+        if value not in allowed:
+            raise UserError(f"config.{field} is {value!r}, but must be one of: {', '.join(allowed)}.")
+    for field in _POSITIVE:
+        if not _get(config, field) > 0:
+            raise UserError(f"config.{field} is {_get(config, field)}, but must be above 0.")
+    for field in _FRACTIONS:
+        if not 0 <= _get(config, field) <= 1:
+            raise UserError(f"config.{field} is {_get(config, field)}, but must lie in 0..1.")
+    if not 0 < config.inference.temperature <= 1:
+        raise UserError(f"config.inference.temperature is {config.inference.temperature}, but must lie in (0, 1].")
+    if config.data.source == "folder" and not config.data.dir:
+        raise UserError("config.data.source is 'folder', so config.data.dir must name the folder of photos.")
+
+
+def branches(config: ConfigDict) -> tuple[str, ...]:
+    """Returns the branches that the config's variant keeps, of "soft", "reg", "scene", "seg"."""
+    return VARIANTS[config.model.variant]
+
+
+_POSITIVE = (
+    "model.width",
+    "model.scene_features",
+    "data.short_side",
+    "data.image_size",
+    "data.batch_size",
+    "data.prior_images",
+    "schedule.stage1_rate",
+    "schedule.plateau_patience",
+    "schedule.cycle_high",
+    "schedule.cycle_low",
+    "schedule.cycle_epochs",
+    "train.log_every_steps",
+    "train.checkpoint_every_steps",
+    "train.keep_checkpoints",
+    "train.eval_every_steps",
+    "inference.side",
+)
+_FRACTIONS = ("augment.flip", "loss.rebalancing_lambda")
+
+
+def _get(config: ConfigDict, field: str) -> Any:
+    value: Any = config
+    for part in field.split("."):
+        value = value[part]
+    return value

@@ -1,0 +1,1 @@
+"""Published weights, read safely and laid out as Flax parameters."""

@@ -1,0 +1,229 @@
+"""A folder of photos, with or without label maps and scenes, as a data set.
+
+DIR may be split into DIR/train and DIR/val, or not; below that come either photos anywhere, or
+
+  images/NAME.jpg    photos
+  labels/NAME.png    their label maps, 8-bit ids, as large as the photo; may be missing for some photos
+
+and in DIR itself there may be
+
+  labels.json        {"ignore": id or null, "unlabeled": id or null, "classes": {"0": "sky", ...}}
+  scenes.json        {photo's path below DIR: [[Places365 index or name, probability], up to 5 of them]}
+  taxonomy.yaml      what the names of classes and folders mean; see `data.folder_tables`
+
+A photo that scenes.json leaves out has the scene after which a folder above it is named, if any. Without
+DIR/val, every 20th photo is held out for validation, by a hash of its path, so that adding photos moves no
+other. Gray photos are left out of every split: they have no colour to learn or to measure.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+from absl import logging
+
+from semcolor_jax.data.cpu_tf import tf
+from semcolor_jax.data.example import IGNORE_LABEL, Example, Sample, no_labels
+from semcolor_jax.data.folder_tables import FolderTables, LabelTable, load_folder_tables
+from semcolor_jax.data.photos import PHOTO_SUFFIXES, list_images, read_photo
+from semcolor_jax.data.scan import (
+    LabelFacts,
+    PhotoFacts,
+    decode_label_ids,
+    decode_photo,
+    read_label_ids,
+    scan_labels,
+    scan_photos,
+)
+from semcolor_jax.errors import UserError
+
+Split: TypeAlias = Literal["train", "val"]
+
+HOLD_OUT = 20
+"""One photo in so many validates, where the folder itself does not say which."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One photo of the folder.
+
+    Attributes:
+      name: its path below the folder, with forward slashes.
+      photo: its file.
+      labels: the file of its label map; None if it has none.
+      gray: whether it has no colour.
+      native: whether TensorFlow's decoders give the pixels that `read_photo` and `read_label_ids` give.
+    """
+
+    name: str
+    photo: Path
+    labels: Path | None
+    gray: bool
+    native: bool
+
+
+class FolderSource:
+    """The photos of a folder, all of them looked at once when the source is made.
+
+    Attributes:
+      name: the folder's name.
+      names: the photos' paths below the folder.
+      dropped: how many gray photos were left out.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], split: Split | None = None):
+        """Scans one split of the folder, or all of it.
+
+        Raises:
+          UserError: if the folder or the split is missing or empty; or a photo or label map is damaged; or a
+            label map has another size than its photo, or an id that labels.json does not name; or one of the
+            folder's own tables is malformed.
+        """
+        root = Path(folder)
+        self._tables = load_folder_tables(root)
+        found = _find_entries(root, split, self._tables)
+        self._entries = [entry for entry in found if not entry.gray]
+        self.dropped = len(found) - len(self._entries)
+        if self.dropped:
+            logging.info("%s: left out %d gray of %d photos", root, self.dropped, len(found))
+        if not self._entries:
+            raise UserError(f"all {len(found)} photos in {root} are gray, so there is no colour to learn.")
+        self.name = root.resolve().name
+        self.names: Sequence[str] = [entry.name for entry in self._entries]
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def read(self, index: int) -> Sample:
+        """Returns sample `index`. Raises `UserError` if its files have vanished or broken since the scan."""
+        entry = self._entries[index]
+        image = read_photo(entry.photo)
+        labels = no_labels(image)
+        if entry.labels:
+            labels = self._tables.labels.apply(read_label_ids(entry.labels))
+        return Sample(entry.name, image, labels, *self._tables.scene(entry.name))
+
+    def load(self, index: tf.Tensor) -> Example:
+        """Returns sample `index` (int64 scalar) inside a tf.data graph, with exactly the pixels of `read`."""
+        columns = self._columns
+        image, labels = tf.cond(
+            columns["native"][index], lambda: self._decode(index), lambda: self._decode_on_host(index)
+        )
+        return {
+            "image": tf.ensure_shape(image, [None, None, 3]),
+            "labels": tf.ensure_shape(labels, [None, None]),
+            "scene_index": columns["scene_index"][index],
+            "scene_prob": columns["scene_prob"][index],
+        }
+
+    def _decode(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns photo and labels by TensorFlow's decoders: no Python, so in parallel."""
+        image, labels_path = decode_photo(self._columns["photo"][index]), self._columns["labels"][index]
+
+        def read_labels() -> tf.Tensor:
+            return tf.gather(self._columns["label_of_id"], tf.cast(decode_label_ids(labels_path), tf.int32))
+
+        def ignore_all() -> tf.Tensor:
+            return tf.fill(tf.shape(image)[:2], tf.constant(IGNORE_LABEL, tf.uint8))
+
+        return image, tf.cond(tf.equal(labels_path, ""), ignore_all, read_labels)
+
+    def _decode_on_host(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def read(index: np.int64) -> tuple[np.ndarray, np.ndarray]:
+            sample = self.read(int(index))
+            return sample.image, sample.labels
+
+        return tuple(tf.numpy_function(read, [index], (tf.uint8, tf.uint8)))
+
+    @functools.cached_property
+    def _columns(self) -> dict[str, tf.Tensor]:
+        scenes = [self._tables.scene(entry.name) for entry in self._entries]
+        # Outside the graph that calls us first: all graphs share the tensors, none holds them as constants.
+        with tf.init_scope():
+            return {
+                "photo": tf.constant([os.fspath(entry.photo) for entry in self._entries]),
+                "labels": tf.constant([os.fspath(entry.labels or "") for entry in self._entries]),
+                "native": tf.constant([entry.native for entry in self._entries]),
+                "scene_index": tf.constant(np.stack([scene.indices for scene in scenes])),
+                "scene_prob": tf.constant(np.stack([scene.probabilities for scene in scenes])),
+                "label_of_id": tf.constant(self._tables.labels.labels),
+            }
+
+
+def hold_out(names: Sequence[str]) -> frozenset[str]:
+    """Returns the names that validate: those whose hash is a multiple of `HOLD_OUT`, but at least one."""
+    hashes = {name: int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) for name in names}
+    held = frozenset(name for name, number in hashes.items() if number % HOLD_OUT == 0)
+    return held or frozenset(sorted(names, key=hashes.__getitem__)[:1])
+
+
+def _find_entries(root: Path, split: Split | None, tables: FolderTables) -> list[Entry]:
+    """Returns all photos of the split, gray ones included."""
+    if split not in (None, "train", "val"):
+        raise UserError(f"{root} has no split {split!r}; take 'train' or 'val'.")
+    parts = [root / part for part in ("train", "val") if (root / part).is_dir()]
+    if len(parts) == 2:
+        wanted = [part for part in parts if split in (None, part.name)]
+        return [entry for part in wanted for entry in _scan_part(part, root, tables.labels)]
+    only_train = [part.name for part in parts] == ["train"]
+    entries = _scan_part(root / "train" if only_train else root, root, tables.labels)
+    return entries if split is None else _undivided(entries, root, split)
+
+
+def _undivided(entries: list[Entry], root: Path, split: Split) -> list[Entry]:
+    held = hold_out([entry.name for entry in entries if not entry.gray])
+    chosen = [entry for entry in entries if (entry.name in held) == (split == "val")]
+    if not chosen:
+        raise UserError(f"{root} has too few photos in colour to hold one out for validation: add some.")
+    return chosen
+
+
+def _scan_part(part: Path, root: Path, table: LabelTable) -> list[Entry]:
+    folder = part / "images" if (part / "images").is_dir() else part
+    photos = list_images(folder)
+    if not photos:
+        raise UserError(f"there are no photos in {folder}; known are {', '.join(PHOTO_SUFFIXES)}.")
+    labels = _find_labels(photos, folder, root / "labels.json") if folder != part else {}
+    photo_facts = dict(zip(photos, scan_photos(photos, root=part), strict=True))
+    label_facts = dict(zip(labels, scan_labels(list(labels.values()), root=part), strict=True))
+    for photo, facts in label_facts.items():
+        _check_labels(labels[photo], facts, photo_facts[photo], table)
+    return [
+        Entry(
+            name=photo.relative_to(root).as_posix(),
+            photo=photo,
+            labels=labels.get(photo),
+            gray=facts.gray,
+            native=facts.native and (photo not in label_facts or label_facts[photo].native),
+        )
+        for photo, facts in photo_facts.items()
+    ]
+
+
+def _find_labels(photos: Sequence[Path], images: Path, table: Path) -> dict[Path, Path]:
+    """Returns the label map of each photo that has one."""
+    folder = images.with_name("labels")
+    beside = {photo: folder / photo.relative_to(images).with_suffix(".png") for photo in photos}
+    found = {photo: labels for photo, labels in beside.items() if labels.is_file()}
+    if not found and folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"no file in {folder} is called like a photo, such as {beside[photos[0]].name}.")
+    if found and not table.is_file():
+        raise UserError(f"{folder} has label maps, but there is no {table} that names their ids.")
+    return found
+
+
+def _check_labels(path: Path, labels: LabelFacts, photo: PhotoFacts, table: LabelTable) -> None:
+    if (labels.height, labels.width) != (photo.height, photo.width):
+        sizes = f"{labels.width} x {labels.height} pixels, but its photo is {photo.width} x {photo.height}"
+        raise UserError(f"the label map {path} is {sizes}: make it as large as the photo.")
+    unknown = sorted(set(labels.ids) - table.known)
+    if unknown:
+        ids = ", ".join(map(str, unknown[:5]))
+        raise UserError(f"the label map {path} holds the id {ids}, which labels.json does not name.")

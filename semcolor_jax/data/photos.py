@@ -1,0 +1,176 @@
+"""Reading and writing image files on the host.
+
+Photos come as people have them: rotated by EXIF, grayscale, with a palette, with transparency, CMYK,
+16-bit. All of them become plain 8-bit RGB here. Colour profiles are not applied: the file's numbers are
+taken for sRGB.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageFile
+
+from semcolor_jax.errors import UserError
+from semcolor_jax.files import replacing
+
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+"""What `list_images` takes for a photo, in any case of letters."""
+
+_FORMATS = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # Pillow reads 16-bit PGM files as 32-bit "I"
+
+# Pillow warns from 90 megapixels on, which cameras have, and refuses from twice that; the refusal is enough.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+def read_photo(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "h w 3"]:
+    """Reads a photo as upright sRGB.
+
+    The EXIF orientation is applied; transparent parts are laid on white; grayscale fills three channels;
+    16-bit values keep their upper 8 bits. Of an animation the first frame counts.
+
+    Raises:
+      UserError: if `path` is missing, a folder, not an image, damaged, or larger than Pillow's limit against
+        decompression bombs (179 megapixels).
+    """
+    with open_image(path) as image:
+        return decode(image, path)
+
+
+def open_image(path: str | os.PathLike[str]) -> ImageFile.ImageFile:
+    """Opens an image file and reads its header only. Raises `UserError` as `read_photo` does."""
+    if Path(path).is_dir():
+        raise UserError(f"{path} is a folder, but an image file is wanted.")
+    try:
+        return Image.open(path)
+    except FileNotFoundError as error:
+        raise UserError(f"there is no file {path}.") from error
+    except Image.DecompressionBombError as error:
+        raise UserError(f"{path} is too large: {error}") from error
+    except Image.UnidentifiedImageError as error:
+        raise UserError(f"{path} is not an image that can be read, or is damaged.") from error
+    except PermissionError as error:
+        raise UserError(f"{path} may not be read: {error.strerror}.") from error
+    except Exception as error:  # decoders meet broken bytes with exceptions of every kind
+        raise _damaged(path, error) from error
+
+
+def decode(image: Image.Image, path: str | os.PathLike[str]) -> UInt8[np.ndarray, "h w 3"]:
+    """Decodes an opened image in full, as `read_photo` says. `path` is for the message of the `UserError`."""
+    load_pixels(image, path)
+    try:
+        rgb = _to_rgb(image)
+    except UserError as error:
+        raise UserError(f"{path} {error}") from error
+    turn = _UPRIGHT.get(orientation(image))
+    return np.array(rgb if turn is None else rgb.transpose(turn))
+
+
+def load_pixels(image: Image.Image, path: str | os.PathLike[str]) -> None:
+    """Decodes an opened image in place, in its file's mode. Raises `UserError` naming a damaged `path`."""
+    try:
+        image.load()
+    except Exception as error:  # as in open_image
+        raise _damaged(path, error) from error
+
+
+def orientation(image: Image.Image) -> int:
+    """Returns the EXIF orientation 1..8; 1 (upright) if there is none or the EXIF block is damaged."""
+    try:
+        value = image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # a photo with a broken EXIF block is still a photo
+        return 1
+    return value if value in _UPRIGHT else 1
+
+
+def write_image(path: str | os.PathLike[str], array: UInt8[np.ndarray, "h w *c"], *, quality: int = 95) -> None:
+    """Writes an (H, W, 3) or (H, W) uint8 image, atomically, in the format that the suffix names.
+
+    `quality` is for JPEG and WebP. The pixels are upright, so no EXIF is written.
+
+    Raises:
+      UserError: if the suffix is unknown, or the folder is missing or cannot be written.
+    """
+    path = Path(path)
+    kind = _FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise UserError(f"cannot write {path}: the suffix must be one of {', '.join(_FORMATS)}.")
+    options = {"quality": quality} if kind in ("JPEG", "WEBP") else {}
+    if kind == "JPEG":
+        options["subsampling"] = 0  # half-resolution colour would blur just what this project makes
+    with replacing(path) as temporary:
+        Image.fromarray(array).save(temporary, format=kind, **options)
+
+
+def list_images(folder: str | os.PathLike[str]) -> list[Path]:
+    """Returns the image files below a folder, sorted; links are followed, hidden files and folders left out.
+
+    Raises:
+      UserError: if the folder does not exist or is not a folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        problem = "is a file, but a folder is wanted" if folder.exists() else "does not exist"
+        raise UserError(f"the folder {folder} {problem}.")
+    found, seen = [], set()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(root)
+        if real in seen:  # a link back up
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [Path(root, name) for name in files if _is_photo(name)]
+    return sorted(found)
+
+
+def _is_photo(name: str) -> bool:
+    return not name.startswith(".") and name.lower().endswith(PHOTO_SUFFIXES)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode in _SIXTEEN_BIT:
+        return Image.fromarray(_upper_bits(image)).convert("RGB")
+    if image.mode == "F":
+        raise UserError("has floating-point pixels of unknown range: save it with 8 or 16 bits.")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _upper_bits(image: Image.Image) -> UInt8[np.ndarray, "h w"]:
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() > 0xFFFF:
+        raise UserError("has 32-bit pixels of unknown range: save it with 8 or 16 bits.")
+    return (values >> 8).astype(np.uint8)
+
+
+def _damaged(path: str | os.PathLike[str], error: Exception) -> UserError:
+    return UserError(f"{path} is damaged or cut short ({error}): replace or delete it.")

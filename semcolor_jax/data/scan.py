@@ -1,0 +1,180 @@
+"""Looking at every file once, before training, so that no run dies hours later from one bad file.
+
+Verdicts on files that have not changed since (same path, size and modification time) come from a cache in
+the user's cache folder, `$XDG_CACHE_HOME/semcolor_jax` or `~/.cache/semcolor_jax`. A cache that cannot be
+read or written is no error: the files are then looked at anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import ImageFile
+from tqdm import tqdm
+
+from semcolor_jax.data.cpu_tf import tf
+from semcolor_jax.data.photos import decode, load_pixels, open_image
+from semcolor_jax.errors import UserError
+from semcolor_jax.files import read_json, write_json
+
+GRAY_SPREAD = 8
+"""Channels that differ by no more than this are equal up to what JPEG does to a gray picture."""
+
+GRAY_SHARE = 0.001
+"""A photo is gray if a smaller share of its pixels than this has more spread."""
+
+_REPORT_FROM = 2000  # files; fewer take seconds
+_CACHE_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class PhotoFacts:
+    """What is kept of a photo: its upright size, whether it is gray, whether TensorFlow decodes it alike."""
+
+    height: int
+    width: int
+    gray: bool
+    native: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelFacts:
+    """What is kept of a label map: its size, the ids in it, whether TensorFlow decodes it alike."""
+
+    height: int
+    width: int
+    ids: list[int]
+    native: bool
+
+
+_Facts = TypeVar("_Facts", PhotoFacts, LabelFacts)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Kind(Generic[_Facts]):
+    name: str
+    facts: type[_Facts]
+    look: Callable[[Path], _Facts]
+
+
+def scan_photos(paths: Sequence[Path], *, root: Path) -> list[PhotoFacts]:
+    """Decodes each photo in full; `root` names the cache. Raises `UserError` naming the first damaged one."""
+    return _scan(paths, _Kind("photos", PhotoFacts, _look_at_photo), root)
+
+
+def scan_labels(paths: Sequence[Path], *, root: Path) -> list[LabelFacts]:
+    """Decodes each label map in full; `root` names the cache. Raises `UserError` as `read_label_ids` does."""
+    return _scan(paths, _Kind("labels", LabelFacts, _look_at_labels), root)
+
+
+def read_label_ids(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "h w"]:
+    """Reads the ids of a label map.
+
+    Raises:
+      UserError: if the file is missing, damaged, or not a PNG with 8-bit gray values or a palette's indices.
+    """
+    with open_image(path) as image:
+        if image.format != "PNG" or not (image.mode == "P" or _raw_mode(image) == "L"):
+            found = f"{image.format} {_raw_mode(image)}"
+            raise UserError(f"{path} is no label map: a PNG with one 8-bit id per pixel is wanted, not {found}.")
+        load_pixels(image, path)
+        return np.array(image)  # of a palette image: the indices, not the colours
+
+
+def is_gray(image: UInt8[np.ndarray, "h w 3"]) -> bool:
+    """Says whether all channels are nearly equal, so that there is no colour to learn."""
+    spread = image.max(axis=-1) - image.min(axis=-1)
+    return bool(np.mean(spread > GRAY_SPREAD) < GRAY_SHARE)
+
+
+def decode_photo(path: tf.Tensor) -> tf.Tensor:
+    """Returns a photo inside a tf.data graph: that of `read_photo`, where `PhotoFacts.native` says so."""
+    # Reads PNG too. The accurate transform is Pillow's; TensorFlow's default is off by up to 9 levels.
+    return tf.io.decode_jpeg(tf.io.read_file(path), channels=3, dct_method="INTEGER_ACCURATE")
+
+
+def decode_label_ids(path: tf.Tensor) -> tf.Tensor:
+    """Returns ids inside a tf.data graph: those of `read_label_ids`, if `LabelFacts.native` says so."""
+    return tf.squeeze(tf.io.decode_png(tf.io.read_file(path), channels=1), -1)
+
+
+def _look_at_photo(path: Path) -> PhotoFacts:
+    with open_image(path) as image:
+        pixels = decode(image, path)
+        known = image.format in ("JPEG", "PNG")
+    native = known and _decodes_alike(decode_photo, path, pixels)
+    return PhotoFacts(height=pixels.shape[0], width=pixels.shape[1], gray=is_gray(pixels), native=native)
+
+
+def _look_at_labels(path: Path) -> LabelFacts:
+    ids = read_label_ids(path)
+    present = np.flatnonzero(np.bincount(ids.ravel(), minlength=256)).tolist()
+    native = _decodes_alike(decode_label_ids, path, ids)
+    return LabelFacts(height=ids.shape[0], width=ids.shape[1], ids=present, native=native)
+
+
+def _decodes_alike(decoder: Callable[[tf.Tensor], tf.Tensor], path: Path, pixels: np.ndarray) -> bool:
+    """Tries it out: rotated, transparent, CMYK, 16-bit, slightly damaged files differ each in its own way."""
+    try:
+        return np.array_equal(decoder(tf.constant(os.fspath(path))), pixels)
+    except tf.errors.InvalidArgumentError:
+        return False
+
+
+def _raw_mode(image: ImageFile.ImageFile) -> str:
+    """Returns how pixels are stored in the file, e.g. "RGB;16B" where Pillow's mode is "RGB"."""
+    args = image.tile[0].args if image.tile else None
+    return args if isinstance(args, str) else str(args[0]) if args else ""
+
+
+def _scan(paths: Sequence[Path], kind: _Kind[_Facts], root: Path) -> list[_Facts]:
+    cache_file = _cache_file(kind.name, root)
+    cache = _read_cache(cache_file)
+    keys = [_key(path) for path in paths]
+    unknown = [(key, path) for key, path in zip(keys, paths, strict=True) if key not in cache]
+    progress = tqdm(total=len(unknown), desc=f"checking {kind.name}", disable=len(unknown) < _REPORT_FROM)
+    with progress, ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(kind.look, [path for _, path in unknown])  # an error cancels the rest
+        for (key, _), facts in zip(unknown, found, strict=True):
+            cache[key] = dataclasses.asdict(facts)
+            progress.update()
+    if unknown:
+        _write_cache(cache_file, {key: cache[key] for key in keys})
+    return [kind.facts(**cache[key]) for key in keys]
+
+
+def _key(path: Path) -> str:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}.") from error
+    return f"{status.st_size} {status.st_mtime_ns} {path.absolute()}"
+
+
+def _cache_file(kind: str, root: Path) -> Path:
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    digest = hashlib.sha256(str(root.absolute()).encode()).hexdigest()[:16]
+    return Path(home, "semcolor_jax", f"{kind}-{digest}-v{_CACHE_VERSION}.json")
+
+
+def _read_cache(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        cache = read_json(path)
+    except UserError:
+        return {}
+    return cache if isinstance(cache, dict) else {}
+
+
+def _write_cache(path: Path, cache: dict[str, dict[str, Any]]) -> None:
+    with contextlib.suppress(OSError, UserError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, cache)

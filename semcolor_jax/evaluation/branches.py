@@ -1,0 +1,52 @@
+"""From the network's outputs to colours, and from colours to a photo."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+
+from semcolor_jax.color import annealed_mean, fit_to_gamut, lab_to_rgb
+from semcolor_jax.models import Predictions
+
+BRANCHES: Mapping[str, str] = {"reg": "regression", "soft": "annealed mean"}
+"""The branches that give colour, and what reports call them."""
+
+
+def branch_colors(predictions: Predictions, *, temperature: float) -> dict[str, Float[np.ndarray, "b h w 2"]]:
+    """Returns the ab of each colour branch that the network has: "reg" as it is, "soft" by the annealed mean.
+
+    Raises:
+      UserError: the temperature (eq. 14) is outside (0, 1].
+    """
+    colors = {}
+    if predictions.ab is not None:
+        colors["reg"] = np.asarray(predictions.ab, np.float32)
+    if predictions.color_logits is not None:
+        colors["soft"] = np.asarray(_annealed_mean(predictions.color_logits, temperature=temperature))
+    return colors
+
+
+def recombine(lightness: Float[np.ndarray, "h w 1"], ab: Float[np.ndarray, "h w 2"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Returns the sRGB image of this lightness; a colour outside the gamut loses chroma, not lightness."""
+    pixels = np.concatenate([lightness, ab], axis=-1).astype(np.float32).reshape(-1, 3)
+    # Rounded up to a power of two, the number of pixels takes few values, and few programs are compiled.
+    padded = np.zeros((1 << max(10, (len(pixels) - 1).bit_length()), 3), np.float32)
+    padded[: len(pixels)] = pixels
+    return np.asarray(_to_rgb(padded))[: len(pixels)].reshape(*lightness.shape[:2], 3)
+
+
+def grey_copy(lightness: Float[np.ndarray, "h w 1"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Returns the photo without colour (ab = 0), the baseline of every similarity score."""
+    return recombine(lightness, np.zeros((*lightness.shape[:2], 2), np.float32))
+
+
+_annealed_mean = jax.jit(annealed_mean, static_argnames="temperature")
+
+
+@jax.jit
+def _to_rgb(lab: Float[Array, "n 3"]) -> UInt8[Array, "n 3"]:
+    return jnp.rint(lab_to_rgb(fit_to_gamut(lab)) * 255).astype(jnp.uint8)

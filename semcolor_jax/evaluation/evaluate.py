@@ -1,0 +1,176 @@
+"""Scores a network on a stream of samples, one image at a time."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Callable, Iterable
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from semcolor_jax.color import rgb_to_lab
+from semcolor_jax.data.example import IGNORE_LABEL, NUM_SEG_CLASSES, Sample
+from semcolor_jax.errors import UserError
+from semcolor_jax.evaluation import scenes, segmentation, similarity
+from semcolor_jax.evaluation.branches import branch_colors, grey_copy, recombine
+from semcolor_jax.models import Predictions
+
+Predict = Callable[[np.ndarray], Predictions]
+"""Lightness (B, H, W, 1), 0..100, to predictions of the same height and width; `models.Predictor` is one."""
+
+METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "psnr": similarity.capped_psnr,
+    "ssim": similarity.ssim,
+    "ab_distance": similarity.ab_distance,
+    "l2_ab": similarity.l2_ab_printed,
+    "colourfulness": lambda truth, prediction: similarity.colourfulness(prediction),
+}
+"""The similarity metrics, each of (truth, prediction)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationResult:
+    """Means over the images.
+
+    `branches` maps "grey" (the same lightness without colour), "reg" and "soft" to their metrics by name, as
+    in `METRICS`. `segmentation` and `scenes` are None where the network has no such branch or no image has
+    the label.
+    """
+
+    protocol: str
+    images: int
+    branches: dict[str, dict[str, float]]
+    truth_colourfulness: float
+    segmentation: segmentation.SegmentationScores | None
+    scenes: scenes.SceneScores | None
+
+    @property
+    def monitor(self) -> float:
+        """Mean PSNR (dB) of the branch that colours by default: the annealed mean, or else the regression."""
+        return self.branches["soft" if "soft" in self.branches else "reg"]["psnr"]
+
+
+def evaluate(
+    predictor: Predict, samples: Iterable[Sample], *, temperature: float, size: int | None
+) -> EvaluationResult:
+    """Returns the mean scores of every branch, beside those of the grey copy.
+
+    Each colour is recombined with the true lightness and rounded to uint8 before it is compared with the
+    original.
+
+    Args:
+      predictor: lightness to predictions.
+      samples: read once; only one is held at a time.
+      temperature: of the annealed mean (eq. 14), in (0, 1].
+      size: short side in pixels to which each photo is resized before its central square is scored; None
+        scores the whole photo at full size.
+
+    Raises:
+      UserError: there are no samples.
+    """
+    tally = _Tally()
+    for sample in samples:
+        tally.add(sample if size is None else center_square(sample, size=size), predictor, temperature=temperature)
+    if not tally.images:
+        raise UserError("There are no samples to evaluate; check the data set's folder and split.")
+    return tally.result(protocol=_protocol(size=size, temperature=temperature))
+
+
+def center_square(sample: Sample, *, size: int) -> Sample:
+    """Returns the sample with its short side resized to `size` pixels and its central square cut out."""
+    short = min(sample.image.shape[:2])
+    height, width = (round(side * size / short) for side in sample.image.shape[:2])
+    resized = resize(sample, height=height, width=width)
+    top, left = (height - size) // 2, (width - size) // 2
+    square = slice(top, top + size), slice(left, left + size)
+    return dataclasses.replace(resized, image=resized.image[square], labels=resized.labels[square])
+
+
+def resize(sample: Sample, *, height: int, width: int) -> Sample:
+    """Returns the sample at another size: the photo bilinearly (antialiased), the labels to the nearest."""
+    image, labels = Image.fromarray(sample.image), Image.fromarray(sample.labels)
+    return dataclasses.replace(
+        sample,
+        image=np.asarray(image.resize((width, height), Image.Resampling.BILINEAR)),
+        labels=np.asarray(labels.resize((width, height), Image.Resampling.NEAREST)),
+    )
+
+
+def segment(predictions: Predictions) -> UInt8[np.ndarray, "b h w"] | None:
+    """Returns the most probable class of every pixel, or None without a segmentation branch."""
+    if predictions.seg_logits is None:
+        return None
+    return np.asarray(jnp.argmax(predictions.seg_logits, axis=-1), np.uint8)
+
+
+class _Tally:
+    """Running sums over the images."""
+
+    def __init__(self) -> None:
+        self.images = 0
+        self._sums: dict[str, dict[str, float]] = collections.defaultdict(lambda: collections.defaultdict(float))
+        self._confusion = np.zeros((NUM_SEG_CLASSES, NUM_SEG_CLASSES), np.int64)
+        self._segmented = 0
+        self._scenes: list[scenes.SceneResult] = []
+        self._without_scene = 0
+
+    def add(self, sample: Sample, predictor: Predict, *, temperature: float) -> None:
+        lightness = rgb_to_lab(sample.image, xp=np)[..., :1]
+        predictions = predictor(lightness[None])
+        self.images += 1
+        self._sums["truth"]["colourfulness"] += similarity.colourfulness(sample.image)
+        self._add_photo("grey", truth=sample.image, prediction=grey_copy(lightness))
+        for branch, ab in branch_colors(predictions, temperature=temperature).items():
+            self._add_photo(branch, truth=sample.image, prediction=recombine(lightness, ab[0]))
+        self._add_segmentation(sample, segment(predictions))
+        self._add_scene(sample, predictions)
+
+    def result(self, *, protocol: str) -> EvaluationResult:
+        means = {
+            row: {metric: total / self.images for metric, total in sums.items()} for row, sums in self._sums.items()
+        }
+        truth = means.pop("truth")
+        return EvaluationResult(
+            protocol=protocol,
+            images=self.images,
+            branches=means,
+            truth_colourfulness=truth["colourfulness"],
+            segmentation=(segmentation.score(self._confusion, images=self._segmented) if self._segmented else None),
+            scenes=scenes.score(self._scenes, unlabelled=self._without_scene) if self._scenes else None,
+        )
+
+    def _add_photo(self, row: str, *, truth: np.ndarray, prediction: np.ndarray) -> None:
+        for metric, function in METRICS.items():
+            self._sums[row][metric] += function(truth, prediction)
+
+    def _add_segmentation(self, sample: Sample, classes: np.ndarray | None) -> None:
+        if classes is None or np.all(sample.labels == IGNORE_LABEL):
+            return
+        self._confusion += segmentation.confusion_matrix(sample.labels, classes[0])
+        self._segmented += 1
+
+    def _add_scene(self, sample: Sample, predictions: Predictions) -> None:
+        if predictions.scene_logits is None:
+            return
+        truth = scenes.true_scene(sample)
+        if truth is None:
+            self._without_scene += 1
+            return
+        rank = scenes.rank_of(truth, np.asarray(predictions.scene_logits[0], np.float32))
+        self._scenes.append(scenes.SceneResult(truth=truth, rank=rank))
+
+
+def _protocol(*, size: int | None, temperature: float) -> str:
+    area = (
+        "whole photos at full size"
+        if size is None
+        else f"short side resized to {size} pixels (antialiased bilinear), central {size}x{size} square"
+    )
+    return (
+        f"{area}; true lightness, out-of-gamut colours reduced in chroma, uint8 RGB; annealed mean at "
+        f"T={temperature:g}; means over images, an identical image counting "
+        f"{similarity.PSNR_CEILING:.1f} dB; SSIM of Wang et al. 2004"
+    )

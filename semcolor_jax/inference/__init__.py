@@ -1,0 +1,1 @@
+"""Colouring photos and files with a trained network."""

@@ -1,0 +1,218 @@
+"""Colouring photos at full resolution: the network gives small ab planes, the photo keeps its lightness."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+from jaxtyping import Float, Float32, Int, UInt8
+from PIL import Image
+
+from semcolor_jax.color import rgb_to_lab
+from semcolor_jax.data.photos import list_images, open_image, read_photo, write_image
+from semcolor_jax.data.taxonomy import PLACES365
+from semcolor_jax.errors import UserError
+from semcolor_jax.evaluation.branches import BRANCHES, branch_colors, recombine
+from semcolor_jax.evaluation.evaluate import Predict, segment
+
+MAX_ASPECT = 4
+"""The network's long side is at most this many times `side`, so that panoramas fit into memory."""
+
+WRITABLE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+"""The file formats that hold 8-bit RGB and so can be written under the input's name."""
+
+_STRIP_PIXELS = 2**19
+_TOP_SCENES = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Colorized:
+    """A coloured photo, and what the network saw in it.
+
+    `rgb` has the photo's size; `ab` (CIE units) and `segmentation` (COCO-Stuff classes) have the size at
+    which the network ran. `scenes` holds the five likeliest Places365 categories with their probabilities.
+    `segmentation` and `scenes` are None where the network has no such branch.
+    """
+
+    rgb: UInt8[np.ndarray, "height width 3"]
+    ab: Float32[np.ndarray, "h w 2"]
+    scenes: Sequence[tuple[str, float]] | None
+    segmentation: UInt8[np.ndarray, "h w"] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Colorizer:
+    """Photo in, photo of the same size out.
+
+    Attributes:
+      predictor: lightness to predictions.
+      side: longest short side in pixels that the network sees; smaller photos are not enlarged.
+      temperature: of the annealed mean (eq. 14), in (0, 1]; lower is more vivid.
+      branch: "soft" (annealed mean) or "reg" (regression).
+    """
+
+    predictor: Predict
+    _: dataclasses.KW_ONLY
+    side: int = 256
+    temperature: float = 0.38
+    branch: str = "soft"
+
+    def __post_init__(self) -> None:
+        if self.branch not in BRANCHES:
+            raise UserError(f"The branch {self.branch!r} gives no colour; choose one of: {', '.join(BRANCHES)}.")
+        if not 0 < self.temperature <= 1:
+            raise UserError(f"The temperature is {self.temperature}, but must lie in (0, 1].")
+        if self.side < 1:
+            raise UserError(f"The side is {self.side} pixels, but must be at least 1.")
+
+    def __call__(self, photo: UInt8[np.ndarray, "height width 3"]) -> Colorized:
+        """Returns the photo with its own lightness and the network's colours.
+
+        Raises:
+          UserError: the network lacks the branch.
+        """
+        small = _shrink(photo, side=self.side)
+        predictions = self.predictor(rgb_to_lab(small, xp=np)[None, ..., :1])
+        colors = branch_colors(predictions, temperature=self.temperature)
+        if self.branch not in colors:
+            raise UserError(f"The network has no branch {self.branch!r}; it has: {', '.join(colors) or 'none'}.")
+        ab = colors[self.branch][0]
+        classes, logits = segment(predictions), predictions.scene_logits
+        return Colorized(
+            rgb=merge(photo, ab),
+            ab=ab,
+            scenes=None if logits is None else top_scenes(np.asarray(logits[0])),
+            segmentation=None if classes is None else classes[0],
+        )
+
+
+def merge(
+    photo: UInt8[np.ndarray, "height width 3"],
+    ab: Float[np.ndarray, "h w 2"],
+    *,
+    strip_pixels: int = _STRIP_PIXELS,
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Returns the photo's lightness with the colours `ab`, enlarged bilinearly to the photo's size.
+
+    Works on strips of whole rows with about `strip_pixels` pixels, so that the float arrays stay small
+    whatever the size of the photo. The result does not depend on the strips.
+    """
+    height, width = photo.shape[:2]
+    wide = np.swapaxes(_enlarge(np.swapaxes(ab, 0, 1), np.arange(width), size=width), 0, 1)
+    rows = max(1, strip_pixels // width)
+    result = np.empty_like(photo)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        lightness = rgb_to_lab(photo[top:bottom], xp=np)[..., :1]
+        result[top:bottom] = recombine(lightness, _enlarge(wide, np.arange(top, bottom), size=height))
+    return result
+
+
+def top_scenes(logits: Float[np.ndarray, " scenes"]) -> list[tuple[str, float]]:
+    """Returns the five likeliest Places365 categories and their probabilities, likeliest first."""
+    probabilities = np.asarray(jax.nn.softmax(logits))
+    best = np.argsort(-probabilities, kind="stable")[:_TOP_SCENES]
+    return [(PLACES365[index], float(probabilities[index])) for index in best]
+
+
+def colorize_files(
+    colorizer: Colorizer, paths: Iterable[str | os.PathLike[str]], out_dir: str | os.PathLike[str]
+) -> list[Path]:
+    """Colours image files into a folder, under the same names and in the same sizes; returns what it wrote.
+
+    A folder among `paths` stands for all images below it, whose places in it are kept; images in `out_dir`
+    itself are not taken as input. `out_dir` is created. All inputs are checked before the first photo is
+    coloured, and each file appears complete or not at all.
+
+    Raises:
+      UserError: an input is missing, not an image, or of a format that cannot be written; two inputs have the
+        same name; an output would replace an input; the folder cannot be written; there is nothing to colour.
+    """
+    out_dir = Path(out_dir)
+    targets = _plan([Path(path) for path in paths], out_dir)
+    for source, target in targets.items():
+        _make_folder(target.parent)
+        write_image(target, colorizer(read_photo(source)).rgb)
+    return list(targets.values())
+
+
+def _plan(paths: Sequence[Path], out_dir: Path) -> dict[Path, Path]:
+    """Returns the output of every input file, after all checks that need no colouring."""
+    targets: dict[Path, Path] = {}
+    origin: dict[Path, Path] = {}
+    for source, name in _expand(paths, out_dir):
+        target = out_dir / name
+        if target in origin:
+            raise UserError(f"{origin[target]} and {source} would both be written to {target}; use two output folders.")
+        origin[target] = source
+        targets[source] = target
+    inputs = {os.path.realpath(source): source for source in targets}
+    for source, target in targets.items():
+        if os.path.realpath(target) in inputs:
+            raise UserError(
+                f"The output {target} would replace the input {inputs[os.path.realpath(target)]}; "
+                "choose another output folder."
+            )
+        _check_image(source)
+    return targets
+
+
+def _expand(paths: Sequence[Path], out_dir: Path) -> list[tuple[Path, Path]]:
+    """Returns every input file with its path inside the output folder."""
+    found: list[tuple[Path, Path]] = []
+    for path in paths:
+        if not path.is_dir():
+            found.append((path, Path(path.name)))
+            continue
+        outside = [image for image in list_images(path) if not _is_below(image, out_dir)]
+        if not outside:
+            raise UserError(f"The folder {path} holds no images to colour.")
+        found += [(image, image.relative_to(path)) for image in outside]
+    if not found:
+        raise UserError("There is nothing to colour; name at least one image or folder.")
+    return found
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def _check_image(path: Path) -> None:
+    open_image(path).close()
+    if path.suffix.lower() not in WRITABLE_SUFFIXES:
+        raise UserError(
+            f"{path} cannot be coloured under its own name: its format is not one that can be written "
+            f"({', '.join(WRITABLE_SUFFIXES)}); convert it first."
+        )
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"The output folder {folder} cannot be made: {error.strerror or error}.") from error
+
+
+def _enlarge(
+    values: Float[np.ndarray, "n m 2"], rows: Int[np.ndarray, " r"], *, size: int
+) -> Float32[np.ndarray, "r m 2"]:
+    """Returns the given rows of `values` enlarged to `size` rows, interpolating between pixel centres."""
+    last = len(values) - 1
+    position = np.clip((rows + 0.5) * len(values) / size - 0.5, 0, last)
+    above = np.floor(position).astype(np.int64)
+    weight = (position - above).astype(np.float32)[:, None, None]
+    return (1 - weight) * values[above] + weight * values[np.minimum(above + 1, last)]
+
+
+def _shrink(photo: UInt8[np.ndarray, "height width 3"], *, side: int) -> UInt8[np.ndarray, "h w 3"]:
+    """Returns the photo as the network sees it, shrunk as in training (pixels, not Lab)."""
+    height, width = photo.shape[:2]
+    scale = min(1.0, side / min(height, width), MAX_ASPECT * side / max(height, width))
+    if scale == 1:
+        return photo
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.BILINEAR))

@@ -1,0 +1,68 @@
+"""The layers that encoder and decoder share, and the padding that lets them take any image size."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Float32
+
+STRIDE = 16
+"""Height and width of the pixels that one cell of X_enc stands for: four halvings."""
+
+
+def conv_relu(
+    x: Float[Array, "B H W C"], features: int, *, name: str, dtype: DTypeLike, stride: int = 1
+) -> Float[Array, "B h w features"]:
+    """3x3 convolution and ReLU, inside a compact module; `stride` divides the resolution, rounding up."""
+    convolution = nn.Conv(
+        features,
+        kernel_size=(3, 3),
+        strides=(stride, stride),
+        kernel_init=nn.initializers.he_normal(),
+        dtype=dtype,
+        name=name,
+    )
+    return nn.relu(convolution(x))
+
+
+def batch_norm(x: Float[Array, "B H W C"], *, name: str, train: bool, dtype: DTypeLike) -> Float[Array, "B H W C"]:
+    """Batch normalisation with the defaults of Keras, which the paper used; statistics are always float32."""
+    norm = nn.BatchNorm(use_running_average=not train, momentum=0.99, epsilon=1e-3, dtype=dtype, name=name)
+    return norm(x)
+
+
+def upsample(x: Float[Array, "B H W C"]) -> Float[Array, "B 2*H 2*W C"]:
+    """Nearest neighbour: every pixel becomes 2x2 equal ones."""
+    batch, height, width, channels = x.shape
+    x = jnp.broadcast_to(x[:, :, None, :, None, :], (batch, height, 2, width, 2, channels))
+    return x.reshape(batch, 2 * height, 2 * width, channels)
+
+
+def pad_to_stride(x: Float[Array, "B H W C"]) -> Float[Array, "B h w C"]:
+    """Mirrors the image at its lower and right edges until both sides are multiples of 16.
+
+    The border pixel is repeated (numpy's "symmetric"), and the mirror as often as it takes, so a 1x1 image
+    will do. The upper left corner stays where it is: cropping to (H, W) undoes the padding.
+    """
+    extra = [(0, 0), *((0, -side % STRIDE) for side in x.shape[1:3]), (0, 0)]
+    return jnp.pad(x, extra, mode="symmetric") if any(after for _, after in extra) else x
+
+
+def mean_over_image(x: Float[Array, "B h w C"], *, height: int, width: int) -> Float32[Array, "B C"]:
+    """Global average pooling of X_enc over the image without its padding.
+
+    A cell counts by the share of its 16x16 pixels that belong to the (height, width) image, so padding
+    takes no part in the weights. (It is still seen by convolutions whose windows reach over the edge, as
+    any padding would be.)
+    """
+    weights = _shares(height)[:, None] * _shares(width)[None, :]
+    weights = weights / weights.sum()
+    return jnp.sum(x.astype(jnp.float32) * weights[None, :, :, None], axis=(1, 2))
+
+
+def _shares(side: int) -> Float32[np.ndarray, " cells"]:
+    """Returns, for each cell along a side, the share of its 16 pixels that lies inside the image."""
+    starts = np.arange(0, side, STRIDE)
+    return np.minimum((side - starts) / STRIDE, 1).astype(np.float32)

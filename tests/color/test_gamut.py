@@ -1,0 +1,77 @@
+import hypothesis.extra.numpy as hnp
+import jax
+import numpy as np
+import pytest
+import skimage.color
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from semcolor_jax.color import fit_to_gamut, in_gamut, lab_to_rgb, rgb_to_lab
+
+fit = jax.jit(fit_to_gamut)
+ANY_LAB = hnp.arrays(
+    np.float32,
+    (16, 3),
+    elements=st.floats(0, 1, width=32),
+    fill=st.nothing(),
+).map(lambda unit: (unit * [100, 300, 300] - [0, 150, 150]).astype(np.float32))
+RGB = hnp.arrays(np.float32, (16, 3), elements=st.floats(0, 1, width=32))
+
+
+@given(ANY_LAB)
+@settings(max_examples=50, deadline=None)
+def test_lightness_and_hue_stay_and_chroma_never_grows(lab):
+    fitted = np.asarray(fit(lab))
+    np.testing.assert_array_equal(fitted[:, 0], lab[:, 0])
+    before, after = lab[:, 1:].astype(np.float64), fitted[:, 1:].astype(np.float64)
+    assert np.all(np.hypot(*after.T) <= np.hypot(*before.T) * (1 + 1e-6))
+    np.testing.assert_allclose(before[:, 0] * after[:, 1], before[:, 1] * after[:, 0], atol=5e-3)
+    assert np.all(np.sum(before * after, axis=1) >= 0)
+
+
+@given(ANY_LAB)
+@settings(max_examples=50, deadline=None)
+def test_the_result_is_in_the_gamut_and_keeps_its_lightness_as_rgb(lab):
+    fitted = fit(lab)
+    assert np.all(in_gamut(fitted))
+    lightness = skimage.color.rgb2lab(np.asarray(lab_to_rgb(fitted)).astype(np.float64))[:, 0]
+    np.testing.assert_allclose(lightness, lab[:, 0], atol=0.1)
+
+
+@given(RGB)
+@settings(max_examples=50, deadline=None)
+def test_colors_of_srgb_are_inside_and_come_back_unchanged(rgb):
+    lab = rgb_to_lab(rgb)
+    assert np.all(in_gamut(lab))
+    np.testing.assert_array_equal(fit(lab), lab)
+
+
+def test_all_grey_is_inside():
+    lab = np.zeros((1001, 3), np.float32)
+    lab[:, 0] = np.linspace(0, 100, 1001)
+    assert np.all(in_gamut(lab))
+
+
+def test_faces_of_the_cube_are_inside_and_just_beyond_is_not():
+    rgb = np.random.default_rng(0).random((1000, 3))
+    rgb[np.arange(1000), np.arange(1000) % 3] = np.arange(1000) % 2
+    lab = skimage.color.rgb2lab(rgb)
+    assert np.all(in_gamut(lab.astype(np.float32)))
+    saturated = skimage.color.rgb2lab(np.eye(3)) * [1, 1.02, 1.02]
+    assert not np.any(in_gamut(saturated.astype(np.float32)))
+
+
+def test_the_chroma_reaches_the_border():
+    # A primary with more chroma than its own must come back to the primary.
+    lab = skimage.color.rgb2lab(np.eye(3))
+    fitted = np.asarray(fit((lab * [1, 1.3, 1.3]).astype(np.float32)))
+    np.testing.assert_allclose(fitted, lab, atol=0.1)
+
+
+def test_images_keep_their_shape():
+    assert fit(np.full((2, 3, 4, 3), 50, np.float32)).shape == (2, 3, 4, 3)
+
+
+def test_wrong_shape_is_refused():
+    with pytest.raises(ValueError, match="last axis of 3"):
+        in_gamut(np.zeros((4, 2), np.float32))

@@ -1,0 +1,258 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from semcolor_jax.config import default
+from semcolor_jax.data import augment
+from semcolor_jax.data.cpu_tf import tf
+from semcolor_jax.errors import UserError
+
+SEED = (1, 2)
+
+
+def _example(height=48, width=64):
+    """A photo of four flat quarters whose red channel is 60 times the label; smooth in blue."""
+    rows, columns = np.mgrid[:height, :width]
+    labels = (2 * (rows >= height // 2) + (columns >= width // 2)).astype(np.uint8)
+    image = np.stack([60 * labels, np.full_like(labels, 7), (columns * 255 // width).astype(np.uint8)], axis=-1)
+    return {
+        "image": tf.constant(image),
+        "labels": tf.constant(labels),
+        "scene_index": tf.range(5),
+        "scene_prob": tf.fill([5], 0.2),
+    }
+
+
+def _run(op, example=None, seed=SEED):
+    result = op(example or _example(), tf.constant(seed, tf.int64))
+    return {key: np.asarray(value) for key, value in result.items()}
+
+
+def _far_from_borders(labels, distance):
+    """Pixels around which all labels are known and equal; the crop may have cut off a border close by."""
+    size = 2 * distance + 1
+    low = ndimage.minimum_filter(labels, size, mode="constant", cval=0)
+    high = ndimage.maximum_filter(labels, size, mode="constant", cval=255)
+    return low == high
+
+
+def _assert_labels_on_their_objects(result):
+    inside = _far_from_borders(result["labels"], 2)
+    assert inside.mean() > 0.4
+    np.testing.assert_array_equal(result["image"][..., 0][inside], 60 * result["labels"][inside])
+
+
+GEOMETRY = {
+    "resize_down": augment.resize_short(20),
+    "resize_up": augment.resize_short(100),
+    "random_crop": augment.random_crop(24),
+    "center_crop": augment.center_crop(24),
+    "flip": augment.random_flip(1.0),
+    "affine": augment.random_affine(rotate=30, scale=0.3, translate=0.2),
+    "chain": augment.chain(
+        augment.resize_short(40),
+        augment.random_affine(rotate=20, scale=0.2, translate=0.1),
+        augment.random_crop(32),
+        augment.random_flip(0.5),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GEOMETRY)
+def test_labels_stay_on_their_objects(name):
+    for place in range(8):
+        _assert_labels_on_their_objects(_run(GEOMETRY[name], seed=(3, place)))
+
+
+@pytest.mark.parametrize("name", GEOMETRY)
+def test_inside_tf_data_ops_do_what_they_do_eagerly(name):
+    dataset = tf.data.Dataset.from_tensors(_example()).map(
+        lambda example: GEOMETRY[name](example, tf.constant(SEED, tf.int64))
+    )
+    eager = _run(GEOMETRY[name])
+    for inside in dataset.as_numpy_iterator():
+        for key in eager:
+            np.testing.assert_array_equal(inside[key], eager[key])
+
+
+def test_the_scene_is_left_alone():
+    result = _run(GEOMETRY["chain"])
+    np.testing.assert_array_equal(result["scene_index"], range(5))
+    np.testing.assert_array_equal(result["scene_prob"], np.float32([0.2] * 5))
+
+
+@settings(max_examples=20, deadline=None)
+@given(height=st.integers(1, 90), width=st.integers(1, 90), side=st.integers(1, 60))
+def test_resize_makes_the_short_side_what_is_asked_and_keeps_the_shape(height, width, side):
+    result = _run(augment.resize_short(side), _example(height, width))
+    assert min(result["labels"].shape) == side
+    assert result["image"].shape == (*result["labels"].shape, 3)
+    assert max(result["labels"].shape) == pytest.approx(side * max(height, width) / min(height, width), abs=0.5)
+
+
+def test_resize_to_the_same_size_changes_nothing():
+    result = _run(augment.resize_short(48))
+    np.testing.assert_array_equal(result["image"], _example()["image"])
+    np.testing.assert_array_equal(result["labels"], _example()["labels"])
+
+
+def test_shrinking_is_antialiased():
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::2] = 200
+    example = {**_example(64, 64), "image": tf.constant(stripes)}
+    inner = _run(augment.resize_short(16), example)["image"][:, 2:-2]
+    np.testing.assert_allclose(inner, 100, atol=1)
+
+
+def test_center_crop_takes_the_middle():
+    result = _run(augment.center_crop(20))
+    np.testing.assert_array_equal(result["image"], _example()["image"][14:34, 22:42])
+    np.testing.assert_array_equal(result["labels"], _example()["labels"][14:34, 22:42])
+
+
+def test_random_crop_reaches_every_place_equally_often():
+    position = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    example = {
+        "image": tf.constant(np.repeat(position[..., None], 3, axis=-1)),
+        "labels": tf.constant(position),
+    }
+    corners = [_run(augment.random_crop(2), example, seed=(0, i))["labels"][0, 0] for i in range(900)]
+    counts = np.bincount(corners, minlength=16).reshape(4, 4)
+    assert counts[3].sum() == counts[:, 3].sum() == 0
+    # 900 draws of 9 places: 100 each, standard deviation 9.4.
+    np.testing.assert_allclose(counts[:3, :3], 100, atol=40)
+
+
+def test_flip_mirrors_with_its_probability():
+    example = _example()
+    result = _run(augment.random_flip(1.0))
+    np.testing.assert_array_equal(result["image"], np.asarray(example["image"])[:, ::-1])
+    np.testing.assert_array_equal(result["labels"], np.asarray(example["labels"])[:, ::-1])
+    np.testing.assert_array_equal(_run(augment.random_flip(0.0))["image"], example["image"])
+    flipped = [_run(augment.random_flip(0.25), seed=(5, i))["labels"][0, 0] == 1 for i in range(400)]
+    assert np.mean(flipped) == pytest.approx(0.25, abs=0.09)  # four standard deviations
+
+
+def test_the_warp_is_scipys_with_the_same_matrix():
+    image = np.random.default_rng(0).integers(0, 256, (31, 44, 3)).astype(np.float32)
+    angle, factor, shift = 0.3, 1.2, np.array([2.5, -4.0])
+    transform = augment._inverse_affine(
+        angle=tf.constant(angle),
+        factor=tf.constant(factor),
+        shift=tf.constant(shift, tf.float32),
+        size=tf.constant(image.shape[:2]),
+    )
+    warped = augment._warp(tf.constant(image), transform, interpolation="BILINEAR").numpy()
+    # In (row, column): turning by `angle` takes (x, y) to (x cos - y sin, x sin + y cos).
+    forward = factor * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    center = (np.array(image.shape[:2]) - 1) / 2
+    inverse = np.linalg.inv(forward)
+    offset = center - inverse @ (center + shift)
+    for channel in range(3):
+        expected = ndimage.affine_transform(image[..., channel], inverse, offset, order=1, mode="reflect")
+        np.testing.assert_allclose(warped[..., channel], expected, atol=0.05)
+
+
+def test_an_affine_of_nothing_changes_nothing():
+    result = _run(augment.random_affine(rotate=0, scale=0, translate=0))
+    np.testing.assert_array_equal(result["image"], _example()["image"])
+
+
+def test_affine_stays_inside_its_limits():
+    """A point off the centre moves as far as rotation, scale and shift together allow, and no farther."""
+    size, rotate, scale, translate = 81, 10.0, 0.1, 0.05
+    labels = np.zeros((size, size), np.uint8)
+    labels[18:23, 38:43] = 1  # centre (20, 40): 20 above the middle
+    example = {"image": tf.zeros([size, size, 3], tf.uint8), "labels": tf.constant(labels)}
+    op = augment.random_affine(rotate=rotate, scale=scale, translate=translate)
+    moved = np.array([ndimage.center_of_mass(_run(op, example, seed=(0, i))["labels"] == 1) for i in range(60)])
+    up, right = 40 - moved[:, 0], moved[:, 1] - 40
+    limit_right = 22 * np.sin(np.radians(rotate)) + translate * size + 1
+    assert 4 < np.abs(right).max() <= limit_right
+    assert 20 * 0.9 * np.cos(np.radians(rotate)) - translate * size - 1 <= up.min() < 19
+    assert 21 < up.max() <= 20 * 1.1 + translate * size + 1
+
+
+def _noise():
+    return np.random.default_rng(4).integers(0, 256, (20, 30, 3), np.uint8)
+
+
+def test_contrast_is_the_distance_from_the_mean_times_a_factor():
+    example = {**_example(), "image": tf.constant(_noise())}
+    factors = []
+    for place in range(30):
+        result = _run(augment.random_contrast(0.4), example, seed=(0, place))["image"].astype(float)
+        source = _noise().astype(float)
+        mean = source.mean(axis=(0, 1))
+        unclipped = (result > 0) & (result < 255)
+        factor = np.sum(((result - mean) * (source - mean))[unclipped]) / np.sum(((source - mean) ** 2)[unclipped])
+        np.testing.assert_allclose(result, np.clip((source - mean) * factor + mean, 0, 255), atol=0.6)
+        factors.append(factor)
+    assert 0.6 <= min(factors) < 0.75
+    assert 1.25 < max(factors) <= 1.4
+
+
+def test_brightness_is_one_number_added_everywhere():
+    example = {**_example(), "image": tf.constant(_noise())}
+    shifts = []
+    for place in range(30):
+        result = _run(augment.random_brightness(0.2), example, seed=(0, place))["image"].astype(int)
+        source = _noise().astype(int)
+        shift = np.median(result - source)
+        np.testing.assert_array_equal(result, np.clip(source + shift, 0, 255))
+        shifts.append(shift)
+    assert -51 <= min(shifts) < -35
+    assert 35 < max(shifts) <= 51
+
+
+def test_the_seed_decides():
+    op = augment.training_ops(_small_config())
+    first, again, other = (_run(op, seed=seed)["image"] for seed in ((1, 2), (1, 2), (1, 3)))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_each_op_of_a_chain_draws_for_itself():
+    def record(drawn):
+        def op(example, seed):
+            drawn.append(tuple(seed.numpy()))
+            return example
+
+        return op
+
+    drawn = []
+    augment.chain(*[record(drawn)] * 4)({}, tf.constant(SEED, tf.int64))
+    assert len(set(drawn)) == 4
+
+
+def _small_config():
+    config = default()
+    config.data.short_side, config.data.image_size = 40, 32
+    return config
+
+
+@pytest.mark.parametrize("make", [augment.training_ops, augment.evaluation_ops])
+@pytest.mark.parametrize("size", [(20, 31), (300, 200)])
+def test_the_configs_ops_make_squares_of_any_photo(make, size):
+    dataset = tf.data.Dataset.from_tensors(_example(*size)).map(
+        lambda example: make(_small_config())(example, tf.constant(SEED, tf.int64))
+    )
+    assert dataset.element_spec["image"].shape == (32, 32, 3)
+    assert dataset.element_spec["labels"].shape == (32, 32)
+    (example,) = dataset.as_numpy_iterator()
+    assert example["image"].dtype == example["labels"].dtype == np.uint8
+
+
+def test_evaluation_is_the_same_for_every_seed():
+    op = augment.evaluation_ops(_small_config())
+    np.testing.assert_array_equal(_run(op, seed=(0, 0))["image"], _run(op, seed=(8, 9))["image"])
+
+
+def test_a_crop_larger_than_the_photo_is_refused():
+    config = _small_config()
+    config.data.image_size = 41
+    for make in (augment.training_ops, augment.evaluation_ops):
+        with pytest.raises(UserError, match="image_size is 41"):
+            make(config)

@@ -1,0 +1,121 @@
+"""Both stages of the learning-rate scheme on a simulated run, and the optimizers' first updates by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from semcolor_jax.config import default
+from semcolor_jax.training.optimizer import build_optimizer, total_steps, triangular
+
+STEPS_PER_EPOCH = 10
+
+
+def simulate(config, losses):
+    """Returns the learning rate of each update when the training loss runs through `losses`."""
+    optimizer = build_optimizer(config, steps_per_epoch=STEPS_PER_EPOCH)
+    params = {"w": jnp.zeros(2)}
+
+    @jax.jit
+    def update(state, loss):
+        _, state = optimizer.update({"w": jnp.ones(2)}, state, params, value=loss)
+        return state, optax.tree.get(state, "learning_rate")
+
+    state, rates = optimizer.init(params), []
+    for loss in losses:
+        state, rate = update(state, jnp.asarray(loss, jnp.float32))
+        rates.append(float(rate))
+    return np.array(rates)
+
+
+def test_stage_one_decays_only_after_five_stale_epochs():
+    config = default()
+    config.schedule.stage1_epochs = 100
+    improving = np.repeat([5.0, 4.0, 3.0], STEPS_PER_EPOCH)
+    stale = np.full(12 * STEPS_PER_EPOCH, 3.0)
+    rates = simulate(config, np.concatenate([improving, stale]))
+    epochs = rates.reshape(-1, STEPS_PER_EPOCH)
+    assert np.allclose(epochs, epochs[:, :1])  # constant within an epoch
+    by_epoch = epochs[:, 0]
+    # Epoch 2 brought the best loss. Epochs 3..7 are five stale ones, so epoch 8 is the first with 0.95; five more
+    # stale ones, 8..12, and epoch 13 has 0.95^2.
+    np.testing.assert_allclose(by_epoch[:8], 4e-4, rtol=1e-6)
+    np.testing.assert_allclose(by_epoch[8:13], 4e-4 * 0.95, rtol=1e-6)
+    np.testing.assert_allclose(by_epoch[13:], 4e-4 * 0.95**2, rtol=1e-6)
+
+
+def test_an_improving_loss_keeps_the_rate():
+    config = default()
+    config.schedule.stage1_epochs = 100
+    rates = simulate(config, np.repeat(np.linspace(5.0, 1.0, 20), STEPS_PER_EPOCH))
+    np.testing.assert_allclose(rates, 4e-4, rtol=1e-6)
+
+
+def test_stage_two_is_triangular_between_its_bounds_with_a_period_of_eight_epochs():
+    config = default()
+    config.schedule.stage1_epochs = 2
+    rates = simulate(config, np.full(26 * STEPS_PER_EPOCH, 1.0))
+    np.testing.assert_allclose(rates[:20], 4e-4, rtol=1e-6)
+    cycle = rates[20:]
+    period = 8 * STEPS_PER_EPOCH
+    for start in (0, period, 2 * period):
+        assert cycle[start] == pytest.approx(8e-4, rel=1e-5)
+        assert cycle[start + period // 4] == pytest.approx((8e-4 + 1e-5) / 2, rel=1e-5)
+        assert cycle[start + period // 2] == pytest.approx(1e-5, rel=1e-4)
+    np.testing.assert_allclose(cycle[:period], cycle[period : 2 * period], rtol=1e-5)
+    assert cycle.min() >= 1e-5 * 0.999
+    assert cycle.max() <= 8e-4 * 1.001
+
+
+def test_stage_two_begins_early_after_max_plateaus():
+    config = default()
+    config.schedule.stage1_epochs = 100
+    config.schedule.max_plateaus = 2
+    rates = simulate(config, np.full(15 * STEPS_PER_EPOCH, 1.0))
+    by_epoch = rates[::STEPS_PER_EPOCH]
+    # Epoch 0 sets the best loss; epochs 1..5 and 6..10 are stale: the second reduction comes at the end of epoch 10.
+    np.testing.assert_allclose(by_epoch[:6], 4e-4, rtol=1e-6)
+    np.testing.assert_allclose(by_epoch[6:11], 4e-4 * 0.95, rtol=1e-6)
+    assert by_epoch[11] == pytest.approx(8e-4, rel=1e-5)
+    assert by_epoch[13] == pytest.approx(8e-4 + (1e-5 - 8e-4) * 0.5, rel=1e-4)  # a quarter period: half way down
+
+
+def test_triangular_by_hand():
+    values = [float(triangular(count, high=3.0, low=1.0, period=4)) for count in range(6)]
+    assert values == pytest.approx([3.0, 2.0, 1.0, 2.0, 3.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("adam", 4e-4),  # m/sqrt(v) with bias correction: the sign of the gradient
+        ("rmsprop", 4e-4 / np.sqrt(0.1)),  # v = 0.1 g^2 after one update
+        ("sgd", 4e-4 * 2.0),
+    ],
+)
+def test_first_update_by_hand(name, expected):
+    config = default()
+    config.optimizer.name = name
+    optimizer = build_optimizer(config, steps_per_epoch=10)
+    params = {"w": jnp.zeros(())}
+    updates, _ = optimizer.update({"w": jnp.asarray(2.0)}, optimizer.init(params), params, value=jnp.asarray(1.0))
+    assert float(updates["w"]) == pytest.approx(-expected, rel=1e-3)
+
+
+def test_clipping_bounds_the_gradient_norm():
+    config = default()
+    config.optimizer.name = "sgd"
+    config.optimizer.clip_norm = 1.0
+    optimizer = build_optimizer(config, steps_per_epoch=10)
+    params = {"w": jnp.zeros(2)}
+    updates, _ = optimizer.update(
+        {"w": jnp.array([30.0, 40.0])}, optimizer.init(params), params, value=jnp.asarray(1.0)
+    )
+    np.testing.assert_allclose(updates["w"], [-4e-4 * 0.6, -4e-4 * 0.8], rtol=1e-5)
+
+
+def test_total_steps_counts_both_stages():
+    config = default()
+    config.schedule.stage1_epochs, config.schedule.stage2_epochs = 3, 2
+    assert total_steps(config, steps_per_epoch=7) == 35

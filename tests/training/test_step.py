@@ -1,0 +1,117 @@
+"""The compiled step: it learns, it masks, it donates, and a mesh does not change its numbers."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from skimage.color import rgb2lab
+
+from semcolor_jax.config import branches
+from semcolor_jax.models import Predictions, build_model, init_variables
+from semcolor_jax.training.optimizer import build_optimizer
+from semcolor_jax.training.state import create_state
+from semcolor_jax.training.step import loss_terms, make_train_step
+
+ROOT = Path(__file__).parents[2]
+
+
+def random_batch(rng, size=32, batch=2):
+    return {
+        "image": rng.integers(0, 256, size=(batch, size, size, 3)).astype(np.uint8),
+        "labels": rng.integers(0, 4, size=(batch, size, size)).astype(np.uint8),
+        "scene_index": np.tile(np.arange(5, dtype=np.int32), (batch, 1)),
+        "scene_prob": np.tile(np.array([0.6, 0.1, 0.1, 0.1, 0.1], np.float32), (batch, 1)),
+    }
+
+
+def build(config):
+    model = build_model(config)
+    optimizer = build_optimizer(config, steps_per_epoch=10)
+    state = create_state(init_variables(model, jax.random.key(0, impl="rbg"), config=config), optimizer)
+    step = make_train_step(model, optimizer, loss_config=config.loss, class_weights=np.ones(313, np.float32), seed=0)
+    return state, step
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["regsoft", "clasregsoft", "segclasregsoft"])
+def test_the_joint_loss_falls_on_one_batch(tiny_config, variant):
+    tiny_config.model.variant = variant
+    tiny_config.schedule.stage1_rate = 3e-3
+    state, step = build(tiny_config)
+    batch = random_batch(np.random.default_rng(0))
+    state, first = step(state, batch)
+    for _ in range(30):
+        state, last = step(state, batch)
+    assert set(first) == {"loss", "grad_norm", "learning_rate", *branches(tiny_config)}
+    for name in ("loss", *branches(tiny_config)):
+        assert float(last[name]) < float(first[name]), name
+    assert float(first["loss"]) == pytest.approx(sum(float(first[b]) for b in branches(tiny_config)), rel=1e-5)
+
+
+def test_the_state_is_donated(tiny_config):
+    state, step = build(tiny_config)
+    new_state, _ = step(state, random_batch(np.random.default_rng(0)))
+    assert int(new_state.step) == 1
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
+
+
+def test_targets_come_from_the_photo_in_cie_units():
+    """A network that predicts the true ab, as scikit-image computes it, has no regression loss."""
+    batch = random_batch(np.random.default_rng(1), size=8)
+    lab = rgb2lab(batch["image"]).astype(np.float32)
+    predictions = Predictions(ab=jnp.asarray(lab[..., 1:]), color_logits=None, seg_logits=None, scene_logits=None)
+    terms = loss_terms(
+        predictions, batch, ab=jnp.asarray(lab[..., 1:]), class_weights=jnp.ones(313), encoding_sigma=5.0
+    )
+    assert set(terms) == {"reg"}
+    assert float(terms["reg"]) == pytest.approx(0.0, abs=1e-10)
+
+
+@pytest.mark.slow
+def test_four_devices_compute_what_one_does():
+    """Data parallel over a mesh of four fake CPU devices; a process of its own, since XLA counts devices at start."""
+    script = textwrap.dedent("""
+        import sys
+        sys.path.insert(0, "tests/training")
+        import jax, numpy as np
+        from semcolor_jax.config import default
+        from semcolor_jax.training import sharding
+        from test_step import build, random_batch
+
+        assert jax.device_count() == 4
+        config = default()
+        config.model.width, config.model.scene_features, config.data.image_size = 4, 8, 32
+        config.optimizer.name = "sgd"  # linear in the gradient: rounding is not blown up as by Adam's first steps
+        batch = random_batch(np.random.default_rng(0), batch=8)
+        state, step = build(config)
+        alone, metrics_alone = step(state, batch)
+        state, step = build(config)
+        mesh = sharding.data_mesh()
+        sharding.check_batch_size(8, mesh)
+        state = jax.device_put(state, sharding.replicated(mesh))
+        split = jax.device_put(batch, sharding.batch_split(mesh))
+        assert len(split["image"].addressable_shards) == 4
+        shared, metrics_shared = step(state, split)
+        for name, value in metrics_alone.items():
+            np.testing.assert_allclose(metrics_shared[name], value, rtol=2e-5, err_msg=name)
+        for a, b in zip(jax.tree.leaves(alone.params), jax.tree.leaves(shared.params), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+        assert len(jax.tree.leaves(shared.params)[0].sharding.device_set) == 4
+        print("same")
+    """)
+    environment = os.environ | {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONPATH": str(ROOT),
+    }
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "same" in result.stdout

@@ -1,0 +1,48 @@
+"""Writes constraints.txt from what pip resolves today for each supported Python.
+
+python3 tools/constraints.py python3.11 python3.12 python3.13
+
+Run the test suite under each interpreter before committing the result: the file promises tested versions.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def resolve(python: str) -> tuple[str, dict[str, str]]:
+    """Returns the interpreter's "3.x" and the version of every package that requirements*.txt bring in."""
+    version = subprocess.check_output(
+        [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], text=True
+    ).strip()
+    command = [python, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--report", "-"]
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        command += ["-r", str(ROOT / name)]
+    report = json.loads(subprocess.check_output(command, text=True))
+    packages = (item["metadata"] for item in report["install"])
+    return version, {re.sub(r"[-_.]+", "-", p["name"]).lower(): p["version"] for p in packages}
+
+
+def main(interpreters: list[str]) -> None:
+    """Merges the resolutions: one line where all agree, one line a Python version where they differ."""
+    resolved = dict(resolve(python) for python in interpreters)
+    lines = [f"# Tested versions for Python {', '.join(sorted(resolved))}; made by tools/constraints.py."]
+    for name in sorted({name for packages in resolved.values() for name in packages}):
+        versions = {python: packages.get(name) for python, packages in resolved.items()}
+        if len(set(versions.values())) == 1:
+            lines.append(f"{name}=={next(iter(versions.values()))}")
+        else:
+            lines += [
+                f'{name}=={version}; python_version == "{python}"'
+                for python, version in sorted(versions.items())
+                if version is not None
+            ]
+    (ROOT / "constraints.txt").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
