@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from semcolor_jax import __version__, cli
+from semcolor_jax.scenes import commands as scene_commands
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -25,16 +26,40 @@ def _parser() -> argparse.ArgumentParser:
     photos = commands.add_parser("sample-photos", help="write the embedded photos as black-and-white files")
     photos.add_argument("-o", "--output", required=True, metavar="DIR", help="folder to write to")
 
-    prepare = commands.add_parser("prepare", help="unpack and resize a published data set")
+    prepare = commands.add_parser("prepare", help="download a published data set and resize it for training")
     prepare.add_argument("dataset", choices=["coco_stuff"])
-    prepare.add_argument("--archives", required=True, metavar="DIR", help="folder of the downloaded archives")
-    prepare.add_argument("--data_dir", required=True, metavar="DIR", help="folder to prepare into")
+    prepare.add_argument("--data_dir", required=True, metavar="DIR", help="folder to prepare into (TFDS data_dir)")
+    prepare.add_argument("--archives", metavar="DIR", help="folder of the archives, if they have been downloaded")
+    prepare.add_argument(
+        "--short_side", type=int, default=256, metavar="N", help="pixels of the short side to store (%(default)s)"
+    )
+
+    prior = commands.add_parser("prior", help="measure how often each colour occurs in a data set's training photos")
+    prior.add_argument("-o", "--output", required=True, metavar="FILE", help="file to write, for config.data.prior")
+    prior.add_argument("--images", type=int, metavar="N", help="read N photos at most (default: all)")
+
+    inspect = commands.add_parser("inspect", help="draw training photos as the network receives them")
+    inspect.add_argument("-o", "--output", required=True, metavar="FILE", help="picture to write, such as grid.png")
+    inspect.add_argument("--count", type=int, default=12, metavar="N", help="how many photos (%(default)s)")
+    inspect.add_argument("--seed", type=int, metavar="S", help="of the choice and the augmentation (config.seed)")
+    for command in (prior, inspect):
+        command.add_argument(
+            "--config",
+            metavar="FILE",
+            help="the experiment, a file of configs/; its fields can be set as --config.data.source=folder "
+            "(default: the fields of semcolor_jax/config.py)",
+        )
+
+    scene_commands.add_parser(commands)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs one command; exit code 2 with one sentence for a mistake of the user's."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments, overrides = parser.parse_known_args(argv)
+    if overrides and "config" not in arguments:
+        parser.error(f"unrecognized arguments: {' '.join(overrides)}")
     cli.configure_logging()
     with cli.user_errors():
         if arguments.command == "colorize":
@@ -46,9 +71,19 @@ def main(argv: Sequence[str] | None = None) -> None:
 
             tasks.write_sample_photos(Path(arguments.output))
         elif arguments.command == "prepare":
-            from semcolor_jax.data.coco_stuff import prepare_from_archives
+            from semcolor_jax.data import coco_stuff
 
-            prepare_from_archives(Path(arguments.archives), Path(arguments.data_dir))
+            coco_stuff.prepare(arguments.data_dir, archives=arguments.archives, short_side=arguments.short_side)
+        elif arguments.command in ("prior", "inspect"):
+            config = cli.load_config(arguments.config, overrides, program=f"{parser.prog} {arguments.command}")
+            from semcolor_jax import tasks
+
+            if arguments.command == "prior":
+                tasks.write_prior(config, Path(arguments.output), max_images=arguments.images)
+            else:
+                tasks.inspect(config, Path(arguments.output), count=arguments.count, seed=arguments.seed)
+        elif arguments.command == "scenes":
+            scene_commands.run(arguments)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How the command lines report a user's mistake: one sentence, exit code 2, no traceback."""
+"""What the command lines share: reading a config, and reporting a user's mistake in one sentence with exit code 2."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from absl import flags
 from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
+from semcolor_jax.config import default
 from semcolor_jax.errors import UserError
 
 
@@ -49,12 +50,33 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
       UserError: an unknown flag, config file, config field or value.
     """
     _check_config_file(argv)
-    try:
+    with _explained(argv):
         return flags.FLAGS(list(argv))
-    except (AttributeError, KeyError) as error:
-        raise UserError(_explain_field(argv) or f"The config cannot be used: {error}.") from error
-    except (flags.Error, config_flags.UnsupportedOperationError, TypeError, ValueError) as error:
-        raise UserError(f"{_one_line(error)}; see `{Path(argv[0]).name} --help`.") from error
+
+
+def load_config(path: str | None, overrides: Sequence[str], *, program: str) -> ConfigDict:
+    """Returns the config of `--config PATH` and overrides such as `--config.data.dir=DIR`, as `launch.py` reads them.
+
+    Args:
+      path: a config file, with `:ARG` where it takes one; None for the defaults of `semcolor_jax.config`.
+      overrides: the arguments that follow.
+      program: what messages call the command line.
+
+    Raises:
+      UserError: an unknown config file, config field, value or argument.
+    """
+    argv = [program, *([] if path is None else [f"--config={path}"]), *overrides]
+    _check_config_file(argv)
+    values = flags.FlagValues()  # of its own, so that it can be called more than once
+    with _explained(argv):
+        if path is None:
+            holder = config_flags.DEFINE_config_dict("config", default(), flag_values=values, sys_argv=argv)
+        else:
+            holder = config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
+        _, *unused = values(argv)
+    if unused:
+        raise UserError(f"There is no use for the argument {unused[0]!r}; see `{program} --help`.")
+    return holder.value
 
 
 def fields(config: ConfigDict, prefix: str = "") -> list[str]:
@@ -63,6 +85,17 @@ def fields(config: ConfigDict, prefix: str = "") -> list[str]:
     for key, value in config.items():
         names += fields(value, f"{prefix}{key}.") if isinstance(value, ConfigDict) else [f"{prefix}{key}"]
     return names
+
+
+@contextlib.contextmanager
+def _explained(argv: Sequence[str]) -> Iterator[None]:
+    """Turns what absl and ml_collections raise while they parse `argv` into a `UserError`."""
+    try:
+        yield
+    except (AttributeError, KeyError) as error:
+        raise UserError(_explain_field(argv) or f"The config cannot be used: {error}.") from error
+    except (flags.Error, config_flags.UnsupportedOperationError, TypeError, ValueError) as error:
+        raise UserError(f"{_one_line(error)}; see `{Path(argv[0]).name} --help`.") from error
 
 
 def _check_config_file(argv: Sequence[str]) -> None:
@@ -75,9 +108,7 @@ def _check_config_file(argv: Sequence[str]) -> None:
 def _explain_field(argv: Sequence[str]) -> str | None:
     """Names the first override whose field does not exist, and what exists."""
     path = _config_path(argv)
-    if path is None:
-        return None
-    known = fields(config_flags.ConfigFileFlagParser("config").parse(path))
+    known = fields(default() if path is None else config_flags.ConfigFileFlagParser("config").parse(path))
     for argument in argv[1:]:
         match = re.match(r"--?config\.([\w.]+)", argument)
         if match and match.group(1) not in known:

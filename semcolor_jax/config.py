@@ -19,12 +19,16 @@ VARIANTS = {
 }
 """Table 2 of the paper: which branches each ablation keeps."""
 
+TEST_SETS = ("imagenet_ctest1k", "places365_ctest1k", "coco_stuff_ctest1k", "div2k_valid")
+"""Published test sets, to evaluate on; see `data.test_sets`."""
+
 CHOICES = {
     "model.variant": tuple(VARIANTS),
     "model.encoder": ("vgg_like", "vgg16"),
     "model.dtype": ("float32", "bfloat16"),
+    "loss.heads": ("fused", "plain"),
     "optimizer.name": ("adam", "rmsprop", "sgd"),
-    "data.source": ("embedded", "folder", "coco_stuff"),
+    "data.source": ("embedded", "folder", "coco_stuff", "mix", *TEST_SETS),
     "data.scene_smoothing": ("top5", "gaussian"),
     "inference.branch": ("soft", "reg"),
 }
@@ -40,6 +44,7 @@ def default() -> ConfigDict:
             variant="segclasregsoft",
             encoder="vgg_like",  # "vgg16": the literal VGG16 with ImageNet weights
             pretrained=True,  # only for vgg16: start from the ImageNet weights
+            frozen_blocks=0,  # of the encoder's five blocks, how many keep the weights they start with
             width=64,  # filters of the first block; 2x, 4x, 8x and 16x follow
             scene_features=512,  # first of the scene branch's two dense layers
             dtype="float32",  # compute type; parameters, statistics and losses stay float32
@@ -54,12 +59,14 @@ def default() -> ConfigDict:
             rebalancing_lambda=0.5,  # eq. 12
             rebalancing_sigma=5.0,
             encoding_sigma=5.0,
+            heads="fused",  # "plain": all logits at once, for networks of your own without `features`
         )
     )
     config.data = ConfigDict(
         dict(
             source="coco_stuff",
-            dir="",  # folder: the folder; coco_stuff: the TFDS data_dir
+            dir="",  # folder: the folder; coco_stuff: the TFDS data_dir; test sets: the archive or a folder
+            mix="",  # mix: SOURCE[:DIR][=WEIGHT],... such as "folder:/data/a=2,coco_stuff:/data/coco=1"; see data.mix
             short_side=256,
             image_size=224,
             batch_size=8,
@@ -86,7 +93,7 @@ def default() -> ConfigDict:
             plateau_factor=0.95,
             plateau_patience=5,  # epochs
             max_plateaus=0,  # stage 2 begins early after so many reductions; 0: never early
-            stage2_epochs=16,
+            stage2_epochs=20,  # two and a half cycles, so that a run ends at the lowest rate
             cycle_high=8e-4,
             cycle_low=1e-5,
             cycle_epochs=8,
@@ -126,6 +133,15 @@ def validate(config: ConfigDict) -> None:
         raise UserError(f"config.inference.temperature is {config.inference.temperature}, but must lie in (0, 1].")
     if config.data.source == "folder" and not config.data.dir:
         raise UserError("config.data.source is 'folder', so config.data.dir must name the folder of photos.")
+    if config.data.source in TEST_SETS and not config.data.dir:
+        raise UserError(
+            f"config.data.source is {config.data.source!r}, so config.data.dir must name its archive or folder."
+        )
+    if (config.data.source == "mix") != bool(config.data.mix):
+        raise UserError(
+            f"config.data.source is {config.data.source!r} and config.data.mix is {config.data.mix!r}: to mix data "
+            "sets set both, as in --config.data.source=mix --config.data.mix=folder:/data/photos=2,embedded=1."
+        )
 
 
 def branches(config: ConfigDict) -> tuple[str, ...]:

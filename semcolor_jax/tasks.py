@@ -12,9 +12,12 @@ from ml_collections import ConfigDict
 from semcolor_jax import config as configs
 from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.data import embedded
+from semcolor_jax.data.augment import training_ops
 from semcolor_jax.data.folder import Split
+from semcolor_jax.data.order import first_indices
 from semcolor_jax.data.photos import write_image
-from semcolor_jax.data.pipeline import eval_samples
+from semcolor_jax.data.pipeline import eval_samples, numpy_batches, train_batches
+from semcolor_jax.data.prior import Prior, measure_prior, save_prior
 from semcolor_jax.data.sources import make_source
 from semcolor_jax.errors import UserError
 from semcolor_jax.evaluation import report
@@ -22,6 +25,7 @@ from semcolor_jax.evaluation.branches import grey_copy
 from semcolor_jax.evaluation.evaluate import EvaluationResult
 from semcolor_jax.evaluation.evaluate import evaluate as evaluate_samples
 from semcolor_jax.evaluation.grids import sample_grid
+from semcolor_jax.evaluation.inspection import inspection_grid
 from semcolor_jax.inference.colorize import colorize_files
 from semcolor_jax.inference.restore import load_colorizer, load_predictor
 from semcolor_jax.training import loop
@@ -86,3 +90,48 @@ def write_sample_photos(output: Path) -> list[Path]:
         print(path)
         written.append(path)
     return written
+
+
+def write_prior(config: ConfigDict, output: Path, *, max_images: int | None = None) -> Prior:
+    """Measures the colour prior of the config's training photos, at most `max_images` of them, and writes it.
+
+    Raises:
+      UserError: a mistake in the config or the data; `max_images` is below 1; `output` cannot be written.
+    """
+    configs.validate(config)
+    _check_at_least_one(max_images, "--images")
+    if not output.parent.is_dir():  # said now, not after the measurement
+        raise UserError(f"cannot write {output}: there is no folder {output.parent}.")
+    prior = measure_prior(make_source(config, "train"), max_images=max_images, seed=config.seed)
+    save_prior(output, prior)
+    facts = prior.provenance
+    print(f"{output}: {facts['pixels']} pixels of {facts['images']} photos of {facts['source']}")
+    return prior
+
+
+def inspect(config: ConfigDict, output: Path, *, count: int, seed: int | None = None) -> None:
+    """Draws the first `count` samples of the config's training, with all augmentation, as a grid of pictures.
+
+    Args:
+      config: the experiment.
+      output: the picture to write.
+      count: how many samples.
+      seed: of the order and the augmentation; None for that of the config, so what training itself begins with.
+
+    Raises:
+      UserError: a mistake in the config or the data; `count` is below 1; `output` cannot be written.
+    """
+    configs.validate(config)
+    _check_at_least_one(count, "--count")
+    drawn_by: int = config.seed if seed is None else seed
+    source = make_source(config, "train")
+    batches = train_batches(source, ops=training_ops(config), batch_size=count, seed=drawn_by)
+    (batch,) = numpy_batches(batches.take(1))
+    names = [source.names[int(index)] for index in first_indices(source, count, seed=drawn_by)]
+    write_image(output, inspection_grid(batch, names=names, sigma=config.loss.encoding_sigma))
+    print(output)
+
+
+def _check_at_least_one(number: int | None, argument: str) -> None:
+    if number is not None and number < 1:
+        raise UserError(f"{argument} is {number}, but must be at least 1.")

@@ -108,3 +108,63 @@ def test_the_package_does_not_import_jax_for_help():
     assert result.returncode == 0
     assert "colorize" in result.stdout
     assert "jaxlib" not in result.stderr
+
+
+def save_photo(path, size=(40, 40)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(len(path.name))
+    Image.fromarray(rng.integers(0, 256, size=(*size, 3)).astype(np.uint8)).save(path)
+
+
+def corrupt_jpeg(folder):
+    save_photo(folder / "good.jpg")
+    save_photo(folder / "broken.jpg")
+    (folder / "broken.jpg").write_bytes((folder / "broken.jpg").read_bytes()[:300])
+
+
+def empty_folder(folder):
+    folder.mkdir()
+
+
+def label_map_of_another_size(folder):
+    save_photo(folder / "train" / "images" / "a.jpg")
+    (folder / "train" / "labels").mkdir()
+    Image.fromarray(np.zeros((20, 40), np.uint8)).save(folder / "train" / "labels" / "a.png")
+    (folder / "labels.json").write_text('{"ignore": null, "classes": {"0": "person"}}')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (corrupt_jpeg, ("broken.jpg",)),
+        (empty_folder, ("photos",)),
+        (label_map_of_another_size, ("a.png", "40", "20")),
+        (lambda folder: None, ("photos", "no")),
+    ],
+    ids=["corrupt jpeg", "empty folder", "label map of another size", "no folder"],
+)
+def test_bad_data_is_named_before_anything_is_written(tmp_path, make, words):
+    make(tmp_path / "photos")
+    result = run(
+        "launch.py",
+        "--config=configs/full.py:runlocal",
+        f"--workdir={tmp_path / 'w'}",
+        "--config.data.source=folder",
+        f"--config.data.dir={tmp_path / 'photos'}",
+    )
+    assert_one_sentence(result, *words)
+    assert not (tmp_path / "w").exists()
+
+
+def test_colorize_refuses_a_workdir_without_a_checkpoint_left(tmp_path):
+    save_photo(tmp_path / "photo.png")
+    (tmp_path / "w").mkdir()
+    from semcolor_jax.config import default
+    from semcolor_jax.training.checkpoints import save_config
+
+    save_config(tmp_path / "w", default())
+    result = run(
+        "-m", "semcolor_jax", "colorize", tmp_path / "photo.png", "-o", tmp_path / "o", "--workdir", tmp_path / "w"
+    )
+    assert_one_sentence(result, "No checkpoint", "launch.py")

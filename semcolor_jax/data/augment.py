@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from semcolor_jax.data.cpu_tf import tf
 from semcolor_jax.data.example import Example
+from semcolor_jax.data.scene_smoothing import scene_smoothing
 from semcolor_jax.errors import UserError
 
 Op: TypeAlias = Callable[[Example, tf.Tensor], Example]
@@ -22,7 +23,7 @@ Op: TypeAlias = Callable[[Example, tf.Tensor], Example]
 
 
 def training_ops(config: ConfigDict) -> Op:
-    """Returns the training preprocessing: resize, one warp, crop, flip, contrast, brightness.
+    """Returns the training preprocessing: resize, one warp, crop, flip, contrast, brightness, scene smoothing.
 
     Raises:
       UserError: if the crop is larger than the resized photo's short side.
@@ -35,6 +36,7 @@ def training_ops(config: ConfigDict) -> Op:
         random_flip(augment.flip),
         random_contrast(augment.contrast),
         random_brightness(augment.brightness),
+        scene_smoothing(config.data.scene_smoothing),
     )
 
 

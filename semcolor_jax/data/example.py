@@ -65,7 +65,7 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, index: int) -> Sample:
-        """Returns sample `index` on the host."""
+        """Returns sample `index` on the host. Several threads may call it at once."""
         ...
 
     def load(self, index: tf.Tensor) -> Example:

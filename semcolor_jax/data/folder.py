@@ -157,6 +157,15 @@ class FolderSource:
             }
 
 
+def list_photos(folder: str | os.PathLike[str]) -> list[Path]:
+    """Returns the files of all photos of all splits, gray ones included, without looking into any.
+
+    Raises:
+      UserError: if the folder is missing, or a split has no photos.
+    """
+    return [photo for part in _parts(Path(folder)) for photo in _photos_of(part)]
+
+
 def hold_out(names: Sequence[str]) -> frozenset[str]:
     """Returns the names that validate: those whose hash is a multiple of `HOLD_OUT`, but at least one."""
     hashes = {name: int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) for name in names}
@@ -168,13 +177,26 @@ def _find_entries(root: Path, split: Split | None, tables: FolderTables) -> list
     """Returns all photos of the split, gray ones included."""
     if split not in (None, "train", "val"):
         raise UserError(f"{root} has no split {split!r}; take 'train' or 'val'.")
-    parts = [root / part for part in ("train", "val") if (root / part).is_dir()]
+    parts = _parts(root)
     if len(parts) == 2:
         wanted = [part for part in parts if split in (None, part.name)]
         return [entry for part in wanted for entry in _scan_part(part, root, tables.labels)]
-    only_train = [part.name for part in parts] == ["train"]
-    entries = _scan_part(root / "train" if only_train else root, root, tables.labels)
+    entries = _scan_part(parts[0], root, tables.labels)
     return entries if split is None else _undivided(entries, root, split)
+
+
+def _parts(root: Path) -> list[Path]:
+    """Returns the folders of the splits, or the one folder that is to be divided."""
+    parts = [root / part for part in ("train", "val") if (root / part).is_dir()]
+    return [root] if [part.name for part in parts] in ([], ["val"]) else parts
+
+
+def _photos_of(part: Path) -> list[Path]:
+    folder = part / "images" if (part / "images").is_dir() else part
+    photos = list_images(folder)
+    if not photos:
+        raise UserError(f"there are no photos in {folder}; known are {', '.join(PHOTO_SUFFIXES)}.")
+    return photos
 
 
 def _undivided(entries: list[Entry], root: Path, split: Split) -> list[Entry]:
@@ -186,11 +208,8 @@ def _undivided(entries: list[Entry], root: Path, split: Split) -> list[Entry]:
 
 
 def _scan_part(part: Path, root: Path, table: LabelTable) -> list[Entry]:
-    folder = part / "images" if (part / "images").is_dir() else part
-    photos = list_images(folder)
-    if not photos:
-        raise UserError(f"there are no photos in {folder}; known are {', '.join(PHOTO_SUFFIXES)}.")
-    labels = _find_labels(photos, folder, root / "labels.json") if folder != part else {}
+    photos, folder = _photos_of(part), part / "images"
+    labels = _find_labels(photos, folder, root / "labels.json") if folder.is_dir() else {}
     photo_facts = dict(zip(photos, scan_photos(photos, root=part), strict=True))
     label_facts = dict(zip(labels, scan_labels(list(labels.values()), root=part), strict=True))
     for photo, facts in label_facts.items():

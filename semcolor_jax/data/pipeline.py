@@ -1,9 +1,9 @@
 """From a source to batches on the device, as a function of (seed, step) alone.
 
 The training stream is an endless sequence of places 0, 1, 2, ... Place i belongs to epoch i // n of a
-source of n samples; each epoch goes through a permutation drawn from (seed, epoch), and the ops of place i
-draw from (seed, i). Batch k holds the places k B .. (k + 1) B, so a resumed run sees exactly the batches of
-the uninterrupted one.
+source of n samples; each epoch has an order drawn from (seed, epoch), see `data.order`, and the ops of
+place i draw from (seed, i). Batch k holds the places k B .. (k + 1) B, so a resumed run sees exactly the
+batches of the uninterrupted one.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from jaxtyping import Int64
 from semcolor_jax.data.augment import Op
 from semcolor_jax.data.cpu_tf import tf
 from semcolor_jax.data.example import Batch, Sample, Source
+from semcolor_jax.data.order import epoch_order
 from semcolor_jax.errors import UserError
 
 
@@ -58,7 +59,7 @@ def train_batches(
         """Returns this host's (place, sample index) pairs of an epoch."""
         place = np.arange(max(start_step * batch_size, epoch * samples), (epoch + 1) * samples)
         place = place[place % batch_size // rows == shard_index]
-        return np.stack([place, epoch_order(samples, seed=seed, epoch=int(epoch))[place % samples]], axis=1)
+        return np.stack([place, epoch_order(source, seed=seed, epoch=int(epoch))[place % samples]], axis=1)
 
     @tf.autograph.experimental.do_not_convert
     def epoch_places(epoch: tf.Tensor) -> tf.data.Dataset:
@@ -76,11 +77,6 @@ def train_batches(
         .batch(rows, drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
     )
-
-
-def epoch_order(samples: int, *, seed: int, epoch: int) -> Int64[np.ndarray, " samples"]:
-    """Returns the order in which an epoch goes through the samples."""
-    return np.random.default_rng((seed, epoch)).permutation(samples)
 
 
 def eval_samples(source: Source, limit: int = 0) -> Iterator[Sample]:

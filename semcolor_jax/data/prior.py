@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Array, Float64, Int64, UInt8, UInt16, UInt32
+from tqdm import tqdm
 
 from semcolor_jax.color import BIN_TABLE_ID, NUM_BINS, nearest_bin, rgb_to_lab
 from semcolor_jax.data.example import Source
+from semcolor_jax.data.order import first_indices
 from semcolor_jax.errors import UserError
 from semcolor_jax.files import read_json, write_json
 
-_CHUNK = 1 << 20  # colours that are sorted into bins at a time
+_REPORT_FROM = 2000  # photos; fewer take seconds
+_COLORS = 1 << 24
+_CHUNK = 1 << 20  # colours whose bins are searched at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,28 +29,39 @@ class Prior:
     """How often each bin is the nearest one to a pixel.
 
     Attributes:
-      probabilities: (313,), sum 1. provenance: `bin_table` (its id), `source` (name of the data set),
-      `images`, `pixels` (how many), `seed`.
+      probabilities: (313,), sum 1.
+      provenance: `bin_table` (its id), `source` (name of the data set), `images` (how many different ones),
+        `pixels` (how many, those of repeated images repeatedly), `seed`.
     """
 
     probabilities: Float64[np.ndarray, " 313"]
     provenance: dict[str, Any]
 
 
-def measure_prior(source: Source, *, max_images: int, seed: int) -> Prior:
-    """Measures the prior over all pixels of at most `max_images` photos, drawn by `seed` without repetition.
+def measure_prior(source: Source, *, max_images: int | None = None, seed: int) -> Prior:
+    """Measures the prior over all pixels of the first `max_images` photos of the training stream of `seed`.
+
+    At most one epoch is measured, and without `max_images` just that: every photo once, or as often as the
+    weights of a mix have it. Photos are read on all cores.
 
     Raises:
       UserError: if the source has no photos, or one cannot be read.
     """
     if not len(source):
         raise UserError(f"the data set {source.name} has no photos to measure colours on.")
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(source))[:max_images])
-    counts = np.zeros(1 << 24, np.int64)  # by 24-bit colour, because photos repeat colours a thousandfold
-    for index in chosen:
-        red, green, blue = np.moveaxis(source.read(int(index)).image.astype(np.int64), -1, 0)
-        np.add.at(counts, (red << 16 | green << 8 | blue).ravel(), 1)
-    histogram = _sort_into_bins(counts)
+    count = min(max_images or len(source), len(source))
+    chosen, times = np.unique(first_indices(source, count, seed=seed), return_counts=True)
+    bins = _bin_of_color()
+
+    def histogram_of(index: np.int64) -> Int64[np.ndarray, " 313"]:
+        return np.bincount(bins.take(_colors(source.read(int(index)).image)), minlength=NUM_BINS)
+
+    histogram = np.zeros(NUM_BINS, np.int64)
+    progress = tqdm(total=len(chosen), desc="measuring colours", unit="photo", disable=len(chosen) < _REPORT_FROM)
+    with progress, ThreadPoolExecutor(os.cpu_count()) as pool:
+        for repeats, counts in zip(times, pool.map(histogram_of, chosen), strict=True):  # an error cancels the rest
+            histogram += repeats * counts
+            progress.update()
     return Prior(
         probabilities=histogram / histogram.sum(),
         provenance={
@@ -84,13 +102,19 @@ def load_prior(path: str | os.PathLike[str]) -> Prior:
     return Prior(probabilities=probabilities, provenance=provenance)
 
 
-def _sort_into_bins(counts: Int64[np.ndarray, " 16777216"]) -> Int64[np.ndarray, " 313"]:
-    """Returns the pixels per bin, from the pixels per 24-bit colour."""
-    present = np.flatnonzero(counts)
-    histogram = np.zeros(NUM_BINS, np.int64)
-    for start in range(0, len(present), _CHUNK):
-        colors = present[start : start + _CHUNK]
-        rgb = np.stack([colors >> 16, colors >> 8 & 255, colors & 255], axis=-1).astype(np.uint8)
-        bins = np.asarray(nearest_bin(rgb_to_lab(rgb, xp=np)[..., 1:]))
-        np.add.at(histogram, bins, counts[colors])
-    return histogram
+def _colors(image: UInt8[np.ndarray, "h w 3"]) -> UInt32[np.ndarray, " h*w"]:
+    """Returns each pixel as one number of 24 bits, red first."""
+    red, green, blue = np.moveaxis(image, -1, 0).astype(np.uint32)
+    return (red << 16 | green << 8 | blue).ravel()
+
+
+def _bin_of_color() -> UInt16[np.ndarray, " 16777216"]:
+    """Returns the bin of every 24-bit colour: a second of work that makes each pixel a single look-up."""
+
+    @jax.jit
+    def bins_from(start: int) -> UInt16[Array, " chunk"]:
+        color = start + jnp.arange(_CHUNK)
+        rgb = jnp.stack([color >> 16, color >> 8 & 255, color & 255], axis=-1).astype(jnp.uint8)
+        return nearest_bin(rgb_to_lab(rgb)[..., 1:]).astype(jnp.uint16)
+
+    return np.concatenate([np.asarray(bins_from(start)) for start in range(0, _COLORS, _CHUNK)])

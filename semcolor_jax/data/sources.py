@@ -8,6 +8,8 @@ from semcolor_jax.data.coco_stuff import find_prepared, how_to_prepare
 from semcolor_jax.data.embedded import EmbeddedSource
 from semcolor_jax.data.example import Source
 from semcolor_jax.data.folder import FolderSource, Split
+from semcolor_jax.data.mix import MixedSource, MixPart, parse_mix
+from semcolor_jax.data.test_sets import TEST_SETS, PublishedTestSource
 from semcolor_jax.errors import UserError
 
 
@@ -24,8 +26,23 @@ def make_source(config: ConfigDict, split: Split) -> Source:
         case "folder":
             return FolderSource(data.dir, split)
         case "coco_stuff":
-            source = find_prepared(data.dir, split)
+            source = find_prepared(data.dir, split, short_side=data.short_side)
             if source is None:
-                raise UserError(how_to_prepare(data.dir))
+                raise UserError(how_to_prepare(data.dir, short_side=data.short_side))
             return source
+        case "mix":
+            parts = parse_mix(data.mix)
+            sources = [make_source(_config_of_part(config, part), split) for part in parts]
+            # Evaluation takes each sample once, so that a weight has no say in it.
+            weights = [part.weight for part in parts] if split == "train" else [len(source) for source in sources]
+            return MixedSource(sources, weights=weights)
+        case name if name in TEST_SETS:
+            return PublishedTestSource(name, data.dir, split)
     raise UserError(f"config.data.source is {data.source!r}, which is no data set.")
+
+
+def _config_of_part(config: ConfigDict, part: MixPart) -> ConfigDict:
+    """Returns the config of a training on this part of the mix alone."""
+    config = config.copy_and_resolve_references()
+    config.data.source, config.data.dir = part.source, part.dir
+    return config

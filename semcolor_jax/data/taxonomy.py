@@ -25,7 +25,7 @@ from semcolor_jax.data.example import IGNORE_LABEL
 from semcolor_jax.errors import UserError
 
 IGNORE = "ignore"
-"""Target of source classes that correspond to no COCO-Stuff class."""
+"""Target of classes that correspond to no COCO-Stuff class, and of folders that are no scene in spite of their name."""
 
 _TABLES = resources.files("semcolor_jax.data") / "taxonomies"
 
@@ -47,7 +47,7 @@ class Taxonomy:
 
     Attributes:
       labels: COCO-Stuff name, or "ignore", of each class of the data set.
-      scenes: Places365 name of each scene folder of the data set.
+      scenes: Places365 name, or "ignore", of each scene folder of the data set.
     """
 
     labels: Mapping[str, str]
@@ -92,8 +92,8 @@ def taxonomy_names() -> tuple[str, ...]:
 def load_taxonomy(name_or_path: str | os.PathLike[str]) -> Taxonomy:
     """Reads a table: one of `taxonomy_names()`, or a YAML file of the same form.
 
-    The file holds `labels: {class: COCO-Stuff name or "ignore"}`, `scenes: {folder: Places365 name}`, or
-    both.
+    The file holds `labels: {class: COCO-Stuff name or "ignore"}`, `scenes: {folder: Places365 name or "ignore"}`,
+    or both.
 
     Raises:
       UserError: if there is no such table, or it has another form, or a target does not exist.
@@ -151,7 +151,8 @@ def _parse(text: str, where: str) -> Taxonomy:
             if target != IGNORE:
                 coco_stuff_id(target)
         for target in tables["scenes"].values():
-            places365_id(target)
+            if target != IGNORE:
+                places365_id(target)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
     return Taxonomy(**tables)

@@ -22,6 +22,7 @@ def build_model(config: ConfigDict) -> SemColorNet:
         branches=branches(config),
         scene_features=config.model.scene_features,
         dtype=jnp.dtype(config.model.dtype),
+        frozen_blocks=config.model.frozen_blocks,
     )
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
@@ -46,6 +47,7 @@ class VggLikeEncoder(nn.Module):
 
     width: int
     dtype: DTypeLike = jnp.float32
+    frozen_blocks: int = 0
 
     @nn.compact
     def __call__(self, lightness: Float[Array, "B H W 1"], *, train: bool) -> Encoding:
@@ -58,6 +60,8 @@ class VggLikeEncoder(nn.Module):
             skips.append(x)
             x = conv_relu(x, features, name=f"conv{block}_2", dtype=self.dtype, stride=1 if middle else 2)
             x = batch_norm(x, name=f"norm{block}", train=train, dtype=self.dtype)
+            if block <= self.frozen_blocks:
+                skips[-1], x = jax.lax.stop_gradient((skips[-1], x))
         return Encoding(skips=tuple(skips[:4]), x_enc=x)
 
 
@@ -73,23 +77,46 @@ class Vgg16Encoder(nn.Module):
     """
 
     dtype: DTypeLike = jnp.float32
+    frozen_blocks: int = 0
 
     @nn.compact
     def __call__(self, lightness: Float[Array, "B H W 1"], *, train: bool) -> Encoding:
         """Encodes L, 0..100; H and W are multiples of 16. Training and inference are the same."""
         del train
         x = (lightness / 100 - IMAGENET_MEAN) / IMAGENET_STD
-        blocks = []
-        for block, filters in enumerate(VGG16_BLOCKS, start=1):
-            if blocks:
-                x = nn.max_pool(x, (2, 2), strides=(2, 2))
-            for index, features in enumerate(filters, start=1):
-                x = conv_relu(x, features, name=f"conv{block}_{index}", dtype=self.dtype)
-            blocks.append(x)
-        return Encoding(skips=tuple(blocks[:4]), x_enc=blocks[4])
+        block1, block2, block3, block4, x_enc = vgg16_blocks(x, dtype=self.dtype, frozen_blocks=self.frozen_blocks)
+        return Encoding(skips=(block1, block2, block3, block4), x_enc=x_enc)
 
 
-def make_encoder(encoder: str, *, width: int, dtype: DTypeLike) -> VggLikeEncoder | Vgg16Encoder:
+def vgg16_blocks(x: Float[Array, "B H W 3"], *, dtype: DTypeLike = jnp.float32, frozen_blocks: int = 0) -> list[Array]:
+    """The 13 convolutions of VGG16, inside a compact module: "conv1_1" .. "conv5_3".
+
+    No gradient goes into the first `frozen_blocks` blocks, so none is computed there.
+
+    Returns:
+      what each of the five blocks gives after its last ReLU, (B, H, W, 64) .. (B, H/16, W/16, 512); 2x2
+      max-pooling stands between the blocks, none after the last.
+    """
+    blocks: list[Array] = []
+    for block, filters in enumerate(VGG16_BLOCKS, start=1):
+        if blocks:
+            x = nn.max_pool(x, (2, 2), strides=(2, 2))
+        for index, features in enumerate(filters, start=1):
+            x = conv_relu(x, features, name=f"conv{block}_{index}", dtype=dtype)
+        if block <= frozen_blocks:
+            x = jax.lax.stop_gradient(x)
+        blocks.append(x)
+    return blocks
+
+
+def is_frozen(layer: str, *, frozen_blocks: int) -> bool:
+    """Whether an encoder's layer ("conv3_1", "norm3") belongs to its first `frozen_blocks` blocks."""
+    return any(layer == f"norm{block}" or layer.startswith(f"conv{block}_") for block in range(1, frozen_blocks + 1))
+
+
+def make_encoder(
+    encoder: str, *, width: int, dtype: DTypeLike, frozen_blocks: int = 0
+) -> VggLikeEncoder | Vgg16Encoder:
     """Returns the encoder "vgg_like", scaled by `width`, or "vgg16", whose widths are given.
 
     Raises:
@@ -97,7 +124,7 @@ def make_encoder(encoder: str, *, width: int, dtype: DTypeLike) -> VggLikeEncode
     """
     match encoder:
         case "vgg_like":
-            return VggLikeEncoder(width=width, dtype=dtype)
+            return VggLikeEncoder(width=width, dtype=dtype, frozen_blocks=frozen_blocks)
         case "vgg16":
-            return Vgg16Encoder(dtype=dtype)
+            return Vgg16Encoder(dtype=dtype, frozen_blocks=frozen_blocks)
     raise ValueError(f"unknown encoder {encoder!r}")

@@ -19,6 +19,7 @@ from etils import epath
 from ml_collections import ConfigDict
 from orbax.checkpoint import checkpoint_managers
 
+from semcolor_jax.config import default
 from semcolor_jax.errors import UserError
 from semcolor_jax.files import write_text
 from semcolor_jax.training.state import TrainState
@@ -159,18 +160,20 @@ def save_config(workdir: Path, config: ConfigDict) -> None:
 
 
 def load_config(workdir: Path) -> ConfigDict:
-    """Reads WORKDIR/config.json.
+    """Reads WORKDIR/config.json; fields that have been added since it was written get their defaults.
 
     Raises:
       UserError: there is none, or it is not a config.
     """
     path = workdir / "config.json"
     try:
-        return ConfigDict(json.loads(path.read_text()))
+        config = default()
+        config.update(json.loads(path.read_text()))
+        return config
     except FileNotFoundError as error:
         raise UserError(
             f"{workdir} is not the work directory of a training: it has no config.json; train with "
             f"`python launch.py --config ... --workdir {workdir}` first."
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(f"{path} cannot be read as a config: {error}.") from error

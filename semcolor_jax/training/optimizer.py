@@ -7,6 +7,7 @@ part of the optimizer state, so that checkpoints carry it and the switch needs n
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -15,6 +16,7 @@ import optax
 from ml_collections import ConfigDict
 
 from semcolor_jax.errors import UserError
+from semcolor_jax.models.encoders import is_frozen
 
 
 class TwoStageState(NamedTuple):
@@ -121,11 +123,26 @@ def build_optimizer(config: ConfigDict, *, steps_per_epoch: int) -> optax.Gradie
     if optimizer.name not in by_name:
         raise UserError(f"config.optimizer.name is {optimizer.name!r}; known are {', '.join(by_name)}.")
     clip = [optax.clip_by_global_norm(optimizer.clip_norm)] if optimizer.clip_norm > 0 else []
-    return optax.chain(
+    trained = optax.chain(
         *clip,
         by_name[optimizer.name](),
         two_stage_learning_rate(config.schedule, steps_per_epoch=steps_per_epoch),
     )
+    if not config.model.frozen_blocks:
+        return trained
+    # Frozen weights have no moments: they would double what each checkpoint holds of them, for nothing.
+    label = functools.partial(_trained_or_frozen, frozen_blocks=config.model.frozen_blocks)
+    return optax.partition({"trained": trained, "frozen": optax.set_to_zero()}, label)
+
+
+def _trained_or_frozen(params: Any, *, frozen_blocks: int) -> Any:
+    """Labels every parameter "trained" or "frozen"."""
+
+    def label(path: tuple[Any, ...], _: Any) -> str:
+        part, layer = (str(getattr(key, "key", key)) for key in path[:2])
+        return "frozen" if part == "backbone" and is_frozen(layer, frozen_blocks=frozen_blocks) else "trained"
+
+    return jax.tree_util.tree_map_with_path(label, params)
 
 
 def total_steps(config: ConfigDict, *, steps_per_epoch: int) -> int:

@@ -3,32 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array, Float
+from ml_collections import ConfigDict
 
-from semcolor_jax.color import rgb_to_lab, soft_encode
+from semcolor_jax.color import SoftCode, rgb_to_lab, soft_encode
 from semcolor_jax.models import Predictions
-from semcolor_jax.training import losses
-from semcolor_jax.training.state import TrainState
+from semcolor_jax.training import fused_heads, losses
+from semcolor_jax.training.state import PyTree, TrainState
 
 Batch = Mapping[str, jax.Array]
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]
 
 
-def loss_terms(
-    predictions: Predictions, batch: Batch, *, ab: jax.Array, class_weights: jax.Array, encoding_sigma: float
-) -> dict[str, jax.Array]:
-    """Returns the loss of every branch that the network has, by the branch's name."""
+class Targets(NamedTuple):
+    """What the colour branches are trained towards, made on the device from the batch's photos."""
+
+    ab: Float[Array, "b h w 2"]  # CIE units
+    code: SoftCode
+    class_weights: Float[Array, " bins"]
+
+
+class ModelLosses(NamedTuple):
+    """The loss of every branch that the network has, by its name, and the network's new batch statistics."""
+
+    terms: dict[str, Float[Array, ""]]
+    batch_stats: Any
+
+
+def loss_terms(predictions: Predictions, batch: Batch, *, targets: Targets) -> dict[str, jax.Array]:
+    """Returns the loss of every branch that was predicted, by the branch's name."""
     terms = {}
     if predictions.color_logits is not None:
-        target = soft_encode(ab, sigma=encoding_sigma)
-        terms["soft"] = losses.soft_encoding_loss(predictions.color_logits, target, class_weights=class_weights)
+        terms["soft"] = losses.soft_encoding_loss(
+            predictions.color_logits, targets.code, class_weights=targets.class_weights
+        )
     if predictions.ab is not None:
-        terms["reg"] = losses.regression_loss(predictions.ab, ab)
+        terms["reg"] = losses.regression_loss(predictions.ab, targets.ab)
     if predictions.scene_logits is not None:
         terms["scene"] = losses.scene_loss(
             predictions.scene_logits, index=batch["scene_index"], prob=batch["scene_prob"]
@@ -38,11 +55,49 @@ def loss_terms(
     return terms
 
 
+def plain_losses(
+    model: nn.Module, variables: PyTree, lightness: jax.Array, batch: Batch, *, targets: Targets, rngs: PyTree
+) -> ModelLosses:
+    """The losses of any network that returns `Predictions`, all logits at once."""
+    predictions, updated = model.apply(variables, lightness, train=True, mutable=["batch_stats"], rngs=rngs)
+    return ModelLosses(loss_terms(predictions, batch, targets=targets), updated.get("batch_stats", {}))
+
+
+def fused_losses(
+    model: nn.Module, variables: PyTree, lightness: jax.Array, batch: Batch, *, targets: Targets, rngs: PyTree
+) -> ModelLosses:
+    """The same losses of a network with `features` and `heads`, without the logits ever being whole."""
+    features, updated = model.apply(
+        variables, lightness, train=True, mutable=["batch_stats"], rngs=rngs, method="features"
+    )
+    params = variables["params"]
+    # The compiler drops the wide heads from this call, because nothing uses their logits.
+    pixelwise = cast(Predictions, model.apply({"params": params}, features.map, method="heads"))
+    narrow = Predictions(ab=pixelwise.ab, scene_logits=features.scene_logits)
+    terms = loss_terms(narrow, batch, targets=targets)
+    if "soft_head" in params:
+        terms["soft"] = fused_heads.soft_encoding_loss(
+            features.map,
+            fused_heads.head_of(params["soft_head"]),
+            target=targets.code,
+            class_weights=targets.class_weights,
+        )
+    if "seg_head" in params:
+        terms["seg"] = fused_heads.softmax_dice_loss(
+            features.map, fused_heads.head_of(params["seg_head"]), labels=batch["labels"]
+        )
+    return ModelLosses(terms, updated.get("batch_stats", {}))
+
+
+LOSSES_BY_NAME = {"fused": fused_losses, "plain": plain_losses}
+"""`config.loss.heads`."""
+
+
 def make_train_step(
     model: nn.Module,
     optimizer: optax.GradientTransformationExtraArgs,
     *,
-    loss_config: Mapping[str, float],
+    loss_config: ConfigDict,
     class_weights: np.ndarray,
     seed: int,
 ) -> TrainStep:
@@ -55,7 +110,7 @@ def make_train_step(
     Args:
       model: called as `model.apply(variables, lightness, train=True)`, returns `Predictions`.
       optimizer: its update takes the joint loss as `value`.
-      loss_config: `config.loss`, the weights alpha_1 .. alpha_4 by branch name and `encoding_sigma`.
+      loss_config: `config.loss`: the weights alpha_1 .. alpha_4 by branch name, `encoding_sigma`, and `heads`.
       class_weights: (313,) rebalancing weights (eq. 12).
       seed: of the run.
 
@@ -65,40 +120,38 @@ def make_train_step(
     """
     key = jax.random.key(seed)
     weights_of_bins = jnp.asarray(class_weights, jnp.float32)
+    evaluate_losses = LOSSES_BY_NAME[loss_config["heads"]]
 
     def step(state: TrainState, batch: Batch):
         lab = rgb_to_lab(batch["image"])
-        lightness, ab = lab[..., :1], lab[..., 1:]
+        ab = lab[..., 1:]
+        targets = Targets(
+            ab=ab, code=soft_encode(ab, sigma=loss_config["encoding_sigma"]), class_weights=weights_of_bins
+        )
 
         def objective(params):
-            predictions, updated = model.apply(
+            result = evaluate_losses(
+                model,
                 {"params": params, "batch_stats": state.batch_stats},
-                lightness,
-                train=True,
-                mutable=["batch_stats"],
+                lab[..., :1],
+                batch,
+                targets=targets,
                 rngs={"dropout": jax.random.fold_in(key, state.step)},
             )
-            terms = loss_terms(
-                predictions,
-                batch,
-                ab=ab,
-                class_weights=weights_of_bins,
-                encoding_sigma=loss_config["encoding_sigma"],
-            )
-            loss = losses.joint_loss(terms, weights=loss_config)
-            return loss, (terms, updated.get("batch_stats", state.batch_stats))
+            alphas = {name: loss_config[name] for name in result.terms}
+            return losses.joint_loss(result.terms, weights=alphas), result
 
-        (loss, (terms, batch_stats)), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
+        (loss, result), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params, value=loss)
         new_state = TrainState(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
-            batch_stats=batch_stats,
+            batch_stats=result.batch_stats,
             opt_state=opt_state,
         )
         metrics = {
             "loss": loss,
-            **terms,
+            **result.terms,
             "grad_norm": optax.tree.norm(grads),
             "learning_rate": optax.tree.get(opt_state, "learning_rate"),
         }

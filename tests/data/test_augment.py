@@ -245,6 +245,19 @@ def test_the_configs_ops_make_squares_of_any_photo(make, size):
     assert example["image"].dtype == example["labels"].dtype == np.uint8
 
 
+@pytest.mark.parametrize(
+    "op",
+    [augment.random_contrast(0.4), augment.random_brightness(0.2), augment.training_ops(_small_config())],
+    ids=["contrast", "brightness", "training"],
+)
+def test_colour_ops_and_the_whole_training_do_inside_tf_data_what_they_do_eagerly(op):
+    places = tf.data.Dataset.range(4).map(lambda place: op(_example(), tf.stack([tf.constant(1, tf.int64), place])))
+    for place, inside in enumerate(places.as_numpy_iterator()):
+        eager = _run(op, seed=(1, place))
+        for key in eager:
+            np.testing.assert_array_equal(inside[key], eager[key])
+
+
 def test_evaluation_is_the_same_for_every_seed():
     op = augment.evaluation_ops(_small_config())
     np.testing.assert_array_equal(_run(op, seed=(0, 0))["image"], _run(op, seed=(8, 9))["image"])

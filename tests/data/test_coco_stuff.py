@@ -1,128 +1,395 @@
-import io
+import dataclasses
+import hashlib
 import json
-import zipfile
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections import namedtuple
+from pathlib import Path
 
+import coco_archives
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
+from coco_archives import LABELS, encoded, ids
+from http_files import serving
 from PIL import Image
 
 from semcolor_jax.config import default
-from semcolor_jax.data import coco_stuff
-from semcolor_jax.data.coco_stuff import LABEL_ARCHIVE, find_prepared, prepare_from_archives
+from semcolor_jax.data.coco_stuff import Builder, CocoStuffSource, find_prepared, prepare, published, shards
+from semcolor_jax.data.cpu_tf import tf
 from semcolor_jax.data.sources import make_source
-from semcolor_jax.data.taxonomy import coco_stuff_id
+from semcolor_jax.data.taxonomy import coco_stuff_id, load_taxonomy, places365_id
 from semcolor_jax.errors import UserError
 
-SIZES = {
-    "train2017/000000000009": (300, 280),
-    "train2017/000000000025": (40, 30),
-    "val2017/000000000139": (30, 20),
-}
-
-
-def _encoded(array, suffix):
-    buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, format={"jpg": "JPEG", "png": "PNG"}[suffix])
-    return buffer.getvalue()
-
-
-def _ids(width, height):
-    """The published coding: left half person (0), then sky-other (156), the last tenth unlabeled (255)."""
-    ids = np.zeros((height, width), np.uint8)
-    ids[:, width // 2 :] = 156
-    ids[:, -width // 10 :] = 255
-    return ids
+ROOT = Path(__file__).parents[2]
+PANOPTIC = ROOT.parent / "shared" / "data" / "labelled" / "coco_panoptic.tar"
+PERSON, SKY = coco_stuff_id("person"), coco_stuff_id("sky-other")
 
 
 @pytest.fixture
 def archives(tmp_path):
-    """The three archives in their published layout, with three tiny samples."""
-    folder = tmp_path / "archives"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    with zipfile.ZipFile(folder / LABEL_ARCHIVE, "w") as labels:
-        for split in ("train", "val"):
-            with zipfile.ZipFile(folder / f"{split}2017.zip", "w") as photos:
-                photos.writestr(f"{split}2017/", "")
-                for name, (width, height) in SIZES.items():
-                    if name.startswith(split):
-                        photo = np.broadcast_to(rng.integers(0, 256, 3, np.uint8), (height, width, 3)).copy()
-                        photo[:, : width // 2] = 255 - photo[:, : width // 2]
-                        photos.writestr(f"{name}.jpg", _encoded(photo, "jpg"))
-                        labels.writestr(f"{name}.png", _encoded(_ids(width, height), "png"))
-    return folder
+    return coco_archives.write(tmp_path / "archives")
 
 
-def test_prepared_archives_are_a_data_set(archives, tmp_path):
-    out = tmp_path / "out"
-    assert find_prepared(out, "train") is None
-    prepare_from_archives(archives, out)
-    train, val = find_prepared(out, "train"), find_prepared(out, "val")
-    assert train.names == ["train/images/000000000009.jpg", "train/images/000000000025.jpg"]
-    assert val.names == ["val/images/000000000139.jpg"]
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+    """A prepared data set, not to be written to."""
+    folder = tmp_path_factory.mktemp("coco")
+    prepare(folder / "data", archives=coco_archives.write(folder / "archives"))
+    return folder / "data"
+
+
+def _prepared_with(tmp_path, changes):
+    """Prepares archives of which some files differ: (archive, name) -> content, or None to leave it out."""
+    archives = coco_archives.files()
+    for (archive, name), content in changes.items():
+        archives[archive].pop(name, None)
+        if content is not None:
+            archives[archive][name] = content
+    prepare(tmp_path / "data", archives=coco_archives.write(tmp_path / "archives", archives))
+    return find_prepared(tmp_path / "data", "train")
+
+
+def test_prepared_archives_are_a_data_set(data_dir):
+    train, val = find_prepared(data_dir, "train"), find_prepared(data_dir, "val")
+    assert train.names == ["train2017/000000000009.jpg", "train2017/000000000025.jpg"]
+    assert val.names == ["val2017/000000000139.jpg"]
     large, small = train.read(0), train.read(1)
+    assert large.name == train.names[0]
     assert large.image.shape == (256, 274, 3)  # 300 x 280 with the short side reduced to 256
     assert small.image.shape == (30, 40, 3)  # small photos are left as they are
-    person, sky = coco_stuff_id("person"), coco_stuff_id("sky-other")
-    np.testing.assert_array_equal(small.labels[0], [person] * 20 + [sky] * 16 + [0] * 4)
-    assert set(np.unique(large.labels)) == {0, person, sky}
-    np.testing.assert_array_equal(large.labels[:, :136], person)
-    np.testing.assert_array_equal(large.labels[:, 138:245], sky)
+    np.testing.assert_array_equal(small.labels[0], [PERSON] * 20 + [SKY] * 16 + [0] * 4)
+    assert set(np.unique(large.labels)) == {0, PERSON, SKY}
+    np.testing.assert_array_equal(large.labels[:, :136], PERSON)
+    np.testing.assert_array_equal(large.labels[:, 138:245], SKY)
+    assert not large.scene_prob.any()
 
 
-def test_labels_json_names_all_182_published_ids(archives, tmp_path):
-    prepare_from_archives(archives, tmp_path)
-    table = json.loads((tmp_path / "labels.json").read_text())
-    assert [int(i) for i in table["classes"]] == list(range(182))
-    # From COCO-Stuff's labels.txt, which counts from 1: 1 person, 92 banner, 157 sky-other, 182 wood.
-    classes = [table["classes"][str(i)] for i in (0, 91, 156, 181)]
-    assert classes == ["person", "banner", "sky-other", "wood"]
-    assert table["unlabeled"] == 255
+def test_photos_keep_their_colours(data_dir):
+    small = find_prepared(data_dir, "train").read(1).image.astype(int)
+    assert np.abs(small[:, 5:15] - [35, 135, 215]).max() <= 3  # JPEG's error, twice
+    assert np.abs(small[:, 25:35] - [220, 120, 40]).max() <= 3
+
+
+def test_load_gives_what_read_gives(data_dir):
+    source = find_prepared(data_dir, "train")
+    dataset = tf.data.Dataset.range(len(source)).map(tf.autograph.experimental.do_not_convert(source.load))
+    for index, example in enumerate(dataset.as_numpy_iterator()):
+        sample = source.read(index)
+        np.testing.assert_array_equal(example["image"], sample.image)
+        np.testing.assert_array_equal(example["labels"], sample.labels)
+        assert {key: value.dtype.name for key, value in example.items()} == {
+            "image": "uint8",
+            "labels": "uint8",
+            "scene_index": "int32",
+            "scene_prob": "float32",
+        }
+    assert dataset.element_spec["image"].shape.as_list() == [None, None, 3]
+
+
+def test_gray_photos_stay_in_the_data_set_but_not_in_training(data_dir, caplog):
+    with caplog.at_level(logging.INFO):
+        source = find_prepared(data_dir, "train")
+    assert (len(source), source.dropped) == (2, 1)
+    assert "left out 1 gray of 3" in caplog.text
+    info = tfds.builder_from_directory(data_dir / "coco_stuff" / "256px" / "1.0.0").info
+    assert info.splits["train"].num_examples == 3
+    assert info.metadata["gray"] == {"train": [30], "validation": []}
+
+
+def test_tfds_reads_what_was_prepared(data_dir):
+    builder = tfds.builder("coco_stuff", data_dir=data_dir)
+    assert str(builder.version) == "1.0.0"
+    assert builder.is_prepared()
+    assert "caesar2018cocostuff" in builder.info.citation
+    assert builder.info.features["segmentation"].names[1] == "person"
+    records = builder.as_data_source("train")
+    assert [record["image_id"] for record in records] == [9, 25, 30]
+    source = find_prepared(data_dir, "train")
+    np.testing.assert_array_equal(records[1]["segmentation"][..., 0], source.read(1).labels)
+    assert np.abs(records[1]["image"].astype(int) - source.read(1).image).max() <= 9  # the faster decoder
+
+
+def test_scenes_come_from_a_file_beside(data_dir, tmp_path):
+    shutil.copytree(data_dir, tmp_path / "data")
+    scenes = {"train2017/000000000025.jpg": [["beach", 0.6], ["coast", 0.2]]}
+    (tmp_path / "data" / "coco_stuff" / "scenes.json").write_text(json.dumps(scenes))
+    source = find_prepared(tmp_path / "data", "train")
+    sample, example = source.read(1), source.load(tf.constant(1, tf.int64))
+    np.testing.assert_array_equal(sample.scene_index[:2], [places365_id("beach"), places365_id("coast")])
+    np.testing.assert_allclose(sample.scene_prob, [0.75, 0.25, 0, 0, 0])
+    np.testing.assert_array_equal(example["scene_prob"], sample.scene_prob)
+    assert not source.read(0).scene_prob.any()
+
+
+def test_the_smallest_size_that_is_large_enough_is_taken(data_dir, archives, tmp_path):
+    shutil.copytree(data_dir, tmp_path / "data")
+    prepare(tmp_path / "data", archives=archives, short_side=64)
+    shapes = {
+        wanted: find_prepared(tmp_path / "data", "train", short_side=wanted).read(0).image.shape[0]
+        for wanted in (32, 64, 65, 256)
+    }
+    assert shapes == {32: 64, 64: 64, 65: 256, 256: 256}
+    assert find_prepared(tmp_path / "data", "train", short_side=257) is None
 
 
 def test_preparing_goes_on_where_it_was_interrupted(archives, tmp_path, monkeypatch):
-    write = coco_stuff.write_image
-    written = []
+    monkeypatch.setattr(shards, "SHARD_LENGTH", 2)
+    store, stored = shards.store_sample, []
 
-    def interrupted(path, array):
-        if path.name == "000000000139.jpg":
+    def interrupted(name, *args, **options):
+        stored.append(name)
+        if name == "train2017/000000000030.jpg" and stored.count(name) == 1:
             raise KeyboardInterrupt
-        write(path, array)
+        return store(name, *args, **options)
 
-    monkeypatch.setattr(coco_stuff, "write_image", interrupted)
+    monkeypatch.setattr(shards, "store_sample", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        prepare_from_archives(archives, tmp_path)
-    assert find_prepared(tmp_path, "train") is None
-    monkeypatch.setattr(coco_stuff, "write_image", lambda path, array: written.append(path.name) or write(path, array))
-    prepare_from_archives(archives, tmp_path)
-    assert written == ["000000000139.png", "000000000139.jpg"]
-    assert len(find_prepared(tmp_path, "val")) == 1
+        prepare(tmp_path / "data", archives=archives)
+    assert find_prepared(tmp_path / "data", "train") is None
+    prepare(tmp_path / "data", archives=archives)
+    assert sorted(stored) == [f"{name}.jpg" for name in sorted([*coco_archives.SIZES, "train2017/000000000030"])]
+    assert find_prepared(tmp_path / "data", "train").names[1] == "train2017/000000000025.jpg"
+    assert os.listdir(tmp_path / "data" / "coco_stuff" / "256px") == ["1.0.0"]
+    stored.clear()
+    prepare(tmp_path / "data", archives=archives)  # all there
+    assert stored == []
 
 
-@pytest.mark.parametrize("name", ["train2017.zip", "val2017.zip", LABEL_ARCHIVE])
+def test_shards_of_other_archives_are_not_taken_up(tmp_path):
+    bad = ids(30, 20) | np.uint8(200)
+    with pytest.raises(UserError, match="holds the id"):
+        _prepared_with(tmp_path, {(LABELS, "val2017/000000000139.png"): encoded(bad, "png")})
+    assert list((tmp_path / "data").glob("coco_stuff/256px/1.0.0.partial/*train*"))
+    other = encoded(np.full((30, 40), 90, np.uint8), "png")
+    source = _prepared_with(tmp_path, {(LABELS, "train2017/000000000025.png"): other})
+    np.testing.assert_array_equal(source.read(1).labels, np.full((30, 40), 91))
+
+
+@pytest.mark.parametrize("name", ["train2017.zip", "val2017.zip", LABELS])
 def test_missing_and_damaged_archives_are_named(archives, tmp_path, name):
     content = (archives / name).read_bytes()
     (archives / name).write_bytes(content[:-30])
     with pytest.raises(UserError, match=rf"{name} is not a whole zip file"):
-        prepare_from_archives(archives, tmp_path / "out")
+        prepare(tmp_path / "out", archives=archives)
     middle = len(content) // 3
     (archives / name).write_bytes(content[:middle] + bytes(99) + content[middle + 99 :])
-    with pytest.raises(UserError, match=rf"{name}.*download it again"):
-        prepare_from_archives(archives, tmp_path / "out")
+    with pytest.raises(UserError, match=rf"{name} is damaged at .*2017/0000.*download it again"):
+        prepare(tmp_path / "out", archives=archives)
     (archives / name).unlink()
-    with pytest.raises(UserError, match=rf"there is no file .*{name}"):
-        prepare_from_archives(archives, tmp_path / "out")
+    with pytest.raises(UserError, match=rf"there is no file .*{name}: put {name} \(\d+\.\d GB, http://.*{name}\)"):
+        prepare(tmp_path / "out", archives=archives)
 
 
-def test_other_archives_are_refused(archives, tmp_path):
-    with zipfile.ZipFile(archives / LABEL_ARCHIVE, "w") as labels:
-        labels.writestr("readme.txt", "")
-    with pytest.raises(UserError, match=rf"{LABEL_ARCHIVE} lacks train2017/000000000009\.png"):
-        prepare_from_archives(archives, tmp_path / "out")
-    with zipfile.ZipFile(archives / "train2017.zip", "w") as photos:
-        photos.writestr("../../evil.jpg", "")
+def test_other_archives_are_refused(tmp_path):
+    with pytest.raises(UserError, match=rf"{LABELS} lacks train2017/000000000009\.png"):
+        _prepared_with(tmp_path, {(LABELS, "train2017/000000000009.png"): None})
+    archives = coco_archives.write(tmp_path / "b", coco_archives.files() | {"train2017.zip": {"../../evil.jpg": b""}})
     with pytest.raises(UserError, match="holds no photos train2017/"):
-        prepare_from_archives(archives, tmp_path / "out")
+        prepare(tmp_path / "out", archives=archives)
+    with pytest.raises(UserError, match=r"holds train2017/cat\.jpg, which is not named after an id"):
+        _prepared_with(tmp_path, {("train2017.zip", "train2017/cat.jpg"): b""})
+
+
+@pytest.mark.parametrize("bad", [182, 200, 254])
+def test_an_id_outside_the_taxonomy_is_refused(tmp_path, bad):
+    labels = ids(40, 30)
+    labels[7, 9] = bad
+    with pytest.raises(UserError, match=rf"{LABELS}: train2017/000000000025\.png holds the id {bad}"):
+        _prepared_with(tmp_path, {(LABELS, "train2017/000000000025.png"): encoded(labels, "png")})
+
+
+def test_all_published_ids_have_a_class(tmp_path):
+    labels = np.arange(1200, dtype=np.int32).reshape(30, 40) % 182
+    labels[0, 0] = 255
+    content = encoded(labels.astype(np.uint8), "png")
+    source = _prepared_with(tmp_path, {(LABELS, "train2017/000000000025.png"): content})
+    expected = labels + 1
+    expected[0, 0] = 0
+    np.testing.assert_array_equal(source.read(1).labels, expected)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (encoded(ids(39, 30), "png"), "has 39 x 30 pixels, but its photo has 40 x 30"),
+        (encoded(np.zeros((30, 40, 3), np.uint8), "png"), "is no label map: 8-bit gray is wanted, not RGB"),
+        (encoded(np.zeros((30, 40), np.uint16), "png"), "is no label map: 8-bit gray is wanted, not I;16"),
+        (encoded(ids(40, 30), "png")[:-40], "damaged"),
+        (b"no image", "is not an image"),
+    ],
+    ids=["size", "rgb", "16 bit", "cut short", "text"],
+)
+def test_a_bad_label_map_is_named(tmp_path, labels, said):
+    with pytest.raises(UserError, match=rf"{LABELS}: train2017/000000000025\.png.*{said}"):
+        _prepared_with(tmp_path, {(LABELS, "train2017/000000000025.png"): labels})
+
+
+@pytest.mark.parametrize("content", [b"no image", encoded(np.zeros((30, 40, 3), np.uint8), "jpg")[:500]])
+def test_a_bad_photo_is_named(tmp_path, content):
+    with pytest.raises(UserError, match=r"train2017\.zip: train2017/000000000025\.jpg is .*damaged"):
+        _prepared_with(tmp_path, {("train2017.zip", "train2017/000000000025.jpg"): content})
+
+
+def _cmyk(array):
+    """Pillow's own inverse of its CMYK -> RGB: no black."""
+    inverted = np.concatenate([255 - array, np.zeros_like(array[..., :1])], axis=-1)
+    return Image.frombytes("CMYK", (array.shape[1], array.shape[0]), inverted.tobytes())
+
+
+def test_photos_of_other_kinds_become_rgb(tmp_path):
+    plain = coco_archives.photo("train2017/000000000025")
+    alpha = np.concatenate([plain, np.full_like(plain[..., :1], 255)], axis=-1)
+    alpha[:10, :, 3] = 0  # transparent parts are laid on white
+    _cmyk(plain).save(tmp_path / "cmyk.jpg", quality=95)
+    gray16 = np.full((280, 300), 40_000, np.uint16)
+    source = _prepared_with(
+        tmp_path,
+        {
+            ("train2017.zip", "train2017/000000000009.jpg"): encoded(gray16, "png"),
+            ("train2017.zip", "train2017/000000000025.jpg"): (tmp_path / "cmyk.jpg").read_bytes(),
+            ("train2017.zip", "train2017/000000000031.jpg"): encoded(alpha, "png"),
+            (LABELS, "train2017/000000000031.png"): encoded(ids(40, 30), "png"),
+        },
+    )
+    assert source.names == ["train2017/000000000025.jpg", "train2017/000000000031.jpg"]
+    assert source.dropped == 2
+    assert np.abs(source.read(0).image[:, 25:35].astype(int) - [220, 120, 40]).max() <= 6
+    on_white = source.read(1).image.astype(int)
+    assert on_white[:8].min() >= 245
+    assert np.abs(on_white[14:, 25:35] - [220, 120, 40]).max() <= 6
+
+
+def test_photo_and_label_map_stay_aligned_whatever_exif_says(tmp_path):
+    image = Image.fromarray(coco_archives.photo("train2017/000000000025"))
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "turned.jpg", quality=95, exif=exif)
+    source = _prepared_with(
+        tmp_path, {("train2017.zip", "train2017/000000000025.jpg"): (tmp_path / "turned.jpg").read_bytes()}
+    )
+    assert source.read(1).image.shape == (30, 40, 3)
+
+
+def test_an_archive_of_another_size_is_taken_with_a_warning(archives, tmp_path, caplog):
+    prepare(tmp_path / "data", archives=archives)
+    assert "train2017.zip has " in caplog.text
+    assert "not the 19,336,861,798 of the published archive" in caplog.text
+
+
+def _publish(monkeypatch, archives, *, url="http://nowhere/{}", **wrong):
+    for name, file in published.PUBLISHED.items():
+        content = (archives / name).read_bytes()
+        known = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()} if name != LABELS else {}
+        file = dataclasses.replace(file, url=url.format(name), **known)
+        monkeypatch.setitem(published.PUBLISHED, name, dataclasses.replace(file, **wrong.get(name, {})))
+
+
+def test_an_archive_with_a_wrong_checksum_is_refused(archives, tmp_path, monkeypatch, caplog):
+    _publish(monkeypatch, archives, **{"val2017.zip": {"sha256": "0" * 64}})
+    with pytest.raises(UserError, match=r"val2017\.zip has the SHA-256 .* is published: delete it and download it"):
+        prepare(tmp_path / "data", archives=archives)
+    _publish(monkeypatch, archives)
+    prepare(tmp_path / "data", archives=archives)
+    assert "taken as it is" not in caplog.text
+
+
+def test_archives_are_downloaded_and_a_download_goes_on(archives, tmp_path, monkeypatch):
+    with serving() as server:
+        server.files = {f"/{name}": (archives / name).read_bytes() for name in published.PUBLISHED}
+        _publish(monkeypatch, archives, url=server.url("/{}"))
+        server.breaks[:] = [500] + [0] * 5
+        monkeypatch.setattr("time.sleep", lambda seconds: None)
+        with pytest.raises(UserError, match=r"train2017\.zip cannot be downloaded"):
+            prepare(tmp_path / "data")
+        server.requests.clear()
+        prepare(tmp_path / "data")
+        assert server.requests == [
+            ("/train2017.zip", "bytes=500-"),
+            ("/val2017.zip", None),
+            (f"/{LABELS}", None),
+        ]
+        assert find_prepared(tmp_path / "data", "train").names[1] == "train2017/000000000025.jpg"
+        for name, content in server.files.items():
+            assert (tmp_path / "data" / "downloads" / "coco_stuff" / name[1:]).read_bytes() == content
+        prepare(tmp_path / "data", short_side=64)  # from the same downloads
+        assert len(server.requests) == 3
+
+
+def test_a_download_with_a_wrong_checksum_is_refused(archives, tmp_path, monkeypatch):
+    with serving() as server:
+        server.files = {f"/{name}": (archives / name).read_bytes() for name in published.PUBLISHED}
+        _publish(monkeypatch, archives, url=server.url("/{}"), **{"train2017.zip": {"sha256": "0" * 64}})
+        with pytest.raises(UserError, match=r"train2017\.zip sent is not the published file"):
+            prepare(tmp_path / "data")
+
+
+Usage = namedtuple("Usage", "total used free")
+
+
+def test_too_small_a_disk_is_said_before_anything_is_downloaded(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(100, 0, 20_000_000_000))
+    with caplog.at_level(logging.INFO), pytest.raises(UserError) as caught:
+        prepare(tmp_path / "data")
+    # 19.34 + 0.82 + 0.7 GB to download, and 123,287 photos of 50 kB.
+    assert "has 20.0 GB free, but COCO-Stuff takes 27.0 GB (20.9 GB to download and 6.2 GB prepared)" in str(
+        caught.value
+    )
+    assert "COCO-Stuff takes 27.0 GB of disk" in caplog.text
+    assert not (tmp_path / "data" / "downloads" / "coco_stuff").exists()
+
+
+def test_local_archives_need_space_only_for_what_is_prepared(archives, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(100, 0, 4 * 50_000 - 1))
+    with pytest.raises(UserError, match=r"free some space"):
+        prepare(tmp_path / "data", archives=archives)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(100, 0, 4 * 50_000))
+    prepare(tmp_path / "data", archives=archives)
+
+
+def test_a_data_dir_that_cannot_be_written(archives, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot write to .*file"):
+        prepare(tmp_path / "file" / "data", archives=archives)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:1000] + bytes(len(content) - 1000),
+        lambda content: b"",
+        None,
+    ],
+    ids=["cut short", "overwritten", "empty", "gone"],
+)
+def test_a_damaged_shard_is_named(data_dir, tmp_path, damage):
+    shutil.copytree(data_dir, tmp_path / "data")
+    (shard,) = (tmp_path / "data").glob("coco_stuff/256px/1.0.0/*train*")
+    content = shard.read_bytes()
+    shard.unlink() if damage is None else shard.write_bytes(damage(content))
+    with pytest.raises(UserError, match=r"COCO-Stuff in .*1\.0\.0 is damaged .*prepare it anew"):
+        find_prepared(tmp_path / "data", "train").read(0)
+
+
+def test_damaged_metadata_are_named(data_dir, tmp_path):
+    shutil.copytree(data_dir, tmp_path / "data")
+    folder = tmp_path / "data" / "coco_stuff" / "256px" / "1.0.0"
+    (folder / "metadata.json").unlink()
+    with pytest.raises(UserError, match=r"COCO-Stuff in .*1\.0\.0 is damaged .*prepare it anew"):
+        find_prepared(tmp_path / "data", "val")
+    (folder / "dataset_info.json").write_text("{")
+    with pytest.raises(UserError, match=r"COCO-Stuff in .*1\.0\.0 is damaged .*prepare it anew"):
+        CocoStuffSource(folder, "val")
+
+
+def test_other_file_formats_are_refused(tmp_path):
+    with pytest.raises(UserError, match="not as tfrecord"):
+        Builder(data_dir=tmp_path, file_format="tfrecord")
 
 
 def test_without_the_data_set_the_message_says_what_to_do(tmp_path, monkeypatch):
@@ -132,16 +399,77 @@ def test_without_the_data_set_the_message_says_what_to_do(tmp_path, monkeypatch)
     with pytest.raises(UserError) as caught:
         make_source(config, "train")
     for part in (
-        "train2017.zip",
+        "train2017.zip (19.3 GB)",
         "118,287",
         "stuffthingmaps",
         "prepare coco_stuff",
         "--config.data.source=folder",
     ):
         assert part in str(caught.value)
+    config.data.short_side = 384
+    with pytest.raises(UserError, match=r"prepared at 384 pixels .* --short_side 384"):
+        make_source(config, "train")
 
 
-def test_the_data_set_is_found_in_the_default_folder(archives, tmp_path, monkeypatch):
-    prepare_from_archives(archives, tmp_path / "coco_stuff")
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+def test_the_data_set_is_found_in_the_default_folder(data_dir, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(data_dir))
     assert len(make_source(default(), "val")) == 1
+
+
+def test_checksums_are_those_of_tensorflow_datasets():
+    ours = Builder.url_infos
+    theirs = tfds.download.checksums.load_url_infos(tfds.core.Path(tfds.__file__).parent / "url_checksums" / "coco.txt")
+    assert len(ours) == 2
+    for url, info in ours.items():
+        file = published.PUBLISHED[url.rsplit("/")[-1]]
+        assert file.url == url
+        assert (file.size, file.sha256) == (info.size, info.checksum) == (theirs[url].size, theirs[url].checksum)
+
+
+def _run(*arguments):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-m", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+def test_tfds_build_from_the_command_line(archives, tmp_path):
+    built = _run("semcolor_jax.data.coco_stuff", "--data_dir", tmp_path / "data", "--manual_dir", archives)
+    assert built.returncode == 0, built.stderr
+    assert "name='coco_stuff'" in built.stdout
+    assert len(find_prepared(tmp_path / "data", "train")) == 2
+
+
+def test_our_own_command(archives, tmp_path):
+    folders = ("--data_dir", tmp_path / "data", "--archives", archives)
+    prepared = _run("semcolor_jax", "prepare", "coco_stuff", *folders, "--short_side", 64)
+    assert prepared.returncode == 0, prepared.stderr
+    assert "train: 3 photos, 1 of them without colour" in prepared.stderr
+    assert find_prepared(tmp_path / "data", "train", short_side=64).read(0).image.shape == (64, 69, 3)
+
+
+@pytest.mark.skipif(not PANOPTIC.is_file(), reason="the set of real photos is not here")
+def test_real_photos_repacked_into_the_published_layout(tmp_path):
+    with tarfile.open(PANOPTIC) as tar:
+        tar.extractall(tmp_path / "raw", filter="data")
+    classes = json.loads((tmp_path / "raw" / "labels.json").read_text())["classes"]
+    label_of_id = np.zeros(256, np.uint8)
+    for number, name in classes.items():  # the "-merged" ones go where the table sends them
+        label = load_taxonomy("coco_panoptic").label_id(name)
+        label_of_id[int(number)] = 0 if label == 255 else label
+    content = {"train2017.zip": {}, "val2017.zip": {}, LABELS: {}}
+    for split in ("train", "val"):
+        for path in sorted((tmp_path / "raw" / split / "images").glob("*.jpg"))[:20]:
+            content[f"{split}2017.zip"][f"{split}2017/{path.name}"] = path.read_bytes()
+            labels = label_of_id[np.array(Image.open(path.parents[1] / "labels" / f"{path.stem}.png"))]
+            raw = np.where(labels == 0, 255, labels - 1).astype(np.uint8)
+            content[LABELS][f"{split}2017/{path.stem}.png"] = encoded(raw, "png")
+    prepare(tmp_path / "data", archives=coco_archives.write(tmp_path / "archives", content))
+    for split in ("train", "val"):
+        source = find_prepared(tmp_path / "data", split)
+        assert len(source) + source.dropped == 20
+        for index, name in enumerate(source.names):
+            sample, stem = source.read(index), Path(name).stem
+            expected = label_of_id[np.array(Image.open(tmp_path / "raw" / split / "labels" / f"{stem}.png"))]
+            np.testing.assert_array_equal(sample.labels, expected)  # they are 256 pixels high or wide already
+            photo = np.array(Image.open(tmp_path / "raw" / split / "images" / f"{stem}.jpg").convert("RGB"))
+            assert np.mean((sample.image - photo.astype(float)) ** 2) < 10  # above 38 dB

@@ -6,7 +6,7 @@ from PIL import Image
 
 from semcolor_jax.data import scan
 from semcolor_jax.data.cpu_tf import tf
-from semcolor_jax.data.folder import HOLD_OUT, FolderSource, hold_out
+from semcolor_jax.data.folder import HOLD_OUT, FolderSource, hold_out, list_photos
 from semcolor_jax.data.photos import read_photo
 from semcolor_jax.data.taxonomy import coco_stuff_id, places365_id
 from semcolor_jax.errors import UserError
@@ -268,12 +268,14 @@ def test_scenes_come_from_folder_names(tmp_path):
     _photo(root / "kitchen/a.jpg", seed=1)
     _photo(root / "other/b.jpg", seed=2)
     _photo(root / "sky/close/c.jpg", seed=3)
-    (root / "taxonomy.yaml").write_text("scenes: {sky: coast}\n")
+    _photo(root / "tower/d.jpg", seed=4)
+    (root / "taxonomy.yaml").write_text("scenes: {sky: coast, tower: ignore}\n")
     source = FolderSource(root)
-    kitchen, other, sky = (source.read(i) for i in range(3))
+    kitchen, other, sky, tower = (source.read(i) for i in range(4))
     assert kitchen.scene_index[0] == places365_id("kitchen")
     np.testing.assert_array_equal(kitchen.scene_prob, [1, 0, 0, 0, 0])
     np.testing.assert_array_equal(other.scene_prob, np.zeros(5))
+    np.testing.assert_array_equal(tower.scene_prob, np.zeros(5))
     assert sky.scene_index[0] == places365_id("coast")
     _assert_load_is_read(source)
 
@@ -326,3 +328,14 @@ def test_a_cache_that_cannot_be_used_is_no_error(labelled, tmp_path, monkeypatch
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert len(FolderSource(labelled)) == 3
+
+
+def test_all_photos_can_be_listed_without_looking_into_them(labelled):
+    (labelled / "train/images/deep/b.png").write_bytes(b"damaged")
+    photos = list_photos(labelled)
+    assert [photo.relative_to(labelled).as_posix() for photo in photos] == [
+        *("train/images/a.jpg", "train/images/deep/b.png", "val/images/c.jpg"),
+    ]
+    assert list_photos(labelled / "val") == [labelled / "val/images/c.jpg"]
+    with pytest.raises(UserError, match="does not exist"):
+        list_photos(labelled / "missing")

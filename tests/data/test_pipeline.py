@@ -11,13 +11,8 @@ from semcolor_jax.data.augment import center_crop, chain, random_brightness, ran
 from semcolor_jax.data.cpu_tf import tf
 from semcolor_jax.data.example import Sample
 from semcolor_jax.data.folder import FolderSource
-from semcolor_jax.data.pipeline import (
-    epoch_order,
-    eval_samples,
-    numpy_batches,
-    prefetch_to_device,
-    train_batches,
-)
+from semcolor_jax.data.order import epoch_order, first_indices
+from semcolor_jax.data.pipeline import eval_samples, numpy_batches, prefetch_to_device, train_batches
 from semcolor_jax.data.sources import make_source
 from semcolor_jax.errors import UserError
 
@@ -92,9 +87,15 @@ def test_epochs_and_seeds_have_orders_of_their_own():
 
 
 def test_orders_are_unbiased():
-    firsts = [epoch_order(4, seed=0, epoch=epoch)[0] for epoch in range(1000)]
+    firsts = [epoch_order(Numbers(4), seed=0, epoch=epoch)[0] for epoch in range(1000)]
     # A multinomial of 1000 draws with p = 1/4 has standard deviation 14.
     np.testing.assert_allclose(np.bincount(firsts, minlength=4), 250, atol=60)
+
+
+@pytest.mark.parametrize("count", [1, 7, 17])
+def test_the_first_indices_are_those_of_the_first_batches(count):
+    expected = _indices(_batches(Numbers(7), 5, seed=3))[:count]
+    np.testing.assert_array_equal(first_indices(Numbers(7), count, seed=3), expected)
 
 
 RANDOM = chain(random_crop(4), random_brightness(0.5))
@@ -115,7 +116,7 @@ def test_a_start_far_away_costs_no_walk_there():
     step = 10**12
     (batch,) = _batches(Numbers(7), 1, start_step=step)
     place = np.arange(4 * step, 4 * step + 4)
-    expected = [epoch_order(7, seed=0, epoch=int(p // 7))[p % 7] for p in place]
+    expected = [epoch_order(Numbers(7), seed=0, epoch=int(p // 7))[p % 7] for p in place]
     np.testing.assert_array_equal(batch["labels"][:, 0, 0], expected)
 
 

@@ -6,6 +6,7 @@ from skimage.color import rgb2lab
 
 from semcolor_jax.color import AB_BINS, BIN_TABLE_ID
 from semcolor_jax.data.example import Sample, no_labels, no_scene
+from semcolor_jax.data.mix import MixedSource
 from semcolor_jax.data.prior import Prior, load_prior, measure_prior, save_prior
 from semcolor_jax.errors import UserError
 
@@ -64,8 +65,39 @@ def test_the_seed_chooses_the_photos_without_repetition():
         source = Photos(40)
         prior = measure_prior(source, max_images=5, seed=seed)
         assert prior.provenance["images"] == len(set(source.was_read)) == 5
-        chosen.append(tuple(source.was_read))
+        chosen.append(sorted(source.was_read))
     assert chosen[0] == chosen[1] != chosen[2]
+
+
+def test_without_a_limit_every_photo_counts_once():
+    source = Photos(9)
+    prior = measure_prior(source, seed=0)
+    assert sorted(source.was_read) == list(range(9))
+    counts = _histogram(source.images)
+    np.testing.assert_allclose(prior.probabilities, counts / counts.sum(), rtol=0, atol=1e-12)
+
+
+def test_a_mix_is_measured_with_its_weights():
+    many, few = Photos(6, seed=1), Photos(2, seed=2)
+    prior = measure_prior(MixedSource([many, few], weights=[1, 1]), seed=0)
+    # An epoch has 8 places: 4 photos of the first source, each of the second twice.
+    assert len(many.was_read) == 4
+    seen = [many.images[i] for i in many.was_read] + 2 * few.images
+    counts = _histogram(seen)
+    np.testing.assert_allclose(prior.probabilities, counts / counts.sum(), rtol=0, atol=1e-12)
+    assert prior.provenance["images"] == 6
+    assert prior.provenance["pixels"] == counts.sum()
+
+
+def test_a_photo_that_cannot_be_read_ends_the_measurement():
+    class Broken(Photos):
+        def read(self, index):
+            if index == 3:
+                raise UserError("photo 3 is damaged.")
+            return super().read(index)
+
+    with pytest.raises(UserError, match="photo 3 is damaged"):
+        measure_prior(Broken(8), seed=0)
 
 
 def test_a_source_without_photos_is_refused():

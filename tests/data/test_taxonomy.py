@@ -42,6 +42,7 @@ LABELLED = {
 FOLDERS = {
     "sun_scenes": words("airport auditorium bamboo_forest campus desert football_field kitchen sky"),
     "intel_scenes": words("buildings forest glacier mountain sea street"),
+    "caltech101": ["pagoda"],  # folders of objects, of which only this one is called like a scene
 }
 
 
@@ -118,7 +119,7 @@ def test_tables_cover_every_class(name):
 def test_tables_cover_every_scene_folder(name):
     table = load_taxonomy(name)
     assert set(table.scenes) == set(FOLDERS[name])
-    assert set(table.scenes.values()) <= set(PLACES365)
+    assert set(table.scenes.values()) <= {*PLACES365, "ignore"}
 
 
 def test_mapped_labels():
@@ -168,7 +169,7 @@ def test_mistakes_in_a_table_are_named(tmp_path, text, message):
 
 
 def test_an_unknown_table_is_answered_with_the_known_ones():
-    with pytest.raises(UserError, match="neither a readable YAML file nor one of: camvid"):
+    with pytest.raises(UserError, match=r"neither a readable YAML file nor one of: .*camvid"):
         load_taxonomy("kamvid")
 
 

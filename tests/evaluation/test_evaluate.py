@@ -208,7 +208,7 @@ def test_json_has_every_number_and_no_nan(full_result, tmp_path):
 
 
 def test_json_into_a_missing_folder_is_the_users_mistake(full_result, tmp_path):
-    with pytest.raises(UserError, match="cannot be written"):
+    with pytest.raises(UserError, match="cannot write"):
         write_json(tmp_path / "missing" / "result.json", full_result)
 
 

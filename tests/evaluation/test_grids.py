@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from semcolor_jax.data.taxonomy import COCO_STUFF, coco_stuff_palette
+from semcolor_jax.data.taxonomy import coco_stuff_palette
 from semcolor_jax.errors import UserError
-from semcolor_jax.evaluation import grids
+from semcolor_jax.evaluation import drawing, grids
 from semcolor_jax.models import Predictions
 
 
@@ -43,12 +43,12 @@ def test_the_original_column_holds_the_input_exactly(make_sample):
 
 def test_dimensions_follow_the_columns(make_sample):
     samples = [make_sample(height=200, width=220)]
-    column = 220 + grids.GAP
+    column = 220 + drawing.GAP
     three = grids.sample_grid(only_regression, samples, temperature=0.38)
     assert three.dtype == np.uint8
-    assert three.shape[1] == 2 * grids.MARGIN + 3 * column - grids.GAP
+    assert three.shape[1] == 2 * drawing.MARGIN + 3 * column - drawing.GAP
     six = grids.sample_grid(all_branches, samples, temperature=0.38)
-    assert six.shape[1] == three.shape[1] + 2 * column + grids.SCENE_COLUMN + grids.GAP
+    assert six.shape[1] == three.shape[1] + 2 * column + drawing.SCENE_COLUMN + drawing.GAP
     two_rows = grids.sample_grid(only_regression, 2 * samples, temperature=0.38)
     assert two_rows.shape[0] - three.shape[0] >= 200
 
@@ -58,7 +58,7 @@ def test_labels_add_a_column_of_the_true_classes(make_sample):
     labels[:, :10] = 255
     without = grids.sample_grid(all_branches, [make_sample(height=40, width=50)], temperature=0.38)
     with_labels = grids.sample_grid(all_branches, [make_sample(height=40, width=50, labels=labels)], temperature=0.38)
-    assert with_labels.shape[1] == without.shape[1] + grids.MIN_COLUMN + grids.GAP
+    assert with_labels.shape[1] == without.shape[1] + drawing.MIN_COLUMN + drawing.GAP
     chip = (with_labels == coco_stuff_palette()[9]).all(axis=-1)
     assert chip.sum() >= 60  # the legend's square of the true class
 
@@ -72,30 +72,6 @@ def test_photos_larger_than_the_side_are_shrunk_before_the_network_sees_them(mak
 
     grids.sample_grid(predict, [make_sample(height=90, width=60)], temperature=0.38, side=45)
     assert seen == [(1, 45, 30, 1)]
-
-
-def test_class_map_blends_the_palette_and_leaves_ignored_pixels_grey():
-    grey = np.full((2, 4, 3), 100, np.uint8)
-    classes = np.array([[5, 5, 5, 9], [5, 5, 255, 255]], np.uint8)
-    cell = grids._class_map(grey, classes)
-    np.testing.assert_array_equal(cell.image[1, 2:], grey[1, 2:])
-    np.testing.assert_allclose(cell.image[0, 0], 40 + 0.6 * coco_stuff_palette()[5].astype(float), atol=0.51)
-    assert cell.classes == [(5, 5 / 8), (9, 1 / 8)]
-
-
-def test_the_legend_breaks_lines_and_never_drops_a_class():
-    classes = [(COCO_STUFF.index(name), 0.1) for name in ("person", "building-other", "sky-other", "tree")]
-    lines = grids._legend_lines(classes, 160)
-    assert [index for line in lines for index in line] == [index for index, _ in classes]
-    assert all(len(line) == 1 or sum(map(grids._legend_width, line)) <= 160 for line in lines)
-    assert len(lines) > 1
-
-
-def test_long_names_are_shortened_to_fit():
-    text = grids._shorten("a_very_long_file_name_from_a_camera_0001.jpg", 100)
-    assert text.endswith("...")
-    assert grids._FONT.getlength(text) <= 100
-    assert grids._shorten("short", 100) == "short"
 
 
 def test_no_samples_is_the_users_mistake():

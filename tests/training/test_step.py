@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from skimage.color import rgb2lab
 
+from semcolor_jax.color import rgb_to_lab, soft_encode
 from semcolor_jax.config import branches
 from semcolor_jax.models import Predictions, build_model, init_variables
 from semcolor_jax.training.optimizer import build_optimizer
 from semcolor_jax.training.state import create_state
-from semcolor_jax.training.step import loss_terms, make_train_step
+from semcolor_jax.training.step import Targets, loss_terms, make_train_step
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,13 +65,29 @@ def test_the_state_is_donated(tiny_config):
 def test_targets_come_from_the_photo_in_cie_units():
     """A network that predicts the true ab, as scikit-image computes it, has no regression loss."""
     batch = random_batch(np.random.default_rng(1), size=8)
-    lab = rgb2lab(batch["image"]).astype(np.float32)
-    predictions = Predictions(ab=jnp.asarray(lab[..., 1:]), color_logits=None, seg_logits=None, scene_logits=None)
-    terms = loss_terms(
-        predictions, batch, ab=jnp.asarray(lab[..., 1:]), class_weights=jnp.ones(313), encoding_sigma=5.0
+    ab = jnp.asarray(rgb2lab(batch["image"])[..., 1:], jnp.float32)
+    targets = Targets(
+        ab=rgb_to_lab(batch["image"])[..., 1:], code=soft_encode(ab), class_weights=jnp.ones(313, jnp.float32)
     )
+    terms = loss_terms(Predictions(ab=ab), batch, targets=targets)
     assert set(terms) == {"reg"}
-    assert float(terms["reg"]) == pytest.approx(0.0, abs=1e-10)
+    assert float(terms["reg"]) == pytest.approx(0.0, abs=1e-8)
+
+
+@pytest.mark.slow
+def test_fused_and_plain_heads_take_the_same_step(tiny_config):
+    tiny_config.optimizer.name = "sgd"
+    batch = random_batch(np.random.default_rng(2))
+    results = {}
+    for heads in ("plain", "fused"):
+        tiny_config.loss.heads = heads
+        state, step = build(tiny_config)
+        results[heads] = step(state, batch)
+    (plain_state, plain), (fused_state, fused) = results["plain"], results["fused"]
+    for name, value in plain.items():
+        assert float(fused[name]) == pytest.approx(float(value), rel=1e-5), name
+    for a, b in zip(jax.tree.leaves(plain_state), jax.tree.leaves(fused_state), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.slow

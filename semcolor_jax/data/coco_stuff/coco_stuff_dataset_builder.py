@@ -1,0 +1,157 @@
+"""The TFDS builder `coco_stuff`: `tfds.builder("coco_stuff")` after importing this package, or `tfds build FOLDER`.
+
+It does not derive from `GeneratorBasedBuilder`, which starts a split anew when it has been interrupted, but writes its
+shards itself, in parallel, and keeps what is finished.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
+from tensorflow_datasets.core.splits import SplitDict
+
+from semcolor_jax.data.archive import Archive, open_archive
+from semcolor_jax.data.coco_stuff import published, shards
+from semcolor_jax.data.taxonomy import COCO_STUFF
+from semcolor_jax.errors import UserError
+
+SHORT_SIDE = 256
+"""Pixels: what training resizes to by default (config.data.short_side)."""
+
+BYTES_PER_PHOTO = 50_000
+"""At a short side of 256 pixels, label map included; measured on 200 COCO photos."""
+
+SPLITS = {"train": "train2017", "validation": "val2017"}
+"""The folder of each split in the archives, which is also the name of its archive of photos."""
+
+
+@dataclasses.dataclass(eq=False)
+class CocoStuffConfig(tfds.core.BuilderConfig):
+    """How large photos are stored.
+
+    Attributes:
+      short_side: pixels; larger photos are reduced to this, smaller ones stay as they are.
+    """
+
+    short_side: int = SHORT_SIDE
+
+
+class Builder(FileReaderBuilder):
+    """COCO-Stuff with photos and label maps reduced for training, in ArrayRecord files."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
+    BUILDER_CONFIGS: ClassVar = [CocoStuffConfig(name=f"{SHORT_SIDE}px", description="Short side 256 pixels.")]
+    code_path = tfds.core.Path(__file__)  # TFDS's own search needs importlib_resources, which it does not install
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "Optional: a folder with " + ", ".join(published.PUBLISHED)
+
+    def __init__(self, *, file_format: str | None = None, **kwargs: Any):
+        """Takes the arguments of every builder; `file_format` can only be "array_record", whose access is random."""
+        if file_format not in (None, "array_record", tfds.core.FileFormat.ARRAY_RECORD):
+            raise UserError(f"coco_stuff is stored as array_record, for random access, not as {file_format}.")
+        super().__init__(file_format="array_record", **kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
+                    "segmentation": tfds.features.LabeledImage(
+                        labels=list(COCO_STUFF), shape=(None, None, 1), encoding_format="png"
+                    ),
+                    "image_id": np.int64,
+                }
+            ),
+            supervised_keys=("image", "segmentation"),
+            homepage="https://github.com/nightrome/cocostuff",
+            metadata=tfds.core.MetadataDict(),
+            disable_shuffling=True,
+        )
+
+    def _download_and_prepare(
+        self, dl_manager: tfds.download.DownloadManager, download_config: tfds.download.DownloadConfig | None = None
+    ) -> None:
+        """Prepares both splits next to the version's folder, then moves their shards into it.
+
+        Raises:
+          UserError: if an archive is missing, damaged or another one, or the disk too small.
+        """
+        manual = download_config.manual_dir if download_config else None
+        folder = Path(self._data_dir).parent  # of the temporary folder, which is that of the version, too
+        staging = folder / f"{self.version}.partial"
+        if manual:
+            archives = published.find_archives(Path(manual))
+        else:
+            downloads = Path(dl_manager.download_dir, self.name)
+            published.check_space(
+                {
+                    "to download": (downloads, published.bytes_to_download(downloads)),
+                    "prepared": (folder, self._bytes_missing(sum(published.PHOTOS.values()), staging)),
+                }
+            )
+            archives = published.download_archives(downloads)
+        opened = {name: open_archive(path) for name, path in archives.items()}
+        names = {split: self._find_photos(split, opened) for split in SPLITS}
+        if manual:
+            photos = sum(map(len, names.values()))
+            published.check_space({"prepared": (folder, self._bytes_missing(photos, staging))})
+        shards.open_staging(staging, archives, verify=published.verify_archives if manual else lambda archives: None)
+        finished = {split: self._write_shards(split, names[split], opened, staging) for split in SPLITS}
+        self._finish(finished)
+        shutil.rmtree(staging)
+
+    def _find_photos(self, split: str, archives: Mapping[str, Archive]) -> list[str]:
+        photos = archives[f"{SPLITS[split]}.zip"]
+        return shards.find_photos(SPLITS[split], photos=photos, labels=archives[published.LABEL_ARCHIVE])
+
+    def _write_shards(
+        self, split: str, names: list[str], archives: Mapping[str, Archive], folder: Path
+    ) -> list[shards.Shard]:
+        template = self._get_filename_template(split)
+        return shards.write_shards(
+            folder,
+            names,
+            shard_name=lambda index, count: template.sharded_filepath(shard_index=index, num_shards=count).name,
+            photos=archives[f"{SPLITS[split]}.zip"],
+            labels=archives[published.LABEL_ARCHIVE],
+            short_side=self._short_side,
+            serialize=cast(tfds.features.FeaturesDict, self.info.features).serialize_example,
+        )
+
+    def _finish(self, finished: Mapping[str, list[shards.Shard]]) -> None:
+        """Moves the shards to where TFDS looks for them, and tells it of them."""
+        infos = []
+        for split, parts in finished.items():
+            infos.append(
+                tfds.core.SplitInfo(
+                    name=split,
+                    shard_lengths=[len(part.image_ids) for part in parts],
+                    num_bytes=sum(part.path.stat().st_size for part in parts),
+                    filename_template=self._get_filename_template(split),
+                )
+            )
+            for part in parts:
+                os.replace(part.path, Path(self._data_dir, part.path.name))
+        self.info.set_splits(SplitDict(infos))
+        cast(tfds.core.MetadataDict, self.info.metadata).update(
+            short_side=self._short_side,
+            image_ids={split: [i for part in parts for i in part.image_ids] for split, parts in finished.items()},
+            gray={split: [i for part in parts for i in part.gray] for split, parts in finished.items()},
+        )
+
+    def _bytes_missing(self, photos: int, staging: Path) -> int:
+        """Returns what so many photos will take, without the shards that are there already."""
+        have = sum(path.stat().st_size for path in staging.glob("*"))
+        return max(0, int(photos * BYTES_PER_PHOTO * (self._short_side / SHORT_SIDE) ** 2) - have)
+
+    @property
+    def _short_side(self) -> int:
+        return cast(CocoStuffConfig, self.builder_config).short_side

@@ -1,0 +1,186 @@
+"""The five likeliest scenes of every photo in a folder, as the scenes.json that `data.folder` reads.
+
+While it works, a folder OUTPUT.parts collects labels in files of JSON lines, each written at once and never changed:
+
+  teacher.json    which teacher made them
+  *.jsonl         {"photo": path below the folder, "scenes": [[Places365 id, probability], ...]}
+
+So a run that is stopped goes on where it was, any number of processes share the photos (`Shard`), photos that are added
+later cost no more than themselves, and another smoothing costs nothing. Whoever labels the last photo writes OUTPUT.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import json
+import os
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from jaxtyping import UInt8
+from tqdm import tqdm
+
+from semcolor_jax.data.example import TOP_SCENES
+from semcolor_jax.data.folder import list_photos
+from semcolor_jax.data.photos import read_photo
+from semcolor_jax.data.scene_smoothing import gaussian_ranks
+from semcolor_jax.errors import UserError
+from semcolor_jax.files import read_json, write_json, write_text
+from semcolor_jax.scenes.batching import fit_square, map_batches
+from semcolor_jax.scenes.teacher import Teacher
+
+ReadPhoto: TypeAlias = Callable[[], UInt8[np.ndarray, "h w 3"]]
+"""Reads one photo as sRGB."""
+
+Pairs: TypeAlias = list[tuple[int, float]]
+"""Places365 ids with their probabilities, likeliest first, sum 1."""
+
+_PART = 256
+"""Photos per file of labels: what is lost at most when a run is stopped."""
+
+
+class Shard(NamedTuple):
+    """The share of process `number` (from 1 on) of `total` processes."""
+
+    number: int = 1
+    total: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelling:
+    """What a run came to: photos labelled by it, those left to other shards, and the file if none are left."""
+
+    labelled: int
+    left: int
+    output: Path | None
+
+
+def parse_shard(text: str) -> Shard:
+    """Reads "2/8". Raises `UserError` if it is not i/n with i in 1..n."""
+    parts = text.split("/")
+    if len(parts) == 2 and all(part.isdecimal() for part in parts) and 1 <= int(parts[0]) <= int(parts[1]):
+        return Shard(int(parts[0]), int(parts[1]))
+    raise UserError(f"the shard {text!r} must be written i/n with i in 1..n, such as 1/4.")
+
+
+def label_folder(
+    folder: str | os.PathLike[str],
+    teacher: Teacher,
+    *,
+    output: str | os.PathLike[str],
+    smoothing: str = "top5",
+    shard: Shard | None = None,
+) -> Labelling:
+    """Labels the photos of a folder, all splits and gray photos too, by their paths below it; as `label_photos`.
+
+    `output` is DIR/scenes.json for `FolderSource` to find it.
+
+    Raises:
+      UserError: as `label_photos`; or the folder has no photos, or a photo is damaged.
+    """
+    root = Path(folder)
+    photos = {path.relative_to(root).as_posix(): functools.partial(read_photo, path) for path in list_photos(root)}
+    return label_photos(photos, teacher, output=output, smoothing=smoothing, shard=shard)
+
+
+def label_photos(
+    photos: Mapping[str, ReadPhoto],
+    teacher: Teacher,
+    *,
+    output: str | os.PathLike[str],
+    smoothing: str = "top5",
+    shard: Shard | None = None,
+) -> Labelling:
+    """Labels the photos that have no label yet, and writes the sidecar file once all have one.
+
+    Args:
+      photos: by the name that they have in the sidecar file, how to read each; called in threads.
+      teacher: what looks at the photos.
+      output: the sidecar file to write.
+      smoothing: "top5" keeps the teacher's probabilities, "gaussian" weighs the ranks; see `data.scene_smoothing`.
+      shard: this process's share of the photos; None: all.
+
+    Raises:
+      UserError: the output cannot be written or was made by hand, or its parts by another teacher.
+    """
+    output, shard = Path(output), shard or Shard()
+    parts = _open_parts(output, teacher)
+    done = _read_parts(parts)
+    mine = list(photos)[shard.number - 1 :: shard.total]
+    todo = [name for name in mine if name not in done]
+    with tqdm(total=len(mine), initial=len(mine) - len(todo), desc="scenes", unit="photo") as progress:
+        for start in range(0, len(todo), _PART):
+            names = todo[start : start + _PART]
+            _write_part(parts, names, _look([photos[name] for name in names], teacher))
+            progress.update(len(names))
+    labels = _read_parts(parts)  # again, because other shards have been at work
+    left = sum(name not in labels for name in photos)
+    if not left:
+        write_text(output, _sidecar({name: labels[name] for name in photos}, smoothing))
+    return Labelling(labelled=len(todo), left=left, output=None if left else output)
+
+
+def top_scenes(probabilities: np.ndarray, categories: np.ndarray) -> Pairs:
+    """Returns the five highest of k probabilities with their categories, scaled to sum 1 (all k if fewer)."""
+    order = np.argsort(-probabilities, stable=True)[:TOP_SCENES]
+    top = probabilities[order].astype(np.float64)
+    return [(int(category), round(float(p), 6)) for category, p in zip(categories[order], top / top.sum(), strict=True)]
+
+
+def _look(photos: Sequence[ReadPhoto], teacher: Teacher) -> list[Pairs]:
+    """Returns the likeliest categories of each photo."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        squares = pool.map(lambda read: fit_square(read(), side=teacher.side), photos)
+        return [top_scenes(row, teacher.categories) for row in map_batches(teacher.probabilities, squares)]
+
+
+def _open_parts(output: Path, teacher: Teacher) -> Path:
+    parts = output.with_suffix(".parts")
+    if output.exists() and not parts.exists():
+        raise UserError(f"{output} was not made by this command ({parts} is missing): move it away, or name another.")
+    try:
+        parts.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {parts}: {error.strerror}.") from error
+    made_by = parts / "teacher.json"
+    if not made_by.exists():
+        write_json(made_by, {"teacher": teacher.name})
+    known = read_json(made_by)
+    if known != {"teacher": teacher.name}:
+        raise UserError(f"{parts} holds labels of another teacher ({known}): delete it, or name another output.")
+    return parts
+
+
+def _write_part(parts: Path, names: Sequence[str], labels: Sequence[Pairs]) -> None:
+    lines = [json.dumps({"photo": name, "scenes": pairs}) for name, pairs in zip(names, labels, strict=True)]
+    write_text(parts / f"{uuid.uuid4().hex}.jsonl", "\n".join(lines) + "\n")
+
+
+def _read_parts(parts: Path) -> dict[str, Pairs]:
+    """Returns all labels so far, by the photo's name."""
+    files = sorted(path for path in parts.glob("*.jsonl") if not path.name.startswith("."))
+    lines = itertools.chain.from_iterable(path.read_text(encoding="utf-8").splitlines() for path in files)
+    try:
+        records = [json.loads(line) for line in lines]
+        return {record["photo"]: record["scenes"] for record in records}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{parts} is damaged ({error}): delete it and label anew.") from error
+
+
+def _sidecar(labels: Mapping[str, Pairs], smoothing: str) -> str:
+    """Returns the file's text, a line per photo."""
+    if smoothing == "gaussian":
+        labels = {name: _with_gaussian_ranks(pairs) for name, pairs in labels.items()}
+    lines = (f"{json.dumps(name)}: {json.dumps(pairs)}" for name, pairs in labels.items())
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _with_gaussian_ranks(pairs: Pairs) -> Pairs:
+    weights = gaussian_ranks(np.array([probability for _, probability in pairs], np.float32))
+    return [(category, round(float(weight), 6)) for (category, _), weight in zip(pairs, weights, strict=True)]

@@ -1,0 +1,103 @@
+"""The networks that can say what scene a photo shows."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int32
+
+from semcolor_jax.convert.caffe import load_caffe_vgg16
+from semcolor_jax.convert.keras_h5 import load_keras_vgg16
+from semcolor_jax.convert.vgg16_weights import ClassifierWeights
+from semcolor_jax.data.example import NUM_SCENES
+from semcolor_jax.errors import UserError
+from semcolor_jax.models.vgg16_classifier import classifier_for, input_side
+from semcolor_jax.scenes.batching import BatchFunction
+from semcolor_jax.scenes.head import imagenet_features, load_head
+
+WHERE_TEACHERS_ARE = (
+    "VGG16-Places365 is published as vgg16-places365_weights_tf_dim_ordering_tf_kernels.h5 (543 MB, Keras) at "
+    "https://github.com/GKalliatakis/Keras-VGG16-places365/releases/tag/v1.0 and as vgg16_places365.caffemodel "
+    "(543 MB, Caffe) at http://places2.csail.mit.edu/models_places365/vgg16_places365.caffemodel; without either, "
+    "train a small teacher on photos of your own with "
+    "`python -m semcolor_jax scenes train-head --data PHOTOS -o teacher.npz`"
+)
+
+_CONVERTERS = {".h5": load_keras_vgg16, ".hdf5": load_keras_vgg16, ".caffemodel": load_caffe_vgg16}
+
+
+@dataclasses.dataclass(frozen=True)
+class Teacher:
+    """Photos in, probabilities of Places365 categories out.
+
+    Attributes:
+      name: its file and the beginning of that file's SHA-256, so that labels of different teachers do not mix.
+      side: pixels a side of the squares that it looks at.
+      categories: (k,) Places365 ids.
+      probabilities: from uint8 sRGB photos (B, side, side, 3) to (B, k).
+    """
+
+    name: str
+    side: int
+    categories: Int32[np.ndarray, " k"]
+    probabilities: BatchFunction
+
+
+def load_teacher(path: str | os.PathLike[str]) -> Teacher:
+    """Reads a teacher: a `.npz` of `scenes train-head`, or VGG16-Places365 as a Keras `.h5` or a `.caffemodel`.
+
+    Raises:
+      UserError: the file is missing (the message says where teachers are published), damaged, or another network.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"there is no teacher file {path}: {WHERE_TEACHERS_ARE}.")
+    if path.suffix == ".npz":
+        return _from_head(path)
+    if path.suffix in _CONVERTERS:
+        return _from_classifier(path, _CONVERTERS[path.suffix](path))
+    kinds = ", ".join([".npz", *_CONVERTERS])
+    raise UserError(f"the teacher file {path} is of an unknown kind; known are {kinds}.")
+
+
+def _from_head(path: Path) -> Teacher:
+    head, features = load_head(path), imagenet_features()
+    return Teacher(
+        name=_fingerprint(path),
+        side=head.side,
+        categories=head.categories,
+        probabilities=lambda photos: head.probabilities(features(photos)),
+    )
+
+
+def _from_classifier(path: Path, weights: ClassifierWeights) -> Teacher:
+    try:
+        network = classifier_for(weights.params)
+    except ValueError as error:
+        raise UserError(f"{path} is not VGG16-Places365: {error}.") from error
+    if network.num_classes != NUM_SCENES:
+        raise UserError(f"{path} knows {network.num_classes} categories, but Places365 has {NUM_SCENES}.")
+    params = jax.device_put(dict(weights.params))
+
+    @jax.jit
+    def compute(params: Any, x: Array) -> Array:
+        return jax.nn.softmax(jnp.asarray(network.apply({"params": params}, x)), axis=-1)
+
+    return Teacher(
+        name=_fingerprint(path),
+        side=input_side(weights.params),
+        categories=np.arange(NUM_SCENES, dtype=np.int32),
+        probabilities=lambda photos: compute(params, weights.preprocess(photos)),
+    )
+
+
+def _fingerprint(path: Path) -> str:
+    with path.open("rb") as file:
+        return f"{path.name} sha256:{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
