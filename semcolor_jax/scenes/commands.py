@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from semcolor_jax.errors import UserError
 from semcolor_jax.scenes import HEAD_L2, HEAD_SIDE
+
+if TYPE_CHECKING:
+    from semcolor_jax.data.example import Source
 
 logger = logging.getLogger(__name__)
 
@@ -31,12 +35,15 @@ def add_parser(commands: Any) -> None:
         "--l2", type=_positive(float), default=HEAD_L2, metavar="X", help="strength of the regularisation (%(default)s)"
     )
 
-    label = steps.add_parser("label", help="write the five likeliest scenes of every photo in a folder")
-    label.add_argument("--data", required=True, metavar="DIR", help="folder of photos")
+    label = steps.add_parser("label", help="write the five likeliest scenes of every photo in a data set")
+    label.add_argument("--data", required=True, metavar="DIR", help="folder of photos, or the data_dir of coco_stuff")
+    label.add_argument("--source", choices=["folder", "coco_stuff"], default="folder", help="default: %(default)s")
     label.add_argument(
         "--teacher", required=True, metavar="FILE", help=".npz of train-head, or VGG16-Places365: .h5, .caffemodel"
     )
-    label.add_argument("-o", "--output", metavar="FILE", help="file to write (default: DIR/scenes.json)")
+    label.add_argument(
+        "-o", "--output", metavar="FILE", help="file to write (default: the scenes.json that --source reads)"
+    )
     label.add_argument("--smoothing", choices=["top5", "gaussian"], default="top5", help="default: %(default)s")
     label.add_argument("--shard", default="1/1", metavar="i/n", help="this process's share of the photos")
 
@@ -60,18 +67,30 @@ def _train_head(arguments: argparse.Namespace) -> None:
 
 
 def _label(arguments: argparse.Namespace) -> None:
-    from semcolor_jax.scenes.label import label_folder, parse_shard
+    from semcolor_jax.scenes.label import label_folder, label_sources, parse_shard
     from semcolor_jax.scenes.teacher import load_teacher
 
-    shard = parse_shard(arguments.shard)
-    output = Path(arguments.output or Path(arguments.data) / "scenes.json")
-    result = label_folder(
-        arguments.data, load_teacher(arguments.teacher), output=output, smoothing=arguments.smoothing, shard=shard
-    )
+    data, shard, teacher = Path(arguments.data), parse_shard(arguments.shard), load_teacher(arguments.teacher)
+    if arguments.source == "folder":
+        output = arguments.output or data / "scenes.json"
+        result = label_folder(data, teacher, output=output, smoothing=arguments.smoothing, shard=shard)
+    else:
+        output = arguments.output or data / "coco_stuff" / "scenes.json"
+        result = label_sources(_coco_stuff(data), teacher, output=output, smoothing=arguments.smoothing, shard=shard)
     if result.output:
         logger.info("wrote %s, %d photos of it now", result.output, result.labelled)
     else:
         logger.info("labelled %d photos; %d are left to the other shards", result.labelled, result.left)
+
+
+def _coco_stuff(data_dir: Path) -> list[Source]:
+    from semcolor_jax.data.coco_stuff import find_prepared, how_to_prepare
+
+    found = [find_prepared(data_dir, split, short_side=1) for split in ("train", "val")]  # of any size
+    sources: list[Source] = [source for source in found if source is not None]
+    if not sources:
+        raise UserError(how_to_prepare(data_dir))
+    return sources
 
 
 def _positive(kind: type[int] | type[float]) -> Any:

@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import UInt8
 from tqdm import tqdm
 
-from semcolor_jax.data.example import TOP_SCENES
+from semcolor_jax.data.example import TOP_SCENES, Source
 from semcolor_jax.data.folder import list_photos
 from semcolor_jax.data.photos import read_photo
 from semcolor_jax.data.scene_smoothing import gaussian_ranks
@@ -89,6 +89,23 @@ def label_folder(
     return label_photos(photos, teacher, output=output, smoothing=smoothing, shard=shard)
 
 
+def label_sources(
+    sources: Sequence[Source],
+    teacher: Teacher,
+    *,
+    output: str | os.PathLike[str],
+    smoothing: str = "top5",
+    shard: Shard | None = None,
+) -> Labelling:
+    """Labels the samples of data sets that are no folders of photos, by their names; as `label_photos`."""
+    photos = {
+        name: functools.partial(_read_sample, source, index)
+        for source in sources
+        for index, name in enumerate(source.names)
+    }
+    return label_photos(photos, teacher, output=output, smoothing=smoothing, shard=shard)
+
+
 def label_photos(
     photos: Mapping[str, ReadPhoto],
     teacher: Teacher,
@@ -131,6 +148,10 @@ def top_scenes(probabilities: np.ndarray, categories: np.ndarray) -> Pairs:
     order = np.argsort(-probabilities, stable=True)[:TOP_SCENES]
     top = probabilities[order].astype(np.float64)
     return [(int(category), round(float(p), 6)) for category, p in zip(categories[order], top / top.sum(), strict=True)]
+
+
+def _read_sample(source: Source, index: int) -> UInt8[np.ndarray, "h w 3"]:
+    return source.read(index).image
 
 
 def _look(photos: Sequence[ReadPhoto], teacher: Teacher) -> list[Pairs]:

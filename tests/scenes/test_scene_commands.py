@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from semcolor_jax.__main__ import main
+from semcolor_jax.data.example import Sample
 
 
 def test_train_a_head_and_label_a_folder_with_it(tmp_path, write_photo, capsys):
@@ -39,6 +40,35 @@ def test_label_with_vgg16_places365_in_shards(tmp_path, write_photo, write_const
     for pairs in labels.values():
         assert [index for index, _ in pairs] == [4, 3, 9, 100, 200]
         np.testing.assert_allclose([p for _, p in pairs], np.array([16, 8, 4, 2, 1.5]) / 31.5, atol=1e-5)
+
+
+def test_label_coco_stuff(tmp_path, monkeypatch, write_constant_h5):
+    """Where `CocoStuffSource` reads them: DATA/coco_stuff/scenes.json, by published names, of both splits."""
+
+    class Prepared:
+        def __init__(self, data_dir, split, *, short_side):
+            assert (str(data_dir), short_side) == (str(tmp_path), 1)
+            self.names = [f"{split}2017/{i:012d}.jpg" for i in range(2)]
+
+        def read(self, index):
+            image = np.full((20, 30, 3), 100 * index, np.uint8)
+            return Sample(self.names[index], image, image[..., 0], np.zeros(5, np.int32), np.zeros(5, np.float32))
+
+    monkeypatch.setattr("semcolor_jax.data.coco_stuff.find_prepared", Prepared)
+    weights = write_constant_h5(tmp_path / "vgg16.h5", np.zeros(365))
+    (tmp_path / "coco_stuff").mkdir()
+    main(["scenes", "label", "--data", str(tmp_path), "--source", "coco_stuff", "--teacher", str(weights)])
+    assert list(json.loads((tmp_path / "coco_stuff/scenes.json").read_text())) == [
+        *("train2017/000000000000.jpg", "train2017/000000000001.jpg"),
+        *("val2017/000000000000.jpg", "val2017/000000000001.jpg"),
+    ]
+
+
+def test_coco_stuff_must_be_prepared(tmp_path, capsys, write_constant_h5):
+    weights = write_constant_h5(tmp_path / "vgg16.h5", np.zeros(365))
+    with pytest.raises(SystemExit):
+        main(["scenes", "label", "--data", str(tmp_path), "--source", "coco_stuff", "--teacher", str(weights)])
+    assert "prepare coco_stuff" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
