@@ -22,7 +22,7 @@ from semcolor_jax.data.sources import make_source
 from semcolor_jax.errors import UserError
 from semcolor_jax.evaluation import report
 from semcolor_jax.evaluation.branches import grey_copy
-from semcolor_jax.evaluation.evaluate import EvaluationResult
+from semcolor_jax.evaluation.evaluate import EvaluationResult, pick_shown
 from semcolor_jax.evaluation.evaluate import evaluate as evaluate_samples
 from semcolor_jax.evaluation.grids import sample_grid
 from semcolor_jax.evaluation.inspection import inspection_grid
@@ -55,7 +55,7 @@ def evaluate(config: ConfigDict | None, workdir: Path, *, split: Split = "val") 
     samples = list(eval_samples(make_source(config, split), limit=config.train.eval_samples))
     temperature = config.inference.temperature
     result = evaluate_samples(predictor, samples, temperature=temperature, size=config.data.image_size)
-    shown = samples[:: max(1, len(samples) // config.train.grid_samples)][: config.train.grid_samples]
+    shown = pick_shown(samples, count=config.train.grid_samples, size=config.data.image_size)
     make_workdir(workdir)
     write_image(workdir / "samples.png", sample_grid(predictor, shown, temperature=temperature))
     report.write_json(workdir / "metrics.json", result)

@@ -87,7 +87,11 @@ def scene_title(index: int) -> str:
 
 
 def draw_rows(captions: Sequence[str], rows: Sequence[Mapping[str, Cell]]) -> UInt8[np.ndarray, "height width 3"]:
-    """Draws at least one row of cells, each under its caption; every row has a cell for each caption."""
+    """Draws at least one row of cells, each under its caption; every row has a cell for each caption.
+
+    Pictures less than half as wide as a column are drawn magnified.
+    """
+    rows = [{caption: _magnified(cell) for caption, cell in row.items()} for row in rows]
     widths = [max([MIN_COLUMN, *(_width(row[caption]) for row in rows)]) for caption in captions]
     pictures = [max(_height(cell) for cell in row.values()) for row in rows]
     footers = [
@@ -106,6 +110,14 @@ def draw_rows(captions: Sequence[str], rows: Sequence[Mapping[str, Cell]]) -> UI
             box = _Box(left=int(left), top=int(top) + GAP // 2, width=width, picture=picture)
             _draw_cell(canvas, draw, row[caption], box)
     return np.asarray(canvas)
+
+
+def _magnified(cell: Cell) -> Cell:
+    """Repeats the pixels of a small picture, a whole number of times, so that it fills its column."""
+    if not isinstance(cell, PhotoCell | ClassMapCell):
+        return cell
+    times = max(1, MIN_COLUMN // cell.image.shape[1])
+    return dataclasses.replace(cell, image=cell.image.repeat(times, axis=0).repeat(times, axis=1))
 
 
 @dataclasses.dataclass(frozen=True)

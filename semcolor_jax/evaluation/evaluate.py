@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -77,6 +77,12 @@ def evaluate(
     if not tally.images:
         raise UserError("There are no samples to evaluate; check the data set's folder and split.")
     return tally.result(protocol=_protocol(size=size, temperature=temperature))
+
+
+def pick_shown(samples: Sequence[Sample], *, count: int, size: int) -> list[Sample]:
+    """Returns at most `count` samples, spread over all, as `evaluate` scores them at `size`: for a sample grid."""
+    shown = samples[:: max(1, len(samples) // count)][:count]
+    return [center_square(sample, size=size) for sample in shown]
 
 
 def center_square(sample: Sample, *, size: int) -> Sample:

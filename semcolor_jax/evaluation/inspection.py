@@ -11,7 +11,6 @@ from semcolor_jax.color import AB_BINS, rgb_to_lab, soft_encode
 from semcolor_jax.data.example import IGNORE_LABEL, Batch
 from semcolor_jax.evaluation.branches import grey_copy, recombine
 from semcolor_jax.evaluation.drawing import (
-    MIN_COLUMN,
     Cell,
     EmptyCell,
     PhotoCell,
@@ -27,7 +26,7 @@ def inspection_grid(batch: Batch, *, names: Sequence[str], sigma: float) -> UInt
     """Draws a batch of at least one sample, one row each.
 
     Columns: photo; its labels over the grey photo, with the largest classes; the photo with the colours of its
-    soft code, the mean of the five bins, which should look the same; scenes. Small photos are drawn magnified.
+    soft code, the mean of the five bins, which should look the same; scenes.
 
     Args:
       batch: what `data.pipeline.train_batches` gives.
@@ -45,7 +44,7 @@ def mean_of_soft_code(ab: Float32[np.ndarray, "h w 2"], *, sigma: float) -> Floa
 
 
 def _row(sample: Batch, *, name: str, sigma: float) -> dict[str, Cell]:
-    image, labels = _magnify(sample["image"]), _magnify(sample["labels"])
+    image, labels = sample["image"], sample["labels"]
     lab = rgb_to_lab(image, xp=np)
     lightness, ab = lab[..., :1], lab[..., 1:]
     decoded = recombine(lightness, mean_of_soft_code(ab, sigma=sigma))
@@ -56,12 +55,6 @@ def _row(sample: Batch, *, name: str, sigma: float) -> dict[str, Cell]:
         "soft code, decoded": PhotoCell(decoded, decibels(image, decoded)),
         "scenes": _scenes(sample["scene_index"], sample["scene_prob"]),
     }
-
-
-def _magnify(picture: np.ndarray) -> np.ndarray:
-    """Repeats the pixels of a small picture, so that it fills its column."""
-    times = max(1, MIN_COLUMN // picture.shape[1])
-    return picture.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def _scenes(index: np.ndarray, probability: np.ndarray) -> Cell:

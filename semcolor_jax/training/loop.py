@@ -24,7 +24,7 @@ from semcolor_jax.data.pipeline import eval_samples, numpy_batches, prefetch_to_
 from semcolor_jax.data.prior import load_prior, measure_prior, save_prior
 from semcolor_jax.data.sources import make_source
 from semcolor_jax.errors import UserError
-from semcolor_jax.evaluation.evaluate import EvaluationResult, evaluate
+from semcolor_jax.evaluation.evaluate import EvaluationResult, evaluate, pick_shown
 from semcolor_jax.evaluation.grids import sample_grid
 from semcolor_jax.models import Predictor, build_model, init_variables
 from semcolor_jax.training import checkpoints, sharding
@@ -226,8 +226,8 @@ def _evaluate(setup: Setup, state: TrainState, step: int) -> dict[str, float]:
     result: EvaluationResult = evaluate(
         predictor, setup.validation, temperature=config.inference.temperature, size=config.data.image_size
     )
-    shown = setup.validation[:: max(1, len(setup.validation) // config.train.grid_samples)]
-    grid = sample_grid(predictor, shown[: config.train.grid_samples], temperature=config.inference.temperature)
+    shown = pick_shown(setup.validation, count=config.train.grid_samples, size=config.data.image_size)
+    grid = sample_grid(predictor, shown, temperature=config.inference.temperature)
     folder = setup.workdir / "samples"
     folder.mkdir(exist_ok=True)
     write_image(folder / f"step_{step:08d}.png", grid)

@@ -31,10 +31,10 @@ def test_long_names_are_shortened_to_fit():
 
 
 def test_every_row_is_as_high_as_its_highest_cell():
-    photo = drawing.PhotoCell(np.full((50, 60, 3), 9, np.uint8), "a")
+    photo = drawing.PhotoCell(np.full((50, drawing.MIN_COLUMN, 3), 9, np.uint8), "a")
     many = drawing.SceneCell([(f"scene {i}", 0.2) for i in range(5)], truth=None, rank=None)
     low = drawing.draw_rows(["photo"], [{"photo": photo}])
     high = drawing.draw_rows(["photo", "scenes"], [{"photo": photo, "scenes": many}])
     assert high.shape[0] - low.shape[0] == 5 * (drawing.LINE + 14) - 50
     assert high.shape[1] - low.shape[1] == drawing.GAP + drawing.SCENE_COLUMN
-    assert ((high == 9).all(axis=-1)).sum() == 50 * 60
+    assert ((high == 9).all(axis=-1)).sum() == 50 * drawing.MIN_COLUMN

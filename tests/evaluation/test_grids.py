@@ -34,7 +34,8 @@ def only_regression(lightness: np.ndarray) -> Predictions:
 def test_the_original_column_holds_the_input_exactly(make_sample):
     samples = [make_sample(seed=seed, height=40 + 9 * seed, width=50) for seed in range(3)]
     grid = grids.sample_grid(all_branches, samples, temperature=0.38)
-    found = [places(grid, sample.image) for sample in samples]
+    drawn = [sample.image.repeat(3, axis=0).repeat(3, axis=1) for sample in samples]  # 50 pixels in a column of 160
+    found = [places(grid, image) for image in drawn]
     assert [len(positions) for positions in found] == [1, 1, 1]
     tops, lefts = zip(*(positions[0] for positions in found), strict=True)
     assert len(set(lefts)) == 1
