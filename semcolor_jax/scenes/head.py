@@ -22,6 +22,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Float32, Int, Int32
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from semcolor_jax.data.example import NUM_SCENES
 from semcolor_jax.errors import UserError
@@ -101,7 +102,8 @@ def fit_head(
     mean, deviation = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
     deviation = np.where(deviation > 0, deviation, 1)  # a feature that never changes says nothing
     model = LogisticRegression(C=1 / (l2 * len(truth)), class_weight="balanced", tol=1e-6, max_iter=_ITERATIONS)
-    model.fit((features - mean) / deviation, truth)
+    with threadpool_limits(1):  # so that the last bits do not depend on the number of cores; the problem is small
+        model.fit((features - mean) / deviation, truth)
     weights, bias = np.asarray(model.coef_), np.asarray(model.intercept_)
     if len(categories) == 2:  # scikit-learn then keeps the logit of the second category alone
         weights, bias = np.stack([0 * weights[0], weights[0]]), np.array([0, bias[0]])
