@@ -2,7 +2,8 @@
 
 An op maps (example, seed) to an example, eagerly or inside tf.data. All randomness comes from the seed
 through stateless ops, so the same seed gives the same picture. Geometry moves photo and labels alike; the
-scene stays.
+scene stays. All chance of one kind is one op: the photo is resampled once and rounded twice, whatever the
+number of augmentations (docs/performance.md has the figures).
 """
 
 from __future__ import annotations
@@ -16,26 +17,33 @@ from ml_collections import ConfigDict
 from semcolor_jax.data.cpu_tf import tf
 from semcolor_jax.data.example import Example
 from semcolor_jax.data.scene_smoothing import scene_smoothing
+from semcolor_jax.data.warp import warp
 from semcolor_jax.errors import UserError
 
 Op: TypeAlias = Callable[[Example, tf.Tensor], Example]
 """(example, seed of two integers) -> example."""
 
+ALIASING = 1.5
+"""Photos that must shrink by more than this are shrunk with antialiasing first; the warp reads only 2 x 2 pixels."""
+
 
 def training_ops(config: ConfigDict) -> Op:
-    """Returns the training preprocessing: resize, one warp, crop, flip, contrast, brightness, scene smoothing.
+    """Returns the training preprocessing: geometry, tone, scene smoothing.
 
     Raises:
       UserError: if the crop is larger than the resized photo's short side.
     """
     augment = config.augment
     return chain(
-        resize_short(_short_side(config)),
-        random_affine(rotate=augment.rotate, scale=augment.scale, translate=augment.translate),
-        random_crop(config.data.image_size),
-        random_flip(augment.flip),
-        random_contrast(augment.contrast),
-        random_brightness(augment.brightness),
+        random_geometry(
+            config.data.image_size,
+            short_side=_short_side(config),
+            rotate=augment.rotate,
+            scale=augment.scale,
+            translate=augment.translate,
+            flip=augment.flip,
+        ),
+        random_tone(contrast=augment.contrast, brightness=augment.brightness),
         scene_smoothing(config.data.scene_smoothing),
     )
 
@@ -74,17 +82,6 @@ def resize_short(side: int) -> Op:
     return apply
 
 
-def random_crop(size: int) -> Op:
-    """Cuts out a size x size square, every place equally likely."""
-
-    def apply(example: Example, seed: tf.Tensor) -> Example:
-        places = tf.shape(example["labels"]) - size + 1
-        draw = tf.random.stateless_uniform([2], seed, dtype=tf.float64)
-        return _crop(example, tf.cast(draw * tf.cast(places, tf.float64), tf.int32), size)
-
-    return apply
-
-
 def center_crop(size: int) -> Op:
     """Cuts out the size x size square in the middle."""
 
@@ -95,65 +92,62 @@ def center_crop(size: int) -> Op:
     return apply
 
 
-def random_flip(probability: float) -> Op:
-    """Mirrors left and right with the given probability."""
+def random_geometry(
+    size: int,
+    *,
+    short_side: int,
+    rotate: float = 0.0,
+    scale: float = 0.0,
+    translate: float = 0.0,
+    flip: float = 0.0,
+) -> Op:
+    """Resizes, turns, scales, shifts, cuts out a size x size square and mirrors it, all in one warp.
 
-    def apply(example: Example, seed: tf.Tensor) -> Example:
-        flip = tf.random.stateless_uniform([], seed) < probability
-        return {
-            **example,
-            "image": tf.where(flip, tf.reverse(example["image"], [1]), example["image"]),
-            "labels": tf.where(flip, tf.reverse(example["labels"], [1]), example["labels"]),
-        }
-
-    return apply
-
-
-def random_affine(*, rotate: float, scale: float, translate: float) -> Op:
-    """Turns, scales and shifts about the centre, in one warp; what comes in from outside is reflected.
+    The square lies anywhere inside the resized photo, every place equally likely; what turning, scaling and shifting
+    bring in from outside is reflected.
 
     Args:
-      rotate: largest angle, in degrees, either way.
+      size: of the square, at most `short_side`.
+      short_side: of the resized photo.
+      rotate: largest angle, in degrees, either way, about the photo's centre.
       scale: the factor lies in 1 +- this.
-      translate: largest shift, as a share of the side, either way.
+      translate: largest shift, as a share of the photo's side, either way.
+      flip: probability of mirroring left and right.
     """
-    if not (rotate or scale or translate):
-        return lambda example, seed: example
+    shrink = resize_short(short_side)
 
     def apply(example: Example, seed: tf.Tensor) -> Example:
-        draw = tf.random.stateless_uniform([4], seed, minval=-1.0, maxval=1.0)
-        size = tf.shape(example["labels"])
-        transform = _inverse_affine(
-            angle=draw[0] * rotate * math.pi / 180,
-            factor=1 + draw[1] * scale,
-            shift=draw[2:] * translate * tf.cast(size, tf.float32),
+        too_large = _shortest(example) > ALIASING * short_side
+        image, labels = tf.cond(too_large, lambda: _picture(shrink(example, seed)), lambda: _picture(example))
+        draw = tf.random.stateless_uniform([7], seed)
+        signed = 2 * draw - 1
+        to_input = _to_input(
+            tf.shape(labels),
+            short_side=short_side,
             size=size,
+            angle=signed[0] * rotate * math.pi / 180,
+            factor=1 + signed[1] * scale,
+            shift=signed[2:4] * translate,
+            place=draw[4:6],
+            mirrored=draw[6] < flip,
         )
-        image = _warp(tf.cast(example["image"], tf.float32), transform, interpolation="BILINEAR")
-        labels = _warp(tf.expand_dims(example["labels"], -1), transform, interpolation="NEAREST")
-        return {**example, "image": _to_uint8(image), "labels": tf.squeeze(labels, -1)}
+        return {**example, **warp(image, labels, to_input=to_input, side=size)._asdict()}
 
     return apply
 
 
-def random_contrast(amount: float) -> Op:
-    """Multiplies each channel's distance from its mean by a factor in 1 +- amount."""
+def random_tone(*, contrast: float = 0.0, brightness: float = 0.0) -> Op:
+    """Changes contrast, then brightness. For photos of one size: XLA compiles it anew for every other.
+
+    Args:
+      contrast: each channel's distance from its mean is multiplied by one factor in 1 +- this.
+      brightness: one number in +- this share of the full range is added to all channels.
+    """
 
     def apply(example: Example, seed: tf.Tensor) -> Example:
-        factor = tf.random.stateless_uniform([], seed, minval=1 - amount, maxval=1 + amount)
-        image = tf.cast(example["image"], tf.float32)
-        mean = tf.reduce_mean(image, axis=(0, 1), keepdims=True)
-        return {**example, "image": _to_uint8((image - mean) * factor + mean)}
-
-    return apply
-
-
-def random_brightness(amount: float) -> Op:
-    """Adds to all channels one number in +- amount of the full range."""
-
-    def apply(example: Example, seed: tf.Tensor) -> Example:
-        shift = tf.random.stateless_uniform([], seed, minval=-amount, maxval=amount)
-        return {**example, "image": _to_uint8(tf.cast(example["image"], tf.float32) + 255 * shift)}
+        signed = tf.random.stateless_uniform([2], seed, minval=-1.0, maxval=1.0)
+        image = _tone(example["image"], factor=1 + signed[0] * contrast, shift=255 * brightness * signed[1])
+        return {**example, "image": image}
 
     return apply
 
@@ -176,26 +170,49 @@ def _crop(example: Example, corner: tf.Tensor, size: int) -> Example:
     return {**example, "image": image, "labels": tf.slice(example["labels"], corner, [size, size])}
 
 
-def _inverse_affine(*, angle: tf.Tensor, factor: tf.Tensor, shift: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """Returns the 8 numbers of ImageProjectiveTransform, which map an output pixel (x, y) to its input place.
+def _picture(example: Example) -> tuple[tf.Tensor, tf.Tensor]:
+    return example["image"], example["labels"]
 
-    The forward map is: scale by `factor` and turn by `angle` about the centre c, then move by `shift` =
-    (dy, dx). Its inverse is input = R(-angle) (output - c - shift) / factor + c.
+
+def _shortest(example: Example) -> tf.Tensor:
+    return tf.cast(tf.reduce_min(tf.shape(example["labels"])), tf.float32)
+
+
+def _to_input(
+    shape: tf.Tensor,
+    *,
+    short_side: int,
+    size: int,
+    angle: tf.Tensor,
+    factor: tf.Tensor,
+    shift: tf.Tensor,
+    place: tf.Tensor,
+    mirrored: tf.Tensor,
+) -> tf.Tensor:
+    """Returns the (2, 3) matrix that takes pixel (x, y, 1) of the square to its place in a photo of `shape`.
+
+    Backwards from the square: undo mirroring and cutting, which gives the place q in the resized photo; then shift and
+    turning about the centre c, p = R(-angle) (q - c - shift) / factor + c; then resizing, (p + 1/2) * ratio - 1/2.
     """
-    center = (tf.cast(size, tf.float32) - 1) / 2
+    given = tf.cast(shape, tf.float32)
+    resized = tf.round(given * (short_side / tf.reduce_min(given)))
+    ratio, center = given / resized, (resized - 1) / 2
+    # (y, x), for (0, 0) of the square, from the point about which the photo was turned
+    corner = tf.floor(place * (resized - size + 1)) - center - shift * resized
+    step = tf.where(mirrored, -1.0, 1.0)
+    from_y, from_x = corner[0], corner[1] + tf.where(mirrored, size - 1.0, 0.0)
     cos, sin = tf.cos(angle) / factor, tf.sin(angle) / factor
-    from_y, from_x = center[0] + shift[0], center[1] + shift[1]
-    offset_x = center[1] - cos * from_x - sin * from_y
-    offset_y = center[0] + sin * from_x - cos * from_y
-    return tf.stack([cos, sin, offset_x, -sin, cos, offset_y, 0.0, 0.0])
+    lines = tf.stack(
+        [
+            [cos * step, sin, cos * from_x + sin * from_y + center[1] + 0.5],
+            [-sin * step, cos, cos * from_y - sin * from_x + center[0] + 0.5],
+        ]
+    )
+    return lines * ratio[::-1, None] - [[0, 0, 0.5], [0, 0, 0.5]]
 
 
-def _warp(image: tf.Tensor, transform: tf.Tensor, *, interpolation: str) -> tf.Tensor:
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=image[None],
-        transforms=transform[None],
-        output_shape=tf.shape(image)[:2],
-        fill_value=0.0,
-        fill_mode="REFLECT",
-        interpolation=interpolation,
-    )[0]
+@tf.function(jit_compile=True, reduce_retracing=True, autograph=False)
+def _tone(image: tf.Tensor, *, factor: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
+    pixels = tf.cast(image, tf.float32)
+    mean = tf.reduce_mean(pixels, axis=(0, 1))
+    return _to_uint8((pixels - mean) * factor + (mean + shift))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from semcolor_jax.config import default, validate
-from semcolor_jax.data.augment import center_crop, chain, random_brightness, random_crop, resize_short
+from semcolor_jax.data.augment import center_crop, chain, random_geometry, random_tone, resize_short
 from semcolor_jax.data.cpu_tf import tf
 from semcolor_jax.data.embedded import EmbeddedSource
 from semcolor_jax.data.example import Sample
@@ -131,7 +131,7 @@ def test_places_are_divided_by_largest_remainders(places, weights, shares):
     assert apportion(places, weights=weights) == shares
 
 
-RANDOM = chain(random_crop(4), random_brightness(0.5))
+RANDOM = chain(random_geometry(4, short_side=6), random_tone(brightness=0.5))
 
 
 @pytest.mark.parametrize("start", [1, 3, 8])

@@ -7,7 +7,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from PIL import Image
 
 from semcolor_jax.config import default
-from semcolor_jax.data.augment import center_crop, chain, random_brightness, random_crop, resize_short
+from semcolor_jax.data.augment import center_crop, chain, random_geometry, random_tone, resize_short
 from semcolor_jax.data.cpu_tf import tf
 from semcolor_jax.data.example import Sample
 from semcolor_jax.data.folder import FolderSource
@@ -98,7 +98,7 @@ def test_the_first_indices_are_those_of_the_first_batches(count):
     np.testing.assert_array_equal(first_indices(Numbers(7), count, seed=3), expected)
 
 
-RANDOM = chain(random_crop(4), random_brightness(0.5))
+RANDOM = chain(random_geometry(4, short_side=6), random_tone(brightness=0.5))
 
 
 @pytest.mark.parametrize("start", [1, 2, 5, 9])
