@@ -1,8 +1,8 @@
 """One inverse warp for photo and labels: every pixel of the result looks up its place in the photo.
 
-XLA compiles the warp into one loop. TensorFlow's own ops take 2.5 times as long for it, and take it once more for the
-labels. XLA compiles anew for every shape, and photos have many shapes; so the pixels are passed as a list, filled up to
-the next power of two, and one compilation serves all photos between two powers.
+XLA compiles the warp into one loop; TensorFlow's own ops take more than twice as long (docs/performance.md). XLA
+compiles anew for every shape, and photos have many shapes; so the pixels are passed as a list, filled up to the next
+power of two, and one compilation serves all photos between two powers.
 """
 
 from __future__ import annotations
