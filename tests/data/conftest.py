@@ -1,3 +1,4 @@
+import coco_archives
 import pytest
 
 
@@ -5,3 +6,8 @@ import pytest
 def _own_cache(tmp_path_factory, monkeypatch):
     """Keeps the scan's cache out of the user's home."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture
+def archives(tmp_path):
+    return coco_archives.write(tmp_path / "archives")
