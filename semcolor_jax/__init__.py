@@ -1,3 +1,25 @@
 """Image colorization from scene context and pixel-wise segmentation (Nguyen-Quynh et al., IEEE Access 2020)."""
 
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from semcolor_jax.inference.colorize import Colorizer
+
 __version__ = "0.1.0"
+
+
+def load(model: str | os.PathLike[str]) -> Colorizer:
+    """Returns a trained network, ready to colour: `load("runs/quickstart")(photo).rgb`.
+
+    Args:
+      model: the name of a released model, or the work directory of a training.
+
+    Raises:
+      UserError: there is no such model.
+    """
+    from semcolor_jax.inference.restore import find_model, load_colorizer  # imports JAX
+
+    return load_colorizer(find_model(model))

@@ -50,6 +50,15 @@ def _parser() -> argparse.ArgumentParser:
             "(default: the fields of semcolor_jax/config.py)",
         )
 
+    export = commands.add_parser("export-weights", help="write the newest weights of a training in 16 bits")
+    export.add_argument("--workdir", required=True, metavar="W", help="work directory of the training")
+    export.add_argument("-o", "--output", required=True, metavar="PATH", help="folder of the released model to make")
+    export.add_argument(
+        "--trained",
+        action="store_true",
+        help="one .npz file with the trained weights alone, for config.train.start_from",
+    )
+
     scene_commands.add_parser(commands)
     return parser
 
@@ -82,6 +91,10 @@ def main(argv: Sequence[str] | None = None) -> None:
                 tasks.write_prior(config, Path(arguments.output), max_images=arguments.images)
             else:
                 tasks.inspect(config, Path(arguments.output), count=arguments.count, seed=arguments.seed)
+        elif arguments.command == "export-weights":
+            from semcolor_jax import tasks
+
+            tasks.export_weights(Path(arguments.workdir), Path(arguments.output), trained_only=arguments.trained)
         elif arguments.command == "scenes":
             scene_commands.run(arguments)
 

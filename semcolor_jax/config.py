@@ -26,6 +26,7 @@ CHOICES = {
     "model.variant": tuple(VARIANTS),
     "model.encoder": ("vgg_like", "vgg16"),
     "model.dtype": ("float32", "bfloat16"),
+    "model.output_stride": (1, 2, 4, 8),
     "loss.heads": ("fused", "plain"),
     "optimizer.name": ("adam", "rmsprop", "sgd"),
     "data.source": ("embedded", "folder", "coco_stuff", "mix", *TEST_SETS),
@@ -46,6 +47,7 @@ def default() -> ConfigDict:
             pretrained=True,  # only for vgg16: start from the ImageNet weights
             frozen_blocks=0,  # of the encoder's five blocks, how many keep the weights they start with
             width=64,  # filters of the first block; 2x, 4x, 8x and 16x follow
+            output_stride=1,  # X_map's: 2 leaves out the decoder's last block and trains at half the resolution
             scene_features=512,  # first of the scene branch's two dense layers
             dtype="float32",  # compute type; parameters, statistics and losses stay float32
         )
@@ -85,18 +87,33 @@ def default() -> ConfigDict:
             brightness=0.1,  # of the range 0..1
         )
     )
-    config.optimizer = ConfigDict(dict(name="adam", momentum=0.9, clip_norm=0.0))  # clip_norm 0: off
+    config.optimizer = ConfigDict(
+        dict(
+            name="adam",
+            momentum=0.9,
+            clip_norm=0.0,  # 0: off
+            encoder_rate=1.0,  # of the learning rate, for those blocks of the encoder that are trained
+        )
+    )
+    config.growth = ConfigDict(
+        dict(
+            epoch=0.0,  # from this epoch on the three fields below hold, in place of those of data and model; 0: never
+            short_side=256,
+            image_size=224,
+            frozen_blocks=0,
+        )
+    )
     config.schedule = ConfigDict(
         dict(
-            stage1_epochs=40,
+            stage1_epochs=40.0,
             stage1_rate=4e-4,
             plateau_factor=0.95,
             plateau_patience=5,  # epochs
             max_plateaus=0,  # stage 2 begins early after so many reductions; 0: never early
-            stage2_epochs=20,  # two and a half cycles, so that a run ends at the lowest rate
+            stage2_epochs=20.0,  # two and a half cycles, so that a run ends at the lowest rate
             cycle_high=8e-4,
             cycle_low=1e-5,
-            cycle_epochs=8,
+            cycle_epochs=8.0,
         )
     )
     config.train = ConfigDict(
@@ -107,6 +124,8 @@ def default() -> ConfigDict:
             eval_every_steps=5000,
             eval_samples=200,  # validation samples per evaluation; 0: all
             grid_samples=8,
+            start_from="",  # file of `export-weights --trained` to begin with; empty: random, or ImageNet's for vgg16
+            ema_decay=0.0,  # of the averaged weights that are evaluated and used; 0: the last ones are
         )
     )
     config.inference = ConfigDict(dict(side=256, temperature=0.38, branch="soft"))
@@ -122,7 +141,7 @@ def validate(config: ConfigDict) -> None:
     for field, allowed in CHOICES.items():
         value = _get(config, field)
         if value not in allowed:
-            raise UserError(f"config.{field} is {value!r}, but must be one of: {', '.join(allowed)}.")
+            raise UserError(f"config.{field} is {value!r}, but must be one of: {', '.join(map(str, allowed))}.")
     for field in _POSITIVE:
         if not _get(config, field) > 0:
             raise UserError(f"config.{field} is {_get(config, field)}, but must be above 0.")
@@ -131,6 +150,15 @@ def validate(config: ConfigDict) -> None:
             raise UserError(f"config.{field} is {_get(config, field)}, but must lie in 0..1.")
     if not 0 < config.inference.temperature <= 1:
         raise UserError(f"config.inference.temperature is {config.inference.temperature}, but must lie in (0, 1].")
+    sizes = {"data.image_size": config.data.image_size}
+    if config.growth.epoch:
+        sizes["growth.image_size"] = config.growth.image_size
+    for field, size in sizes.items():
+        if size % config.model.output_stride:
+            raise UserError(
+                f"config.{field} is {size}, but must be a multiple of config.model.output_stride, "
+                f"which is {config.model.output_stride}."
+            )
     if config.data.source == "folder" and not config.data.dir:
         raise UserError("config.data.source is 'folder', so config.data.dir must name the folder of photos.")
     if config.data.source in TEST_SETS and not config.data.dir:
@@ -156,6 +184,9 @@ _POSITIVE = (
     "data.image_size",
     "data.batch_size",
     "data.prior_images",
+    "growth.short_side",
+    "growth.image_size",
+    "optimizer.encoder_rate",
     "schedule.stage1_rate",
     "schedule.plateau_patience",
     "schedule.cycle_high",
@@ -167,7 +198,7 @@ _POSITIVE = (
     "train.eval_every_steps",
     "inference.side",
 )
-_FRACTIONS = ("augment.flip", "loss.rebalancing_lambda")
+_FRACTIONS = ("augment.flip", "loss.rebalancing_lambda", "train.ema_decay")
 
 
 def _get(config: ConfigDict, field: str) -> Any:

@@ -30,6 +30,7 @@ from semcolor_jax.inference.colorize import colorize_files
 from semcolor_jax.inference.restore import load_colorizer, load_predictor
 from semcolor_jax.training import loop
 from semcolor_jax.training.checkpoints import load_config, make_workdir
+from semcolor_jax.training.weights import export_release, save_trained
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +78,20 @@ def colorize(photos: Sequence[str], *, output: str | None, workdir: Path) -> lis
     for path in written:
         print(path)
     return written
+
+
+def export_weights(workdir: Path, output: Path, *, trained_only: bool) -> None:
+    """Writes the newest weights of a work directory in 16 bits: a released model, or the trained part as one file.
+
+    Raises:
+      UserError: no checkpoint in `workdir`; `output` cannot be written, or is a model already.
+    """
+    if trained_only:
+        size = save_trained(workdir, output)
+        print(f"{output}: {size / 2**20:.1f} MiB")
+    else:
+        export_release(workdir, output)
+        print(output)
 
 
 def write_sample_photos(output: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
@@ -38,6 +39,14 @@ def upsample(x: Float[Array, "B H W C"]) -> Float[Array, "B 2*H 2*W C"]:
     batch, height, width, channels = x.shape
     x = jnp.broadcast_to(x[:, :, None, :, None, :], (batch, height, 2, width, 2, channels))
     return x.reshape(batch, 2 * height, 2 * width, channels)
+
+
+def enlarge(x: Float[Array, "B h w C"], *, factor: int) -> Float[Array, "B factor*h factor*w C"]:
+    """Bilinear between the centres of the cells, each of which stands for factor x factor pixels."""
+    if factor == 1:
+        return x
+    batch, height, width, channels = x.shape
+    return jax.image.resize(x, (batch, factor * height, factor * width, channels), method="linear")
 
 
 def pad_to_stride(x: Float[Array, "B H W C"]) -> Float[Array, "B h w C"]:

@@ -28,7 +28,7 @@ from jaxtyping import Array, Float, Float32
 
 from semcolor_jax.models.decoder import Decoder
 from semcolor_jax.models.encoders import make_encoder
-from semcolor_jax.models.layers import mean_over_image, pad_to_stride
+from semcolor_jax.models.layers import enlarge, mean_over_image, pad_to_stride
 
 BRANCHES = ("soft", "reg", "scene", "seg")
 COLOR_BINS = 313  # Q, the quantised ab of Zhang et al. 2016
@@ -41,7 +41,7 @@ AB_SCALE = 110.0  # CIE units at tanh = 1
 class Features:
     """What encoder, decoder and scene branch give: all but the pixel-wise heads."""
 
-    map: jax.Array  # X_map (B, H, W, width), compute dtype
+    map: jax.Array  # X_map (B, ceil(H / output_stride), ceil(W / output_stride), .), compute dtype
     scene_logits: jax.Array | None = None  # (B, 365) float32
 
 
@@ -81,6 +81,8 @@ class SemColorNet(nn.Module):
       dtype: compute type of the convolutions of encoder and decoder. Parameters, batch statistics, the
         heads and all predictions are float32.
       frozen_blocks: of the encoder's five, how many from the first on no gradient enters.
+      output_stride: 1 as in the paper, or 2, 4, 8: X_map has 1/output_stride of the resolution, for want of the last
+        decoder blocks. `features` and `heads` then work at that resolution; `__call__` enlarges X_map to full size.
     """
 
     width: int = 64
@@ -89,13 +91,16 @@ class SemColorNet(nn.Module):
     scene_features: int = 512
     dtype: DTypeLike = jnp.float32
     frozen_blocks: int = 0
+    output_stride: int = 1
 
     def setup(self):
         """Makes the parts that `encoder` and `branches` ask for."""
         if unknown := set(self.branches) - set(BRANCHES):
             raise ValueError(f"unknown branches {sorted(unknown)}")
+        if self.output_stride not in (1, 2, 4, 8):
+            raise ValueError(f"output_stride is {self.output_stride}, but must be 1, 2, 4 or 8")
         self.backbone = make_encoder(self.encoder, width=self.width, dtype=self.dtype, frozen_blocks=self.frozen_blocks)
-        self.decoder = Decoder(width=self.width, dtype=self.dtype)
+        self.decoder = Decoder(width=self.width, dtype=self.dtype, output_stride=self.output_stride)
         if "scene" in self.branches:
             self.scene_head = SceneHead(self.scene_features)
         if "soft" in self.branches:
@@ -112,10 +117,12 @@ class SemColorNet(nn.Module):
         `mutable=["batch_stats"]`.
         """
         features = self.features(lightness, train=train)
-        return dataclasses.replace(self.heads(features.map), scene_logits=features.scene_logits)
+        height, width = lightness.shape[1:3]
+        x_map = enlarge(features.map, factor=self.output_stride)[:, :height, :width]
+        return dataclasses.replace(self.heads(x_map), scene_logits=features.scene_logits)
 
     def features(self, lightness: Float[Array, "B H W 1"], *, train: bool) -> Features:
-        """Returns X_map, cropped to the image, and the scene logits.
+        """Returns X_map, cropped to the cells that the image reaches into, and the scene logits.
 
         The image is mirrored up to multiples of 16, and the scene branch pools over the image alone.
         """
@@ -124,7 +131,8 @@ class SemColorNet(nn.Module):
         scene_logits = None
         if "scene" in self.branches:
             scene_logits = self.scene_head(mean_over_image(encoding.x_enc, height=height, width=width))
-        x_map = self.decoder(encoding)[:, :height, :width]
+        cells_down, cells_across = (-(-side // self.output_stride) for side in (height, width))
+        x_map = self.decoder(encoding)[:, :cells_down, :cells_across]
         return Features(map=x_map, scene_logits=scene_logits)
 
     def heads(self, x_map: Float[Array, "B H W width"]) -> Predictions:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,8 @@ class Checkpoints:
 def restore_variables(workdir: Path) -> dict[str, Any]:
     """Restores the variables ("params", "batch_stats") of the newest checkpoint, as numpy, without the optimizer.
 
+    The parameters are the averaged ones where the training kept an average (`config.train.ema_decay`).
+
     Raises:
       UserError: the directory holds no checkpoint.
     """
@@ -125,16 +127,24 @@ def restore_variables(workdir: Path) -> dict[str, Any]:
             f"No checkpoint in {folder}: train one with `python launch.py --config ... --workdir {workdir}`, "
             "or name the --workdir of a finished training."
         )
-    path = epath.Path(folder / str(max(steps)) / "state")
+    restored = read_arrays(folder / str(max(steps)) / "state", names=("ema", "params", "batch_stats"))
+    return {"params": restored.get("ema") or restored["params"], "batch_stats": restored.get("batch_stats") or {}}
+
+
+def read_arrays(path: Path, *, names: Sequence[str]) -> dict[str, Any]:
+    """Reads those parts of a tree saved by orbax that it has of `names`, without the rest; "ema" in place of "params".
+
+    As numpy arrays, so that the devices of the training need not be there.
+    """
     handler = ocp.PyTreeCheckpointHandler()
-    saved = handler.metadata(path).tree
-    wanted = {name: saved[name] for name in ("params", "batch_stats") if name in saved}
-    # As numpy, so that the devices of the training need not be there.
+    saved = handler.metadata(epath.Path(path)).tree
+    wanted = {name: saved[name] for name in names if name in saved}
+    if wanted.get("ema"):
+        del wanted["params"]
     restore_args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
-    restored = handler.restore(
-        path, args=ocp.args.PyTreeRestore(item=wanted, restore_args=restore_args, partial_restore=True)
+    return handler.restore(
+        epath.Path(path), args=ocp.args.PyTreeRestore(item=wanted, restore_args=restore_args, partial_restore=True)
     )
-    return {"params": restored["params"], "batch_stats": restored.get("batch_stats") or {}}
 
 
 def make_workdir(workdir: Path) -> None:

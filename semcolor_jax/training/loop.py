@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import numpy as np
+import optax
 from clu import metric_writers, parameter_overview
 from ml_collections import ConfigDict
 from tqdm import tqdm
@@ -18,7 +20,7 @@ from tqdm import tqdm
 from semcolor_jax.color import rebalancing_weights
 from semcolor_jax.config import validate
 from semcolor_jax.data.augment import training_ops
-from semcolor_jax.data.example import Sample, Source
+from semcolor_jax.data.example import Batch, Sample, Source
 from semcolor_jax.data.photos import write_image
 from semcolor_jax.data.pipeline import eval_samples, numpy_batches, prefetch_to_device, train_batches
 from semcolor_jax.data.prior import load_prior, measure_prior, save_prior
@@ -33,10 +35,21 @@ from semcolor_jax.training.monitor import Every, StepLog, StopRequest, format_me
 from semcolor_jax.training.optimizer import build_optimizer, total_steps
 from semcolor_jax.training.state import TrainState, create_state
 from semcolor_jax.training.step import TrainStep, make_train_step
+from semcolor_jax.training.weights import start_from
 
 logger = logging.getLogger(__name__)
 
 _LOGGED = ("loss", "soft", "reg", "scene", "seg", "learning_rate", "steps_per_second", "host_wait")
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """A part of the run with photos of one size and the same frozen blocks."""
+
+    config: ConfigDict
+    first_step: int  # updates done before it begins
+    model: nn.Module
+    step: TrainStep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,10 +60,13 @@ class Setup:
     workdir: Path
     source: Source
     validation: Sequence[Sample]
-    model: nn.Module
-    step: TrainStep
+    phases: Sequence[Phase]
     mesh: jax.sharding.Mesh
     last_step: int
+
+    def phase(self, step: int) -> Phase:
+        """Returns the phase in which the step after `step` updates is taken."""
+        return [phase for phase in self.phases if phase.first_step <= step][-1]
 
 
 def train(config: ConfigDict, workdir: Path) -> TrainState:
@@ -80,25 +96,23 @@ def prepare(config: ConfigDict, workdir: Path) -> tuple[Setup, TrainState]:
     source, validation = make_source(config, "train"), make_source(config, "val")
     checkpoints.make_workdir(workdir)
     steps_per_epoch = max(1, len(source) // config.data.batch_size)
-    model = build_model(config)
     optimizer = build_optimizer(config, steps_per_epoch=steps_per_epoch)
-    variables = init_variables(model, jax.random.key(config.seed, impl="rbg"), config=config)
-    state = jax.device_put(create_state(variables, optimizer), sharding.replicated(mesh))
-    step = make_train_step(
-        model,
-        optimizer,
-        loss_config=config.loss,
-        class_weights=_class_weights(config, workdir, source),
-        seed=config.seed,
-    )
+    variables = init_variables(build_model(config), jax.random.key(config.seed, impl="rbg"), config=config)
+    if config.train.start_from:
+        variables = start_from(variables, Path(config.train.start_from), config=config)
+    state = create_state(variables, optimizer, averaged=config.train.ema_decay > 0)
+    state = jax.device_put(state, sharding.replicated(mesh))
+    class_weights = _class_weights(config, workdir, source)
     last_step = total_steps(config, steps_per_epoch=steps_per_epoch)
     setup = Setup(
         config=config,
         workdir=workdir,
         source=source,
         validation=list(eval_samples(validation, limit=config.train.eval_samples)),
-        model=model,
-        step=step,
+        phases=[
+            _make_phase(phase_config, first_step, optimizer=optimizer, class_weights=class_weights)
+            for first_step, phase_config in _phase_configs(config, steps_per_epoch=steps_per_epoch).items()
+        ],
         mesh=mesh,
         last_step=last_step,
     )
@@ -118,6 +132,21 @@ def prepare(config: ConfigDict, workdir: Path) -> tuple[Setup, TrainState]:
     return setup, state
 
 
+def _make_phase(
+    config: ConfigDict, first_step: int, *, optimizer: optax.GradientTransformationExtraArgs, class_weights: np.ndarray
+) -> Phase:
+    model = build_model(config)
+    step = make_train_step(
+        model,
+        optimizer,
+        loss_config=config.loss,
+        class_weights=class_weights,
+        seed=config.seed,
+        ema_decay=config.train.ema_decay,
+    )
+    return Phase(config=config, first_step=first_step, model=model, step=step)
+
+
 def run(setup: Setup, state: TrainState, manager: Checkpoints) -> TrainState:
     """Takes the steps from the state's own to the last, with logging, evaluation and checkpoints at their cadence."""
     train_config = setup.config.train
@@ -131,7 +160,7 @@ def run(setup: Setup, state: TrainState, manager: Checkpoints) -> TrainState:
     with StopRequest() as stop, tqdm(total=last, initial=first, unit="step", dynamic_ncols=True) as bar:
         for step in range(first + 1, last + 1):
             batch, waited = timed_next(batches)
-            state, metrics = setup.step(state, batch)
+            state, metrics = setup.phase(step - 1).step(state, batch)
             log.add(step, metrics, host_wait=waited)
             bar.update()
             leaving = stop.requested and step < last
@@ -193,16 +222,34 @@ def _position(setup: Setup, step: int) -> DataPosition:
 
 def _batches(setup: Setup, *, first_step: int) -> Iterator[Mapping[str, jax.Array]]:
     """Returns the endless stream of sharded device batches from `first_step` on."""
-    dataset = train_batches(
-        setup.source,
-        ops=training_ops(setup.config),
-        batch_size=setup.config.data.batch_size,
-        seed=setup.config.seed,
-        start_step=first_step,
-        shard_index=jax.process_index(),
-        shard_count=jax.process_count(),
-    )
-    return prefetch_to_device(numpy_batches(dataset), sharding=sharding.batch_split(setup.mesh))
+
+    def batches() -> Iterator[Batch]:
+        ends = [phase.first_step for phase in setup.phases[1:]]
+        for phase, end in itertools.zip_longest(setup.phases, ends):
+            start = max(first_step, phase.first_step)
+            dataset = train_batches(
+                setup.source,
+                ops=training_ops(phase.config),
+                batch_size=phase.config.data.batch_size,
+                seed=phase.config.seed,
+                start_step=start,
+                shard_index=jax.process_index(),
+                shard_count=jax.process_count(),
+            )
+            yield from numpy_batches(dataset if end is None else dataset.take(max(0, end - start)))
+
+    return prefetch_to_device(batches(), sharding=sharding.batch_split(setup.mesh))
+
+
+def _phase_configs(config: ConfigDict, *, steps_per_epoch: int) -> dict[int, ConfigDict]:
+    """Returns the configs of the run's one or two phases by their first step; see `config.growth`."""
+    phases = {0: config}
+    if config.growth.epoch:
+        grown = config.copy_and_resolve_references()
+        grown.data.short_side, grown.data.image_size = config.growth.short_side, config.growth.image_size
+        grown.model.frozen_blocks = config.growth.frozen_blocks
+        phases[round(config.growth.epoch * steps_per_epoch)] = grown
+    return phases
 
 
 def _class_weights(config: ConfigDict, workdir: Path, source: Source) -> np.ndarray:
@@ -221,8 +268,9 @@ def _class_weights(config: ConfigDict, workdir: Path, source: Source) -> np.ndar
 
 def _evaluate(setup: Setup, state: TrainState, step: int) -> dict[str, float]:
     """Evaluates on the validation samples and draws the sample grid of this step."""
-    config = setup.config
-    predictor = Predictor(setup.model, state.variables)
+    phase = setup.phase(step - 1)
+    config = phase.config
+    predictor = Predictor(phase.model, state.averaged_variables)
     result: EvaluationResult = evaluate(
         predictor, setup.validation, temperature=config.inference.temperature, size=config.data.image_size
     )

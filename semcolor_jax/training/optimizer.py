@@ -123,16 +123,29 @@ def build_optimizer(config: ConfigDict, *, steps_per_epoch: int) -> optax.Gradie
     if optimizer.name not in by_name:
         raise UserError(f"config.optimizer.name is {optimizer.name!r}; known are {', '.join(by_name)}.")
     clip = [optax.clip_by_global_norm(optimizer.clip_norm)] if optimizer.clip_norm > 0 else []
+    slower = [optax.masked(optax.scale(optimizer.encoder_rate), _is_encoder)] if optimizer.encoder_rate != 1 else []
     trained = optax.chain(
         *clip,
         by_name[optimizer.name](),
+        *slower,
         two_stage_learning_rate(config.schedule, steps_per_epoch=steps_per_epoch),
     )
-    if not config.model.frozen_blocks:
+    frozen_blocks = always_frozen(config)
+    if not frozen_blocks:
         return trained
     # Frozen weights have no moments: they would double what each checkpoint holds of them, for nothing.
-    label = functools.partial(_trained_or_frozen, frozen_blocks=config.model.frozen_blocks)
+    label = functools.partial(_trained_or_frozen, frozen_blocks=frozen_blocks)
     return optax.partition({"trained": trained, "frozen": optax.set_to_zero()}, label)
+
+
+def always_frozen(config: ConfigDict) -> int:
+    """Returns how many of the encoder's blocks are frozen for the whole training, before and after the growth."""
+    blocks = config.model.frozen_blocks
+    return min(blocks, config.growth.frozen_blocks) if config.growth.epoch else blocks
+
+
+def _is_encoder(params: Any) -> Any:
+    return jax.tree_util.tree_map_with_path(lambda path, _: str(getattr(path[0], "key", path[0])) == "backbone", params)
 
 
 def _trained_or_frozen(params: Any, *, frozen_blocks: int) -> Any:

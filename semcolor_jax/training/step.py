@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from semcolor_jax.color import SoftCode, rgb_to_lab, soft_encode
 from semcolor_jax.models import Predictions
 from semcolor_jax.training import fused_heads, losses
-from semcolor_jax.training.state import PyTree, TrainState
+from semcolor_jax.training.state import PyTree, TrainState, average
 
 Batch = Mapping[str, jax.Array]
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]
@@ -66,7 +66,10 @@ def plain_losses(
 def fused_losses(
     model: nn.Module, variables: PyTree, lightness: jax.Array, batch: Batch, *, targets: Targets, rngs: PyTree
 ) -> ModelLosses:
-    """The same losses of a network with `features` and `heads`, without the logits ever being whole."""
+    """The same losses of a network with `features` and `heads`, without the logits ever being whole.
+
+    They are taken at X_map's resolution, which is `model.output_stride` times smaller than the image.
+    """
     features, updated = model.apply(
         variables, lightness, train=True, mutable=["batch_stats"], rngs=rngs, method="features"
     )
@@ -93,6 +96,19 @@ LOSSES_BY_NAME = {"fused": fused_losses, "plain": plain_losses}
 """`config.loss.heads`."""
 
 
+def _targets(lab: jax.Array, batch: Batch, *, stride: int) -> tuple[jax.Array, Batch]:
+    """Returns ab, averaged over cells of stride x stride pixels, and the batch with labels of the cells' centres."""
+    ab = lab[..., 1:]
+    if stride == 1:
+        return ab, batch
+    size, height, width, _ = ab.shape
+    if height % stride or width % stride:
+        raise ValueError(f"photos of {height} x {width} pixels do not divide into cells of {stride} x {stride}")
+    cells = ab.reshape(size, height // stride, stride, width // stride, stride, 2)
+    labels = batch["labels"][:, stride // 2 :: stride, stride // 2 :: stride]
+    return jnp.mean(cells, axis=(2, 4)), {**batch, "labels": labels}
+
+
 def make_train_step(
     model: nn.Module,
     optimizer: optax.GradientTransformationExtraArgs,
@@ -100,6 +116,7 @@ def make_train_step(
     loss_config: ConfigDict,
     class_weights: np.ndarray,
     seed: int,
+    ema_decay: float = 0.0,
 ) -> TrainStep:
     """Builds the jitted step.
 
@@ -113,6 +130,7 @@ def make_train_step(
       loss_config: `config.loss`: the weights alpha_1 .. alpha_4 by branch name, `encoding_sigma`, and `heads`.
       class_weights: (313,) rebalancing weights (eq. 12).
       seed: of the run.
+      ema_decay: of the averaged parameters, if the state has any.
 
     Returns:
       step(state, batch) -> (state, metrics); metrics are float32 scalars: "loss", each branch's own, "grad_norm" and
@@ -121,10 +139,11 @@ def make_train_step(
     key = jax.random.key(seed)
     weights_of_bins = jnp.asarray(class_weights, jnp.float32)
     evaluate_losses = LOSSES_BY_NAME[loss_config["heads"]]
+    stride = getattr(model, "output_stride", 1) if loss_config["heads"] == "fused" else 1
 
     def step(state: TrainState, batch: Batch):
         lab = rgb_to_lab(batch["image"])
-        ab = lab[..., 1:]
+        ab, batch = _targets(lab, batch, stride=stride)
         targets = Targets(
             ab=ab, code=soft_encode(ab, sigma=loss_config["encoding_sigma"]), class_weights=weights_of_bins
         )
@@ -143,11 +162,13 @@ def make_train_step(
 
         (loss, result), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params, value=loss)
+        params = cast(PyTree, optax.apply_updates(state.params, updates))
         new_state = TrainState(
             step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
+            params=params,
             batch_stats=result.batch_stats,
             opt_state=opt_state,
+            ema=average(state.ema, params, step=state.step, decay=ema_decay),
         )
         metrics = {
             "loss": loss,
