@@ -76,7 +76,7 @@ class Colorizer:
         Raises:
           UserError: the network lacks the branch.
         """
-        small = _shrink(photo, side=self.side)
+        small = shrink(photo, side=self.side)
         predictions = self.predictor(rgb_to_lab(small, xp=np)[None, ..., :1])
         colors = branch_colors(predictions, temperature=self.temperature)
         if self.branch not in colors:
@@ -176,7 +176,7 @@ def _make_folder(folder: Path) -> None:
         raise UserError(f"The output folder {folder} cannot be made: {error.strerror or error}.") from error
 
 
-def _shrink(photo: UInt8[np.ndarray, "height width 3"], *, side: int) -> UInt8[np.ndarray, "h w 3"]:
+def shrink(photo: UInt8[np.ndarray, "height width 3"], *, side: int) -> UInt8[np.ndarray, "h w 3"]:
     """Returns the photo as the network sees it, shrunk as in training (pixels, not Lab)."""
     height, width = photo.shape[:2]
     scale = min(1.0, side / min(height, width), MAX_ASPECT * side / max(height, width))

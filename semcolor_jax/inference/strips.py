@@ -83,7 +83,9 @@ def _strip(
     return srgb8(jax.lax.optimization_barrier(ray))
 
 
-def _lookup(table: Float32[Array, "n ..."] | Float32[np.ndarray, "n ..."], index: Int32[Array, "*i"]) -> Float32[Array, "*i ..."]:
+def _lookup(
+    table: Float32[Array, "n ..."] | Float32[np.ndarray, "n ..."], index: Int32[Array, "*i"]
+) -> Float32[Array, "*i ..."]:
     return jnp.asarray(table).at[index].get(mode="promise_in_bounds")
 
 
