@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 from PIL import Image
@@ -18,7 +20,9 @@ from semcolor_jax.data.taxonomy import PLACES365
 from semcolor_jax.errors import UserError
 from semcolor_jax.evaluation.branches import BRANCHES, branch_colors
 from semcolor_jax.evaluation.evaluate import Predict, segment
+from semcolor_jax.inference.network import Readout, read_out
 from semcolor_jax.inference.strips import merge
+from semcolor_jax.models import Predictor, SemColorNet
 
 MAX_ASPECT = 4
 """The network's long side is at most this many times `side`, so that panoramas fit into memory."""
@@ -77,18 +81,29 @@ class Colorizer:
           UserError: the network lacks the branch.
         """
         small = shrink(photo, side=self.side)
-        predictions = self.predictor(rgb_to_lab(small, xp=np)[None, ..., :1])
-        colors = branch_colors(predictions, temperature=self.temperature)
-        if self.branch not in colors:
-            raise UserError(f"The network has no branch {self.branch!r}; it has: {', '.join(colors) or 'none'}.")
-        ab = colors[self.branch][0]
-        classes, logits = segment(predictions), predictions.scene_logits
+        output = self._read_out(rgb_to_lab(small, xp=np)[None, ..., :1])
+        ab = np.asarray(output.ab[0], np.float32)
         return Colorized(
             rgb=merge(photo, ab),
             ab=ab,
-            scenes=None if logits is None else top_scenes(np.asarray(logits[0])),
-            segmentation=None if classes is None else classes[0],
+            scenes=None if output.scene_logits is None else top_scenes(np.asarray(output.scene_logits[0])),
+            segmentation=None if output.classes is None else np.asarray(output.classes[0]),
         )
+
+    def _read_out(self, lightness: Float32[np.ndarray, "1 h w 1"]) -> Readout:
+        if isinstance(self.predictor, Predictor) and isinstance(self.predictor.model, SemColorNet):
+            model = self.predictor.model
+            self._check_branch([branch for branch in ("reg", "soft") if branch in model.branches])
+            settings = {"branch": self.branch, "temperature": self.temperature}
+            return read_out(model, self.predictor.variables, lightness, **settings)
+        predictions = self.predictor(lightness)
+        colors = branch_colors(predictions, temperature=self.temperature)
+        self._check_branch(list(colors))
+        return Readout(jnp.asarray(colors[self.branch]), segment(predictions), predictions.scene_logits)  # type: ignore[arg-type]
+
+    def _check_branch(self, present: Sequence[str]) -> None:
+        if self.branch not in present:
+            raise UserError(f"The network has no branch {self.branch!r}; it has: {', '.join(present) or 'none'}.")
 
 
 def top_scenes(logits: Float[np.ndarray, " scenes"]) -> list[tuple[str, float]]:
@@ -113,9 +128,20 @@ def colorize_files(
     """
     out_dir = Path(out_dir)
     targets = _plan([Path(path) for path in paths], out_dir)
-    for source, target in targets.items():
-        _make_folder(target.parent)
-        write_image(target, colorizer(read_photo(source)).rgb)
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+        upcoming = [*targets, None][1:]
+        photo = reader.submit(read_photo, next(iter(targets)))
+        written: Future[None] | None = None
+        for target, after in zip(targets.values(), upcoming, strict=True):
+            # One photo is read and one is written while the network works on a third.
+            current, photo = photo, reader.submit(read_photo, after) if after else photo
+            _make_folder(target.parent)
+            rgb = colorizer(current.result()).rgb
+            if written is not None:
+                written.result()
+            written = writer.submit(write_image, target, rgb)
+        assert written is not None  # `_plan` refuses an empty list
+        written.result()
     return list(targets.values())
 
 
