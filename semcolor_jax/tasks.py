@@ -27,6 +27,7 @@ from semcolor_jax.evaluation.evaluate import evaluate as evaluate_samples
 from semcolor_jax.evaluation.grids import sample_grid
 from semcolor_jax.evaluation.inspection import inspection_grid
 from semcolor_jax.inference.colorize import colorize_files
+from semcolor_jax.inference.compile_cache import enable_compile_cache
 from semcolor_jax.inference.restore import load_colorizer, load_predictor
 from semcolor_jax.training import loop
 from semcolor_jax.training.checkpoints import load_config, make_workdir
@@ -74,6 +75,7 @@ def colorize(photos: Sequence[str], *, output: str | None, workdir: Path) -> lis
         raise UserError("No photo to colorize: name at least one file or folder.")
     if not output:
         raise UserError("No output folder: give one with --output DIR (or -o DIR).")
+    enable_compile_cache()
     written = colorize_files(load_colorizer(workdir), [Path(photo) for photo in photos], Path(output))
     for path in written:
         print(path)

@@ -16,14 +16,17 @@ XYZ_FROM_RGB = np.array(
 )
 WHITE = np.array([0.95047, 1.0, 1.08883])
 
-# Linear RGB <-> XYZ relative to the white.
-_XYZ_FROM_LINEAR = XYZ_FROM_RGB / WHITE[:, None]
-_LINEAR_FROM_XYZ = np.linalg.inv(_XYZ_FROM_LINEAR)
+XYZ_FROM_LINEAR = XYZ_FROM_RGB / WHITE[:, None]
+"""Linear RGB to XYZ relative to the white."""
+
+LINEAR_FROM_XYZ = np.linalg.inv(XYZ_FROM_LINEAR)
 
 # (f(X), f(Y), f(Z)) <-> (L + 16, a, b).
 _LAB_FROM_F = np.array([[0.0, 116.0, 0.0], [500.0, -500.0, 0.0], [0.0, 200.0, -200.0]])
 _F_FROM_LAB = np.linalg.inv(_LAB_FROM_F)
 _L_OFFSET = np.array([16.0, 0.0, 0.0])
+
+_BEND = 0.2068966  # where CIE's f changes from a straight line to the cube root
 
 
 def rgb_to_lab(rgb: Num[Any, "*n 3"], *, xp: Any = jnp) -> Float[Any, "*n 3"]:
@@ -41,10 +44,10 @@ def rgb_to_lab(rgb: Num[Any, "*n 3"], *, xp: Any = jnp) -> Float[Any, "*n 3"]:
     """
     rgb = xp.asarray(rgb)
     if rgb.dtype == np.uint8:
-        linear = xp.take(xp.asarray(_LINEAR_FROM_UINT8), _checked(rgb), axis=0, mode="clip")
+        linear = xp.take(xp.asarray(LINEAR_FROM_UINT8), _checked(rgb), axis=0, mode="clip")
     else:
         linear = _linear_from_srgb(_as_float(rgb, xp=xp), xp=xp)
-    f = _cube_root(_transform(_XYZ_FROM_LINEAR, linear), xp=xp)
+    f = cie_f(_transform(XYZ_FROM_LINEAR, linear), xp=xp)
     return _transform(_LAB_FROM_F, f) - _L_OFFSET.astype(f.dtype)
 
 
@@ -57,7 +60,7 @@ def lab_to_rgb(lab: Float[Any, "*n 3"], *, xp: Any = jnp) -> Float[Any, "*n 3"]:
       ValueError: if the last axis is not 3, or the type is not floating.
     """
     linear = xp.clip(lab_to_linear_rgb(lab, xp=xp), 0.0, 1.0)
-    return xp.clip(_srgb_from_linear(linear, xp=xp), 0.0, 1.0)
+    return xp.clip(srgb_from_linear(linear, xp=xp), 0.0, 1.0)
 
 
 def lab_to_linear_rgb(lab: Float[Any, "*n 3"], *, xp: Any = jnp) -> Float[Any, "*n 3"]:
@@ -68,7 +71,7 @@ def lab_to_linear_rgb(lab: Float[Any, "*n 3"], *, xp: Any = jnp) -> Float[Any, "
     """
     lab = _as_float(lab, xp=xp)
     f = _transform(_F_FROM_LAB, lab + _L_OFFSET.astype(lab.dtype))
-    return _transform(_LINEAR_FROM_XYZ, _cube(f, xp=xp))
+    return _transform(LINEAR_FROM_XYZ, inverse_f(f, xp=xp))
 
 
 def _as_float(color, *, xp):
@@ -96,20 +99,27 @@ def _linear_from_srgb(value, *, xp):
     return xp.where(bent, power, value / 12.92)
 
 
-def _srgb_from_linear(value, *, xp):
+def srgb_from_linear(value, *, xp=jnp):
+    """Applies the sRGB transfer curve to linear light of 0..1."""
     bent = value > 0.0031308
     root = _power(xp.where(bent, value, 1.0), 1 / 2.4, xp=xp)
     return xp.where(bent, 1.055 * root - 0.055, value * 12.92)
 
 
-def _cube_root(t, *, xp):
+def cie_f(t, *, xp=jnp):
     """CIE's f: the cube root, with a straight line near and below 0."""
     bent = t > 0.008856
     return xp.where(bent, _power(xp.where(bent, t, 1.0), 1 / 3, xp=xp), 7.787 * t + 16 / 116)
 
 
-def _cube(f, *, xp):
-    return xp.where(f > 0.2068966, f * f * f, (f - 16 / 116) / 7.787)
+def inverse_f(f, *, xp=jnp):
+    """Inverts CIE's f."""
+    return xp.where(f > _BEND, f * f * f, (f - 16 / 116) / 7.787)
+
+
+def inverse_f_slope(f, *, xp=jnp):
+    """Returns the derivative of `inverse_f`."""
+    return xp.where(f > _BEND, 3 * f * f, 1 / 7.787)
 
 
 def _power(base, exponent: float, *, xp):
@@ -117,4 +127,5 @@ def _power(base, exponent: float, *, xp):
     return xp.exp(exponent * xp.log(base))
 
 
-_LINEAR_FROM_UINT8 = _linear_from_srgb(np.arange(256) / 255, xp=np).astype(np.float32)
+LINEAR_FROM_UINT8 = _linear_from_srgb(np.arange(256) / 255, xp=np).astype(np.float32)
+"""The linear light of each 8-bit sRGB value."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from semcolor_jax.color import annealed_mean, fit_to_gamut, lab_to_rgb
+from semcolor_jax.color import annealed_mean
+from semcolor_jax.color.gamut import ray_of_lab, srgb8
 from semcolor_jax.models import Predictions
 
 BRANCHES: Mapping[str, str] = {"reg": "regression", "soft": "annealed mean"}
@@ -32,11 +32,13 @@ def branch_colors(predictions: Predictions, *, temperature: float) -> dict[str, 
 
 def recombine(lightness: Float[np.ndarray, "h w 1"], ab: Float[np.ndarray, "h w 2"]) -> UInt8[np.ndarray, "h w 3"]:
     """Returns the sRGB image of this lightness; a colour outside the gamut loses chroma, not lightness."""
-    pixels = np.concatenate([lightness, ab], axis=-1).astype(np.float32).reshape(-1, 3)
+    count = lightness.size
     # Rounded up to a power of two, the number of pixels takes few values, and few programs are compiled.
-    padded = np.zeros((1 << max(10, (len(pixels) - 1).bit_length()), 3), np.float32)
-    padded[: len(pixels)] = pixels
-    return np.asarray(_to_rgb(padded))[: len(pixels)].reshape(*lightness.shape[:2], 3)
+    planes = np.zeros((3, 1 << max(10, (count - 1).bit_length())), np.float32)
+    planes[0, :count] = lightness.reshape(-1)
+    planes[1:, :count] = ab.reshape(-1, 2).T
+    rgb = np.stack([np.asarray(plane)[:count] for plane in _to_rgb(planes)], axis=-1)
+    return rgb.reshape(*lightness.shape[:2], 3)
 
 
 def grey_copy(lightness: Float[np.ndarray, "h w 1"]) -> UInt8[np.ndarray, "h w 3"]:
@@ -48,5 +50,5 @@ _annealed_mean = jax.jit(annealed_mean, static_argnames="temperature")
 
 
 @jax.jit
-def _to_rgb(lab: Float[Array, "n 3"]) -> UInt8[Array, "n 3"]:
-    return jnp.rint(lab_to_rgb(fit_to_gamut(lab)) * 255).astype(jnp.uint8)
+def _to_rgb(planes: Float[Array, "3 n"]) -> tuple[UInt8[Array, " n"], UInt8[Array, " n"], UInt8[Array, " n"]]:
+    return srgb8(ray_of_lab(planes[0], planes[1], planes[2]))

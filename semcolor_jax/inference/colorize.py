@@ -5,19 +5,24 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Float32, Int, UInt8
+from jaxtyping import Float, Float32, UInt8
 from PIL import Image
 
 from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.data.photos import list_images, open_image, read_photo, write_image
 from semcolor_jax.data.taxonomy import PLACES365
 from semcolor_jax.errors import UserError
-from semcolor_jax.evaluation.branches import BRANCHES, branch_colors, recombine
+from semcolor_jax.evaluation.branches import BRANCHES, branch_colors
 from semcolor_jax.evaluation.evaluate import Predict, segment
+from semcolor_jax.inference.network import Readout, read_out
+from semcolor_jax.inference.strips import merge
+from semcolor_jax.models import Predictor, SemColorNet
 
 MAX_ASPECT = 4
 """The network's long side is at most this many times `side`, so that panoramas fit into memory."""
@@ -25,7 +30,7 @@ MAX_ASPECT = 4
 WRITABLE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 """The file formats that hold 8-bit RGB and so can be written under the input's name."""
 
-_STRIP_PIXELS = 2**19
+_GRID = 32  # sides that the network sees are multiples of it
 _TOP_SCENES = 5
 
 
@@ -75,41 +80,30 @@ class Colorizer:
         Raises:
           UserError: the network lacks the branch.
         """
-        small = _shrink(photo, side=self.side)
-        predictions = self.predictor(rgb_to_lab(small, xp=np)[None, ..., :1])
-        colors = branch_colors(predictions, temperature=self.temperature)
-        if self.branch not in colors:
-            raise UserError(f"The network has no branch {self.branch!r}; it has: {', '.join(colors) or 'none'}.")
-        ab = colors[self.branch][0]
-        classes, logits = segment(predictions), predictions.scene_logits
+        small = shrink(photo, side=self.side)
+        output = self._read_out(rgb_to_lab(small, xp=np)[None, ..., :1])
+        ab = np.asarray(output.ab[0], np.float32)
         return Colorized(
             rgb=merge(photo, ab),
             ab=ab,
-            scenes=None if logits is None else top_scenes(np.asarray(logits[0])),
-            segmentation=None if classes is None else classes[0],
+            scenes=None if output.scene_logits is None else top_scenes(np.asarray(output.scene_logits[0])),
+            segmentation=None if output.classes is None else np.asarray(output.classes[0]),
         )
 
+    def _read_out(self, lightness: Float32[np.ndarray, "1 h w 1"]) -> Readout:
+        if isinstance(self.predictor, Predictor) and isinstance(self.predictor.model, SemColorNet):
+            model = self.predictor.model
+            self._check_branch([branch for branch in ("reg", "soft") if branch in model.branches])
+            settings = {"branch": self.branch, "temperature": self.temperature}
+            return read_out(model, self.predictor.variables, lightness, **settings)
+        predictions = self.predictor(lightness)
+        colors = branch_colors(predictions, temperature=self.temperature)
+        self._check_branch(list(colors))
+        return Readout(jnp.asarray(colors[self.branch]), segment(predictions), predictions.scene_logits)  # type: ignore[arg-type]
 
-def merge(
-    photo: UInt8[np.ndarray, "height width 3"],
-    ab: Float[np.ndarray, "h w 2"],
-    *,
-    strip_pixels: int = _STRIP_PIXELS,
-) -> UInt8[np.ndarray, "height width 3"]:
-    """Returns the photo's lightness with the colours `ab`, enlarged bilinearly to the photo's size.
-
-    Works on strips of whole rows with about `strip_pixels` pixels, so that the float arrays stay small
-    whatever the size of the photo. The result does not depend on the strips.
-    """
-    height, width = photo.shape[:2]
-    wide = np.swapaxes(_enlarge(np.swapaxes(ab, 0, 1), np.arange(width), size=width), 0, 1)
-    rows = max(1, strip_pixels // width)
-    result = np.empty_like(photo)
-    for top in range(0, height, rows):
-        bottom = min(top + rows, height)
-        lightness = rgb_to_lab(photo[top:bottom], xp=np)[..., :1]
-        result[top:bottom] = recombine(lightness, _enlarge(wide, np.arange(top, bottom), size=height))
-    return result
+    def _check_branch(self, present: Sequence[str]) -> None:
+        if self.branch not in present:
+            raise UserError(f"The network has no branch {self.branch!r}; it has: {', '.join(present) or 'none'}.")
 
 
 def top_scenes(logits: Float[np.ndarray, " scenes"]) -> list[tuple[str, float]]:
@@ -134,9 +128,20 @@ def colorize_files(
     """
     out_dir = Path(out_dir)
     targets = _plan([Path(path) for path in paths], out_dir)
-    for source, target in targets.items():
-        _make_folder(target.parent)
-        write_image(target, colorizer(read_photo(source)).rgb)
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+        upcoming = [*targets, None][1:]
+        photo = reader.submit(read_photo, next(iter(targets)))
+        written: Future[None] | None = None
+        for target, after in zip(targets.values(), upcoming, strict=True):
+            # One photo is read and one is written while the network works on a third.
+            current, photo = photo, reader.submit(read_photo, after) if after else photo
+            _make_folder(target.parent)
+            rgb = colorizer(current.result()).rgb
+            if written is not None:
+                written.result()
+            written = writer.submit(write_image, target, rgb)
+        assert written is not None  # `_plan` refuses an empty list
+        written.result()
     return list(targets.values())
 
 
@@ -197,22 +202,23 @@ def _make_folder(folder: Path) -> None:
         raise UserError(f"The output folder {folder} cannot be made: {error.strerror or error}.") from error
 
 
-def _enlarge(
-    values: Float[np.ndarray, "n m 2"], rows: Int[np.ndarray, " r"], *, size: int
-) -> Float32[np.ndarray, "r m 2"]:
-    """Returns the given rows of `values` enlarged to `size` rows, interpolating between pixel centres."""
-    last = len(values) - 1
-    position = np.clip((rows + 0.5) * len(values) / size - 0.5, 0, last)
-    above = np.floor(position).astype(np.int64)
-    weight = (position - above).astype(np.float32)[:, None, None]
-    return (1 - weight) * values[above] + weight * values[np.minimum(above + 1, last)]
-
-
-def _shrink(photo: UInt8[np.ndarray, "height width 3"], *, side: int) -> UInt8[np.ndarray, "h w 3"]:
+def shrink(photo: UInt8[np.ndarray, "height width 3"], *, side: int) -> UInt8[np.ndarray, "h w 3"]:
     """Returns the photo as the network sees it, shrunk as in training (pixels, not Lab)."""
     height, width = photo.shape[:2]
     scale = min(1.0, side / min(height, width), MAX_ASPECT * side / max(height, width))
-    if scale == 1:
+    size = _network_side(width, scale), _network_side(height, scale)
+    if size == (width, height):
         return photo
-    size = max(1, round(width * scale)), max(1, round(height * scale))
     return np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.BILINEAR))
+
+
+def _network_side(side: int, scale: float) -> int:
+    """Returns the side times the scale, as a multiple of 32 if it is above 64.
+
+    So photos of many sizes and aspect ratios share few compiled programs. The picture is stretched by a few
+    per cent, which photos in training are, too, and needs no padding; ab is stretched back with it.
+    """
+    scaled = max(1, round(side * scale))
+    if scaled <= 2 * _GRID:
+        return scaled
+    return min(round(scaled / _GRID), side // _GRID) * _GRID

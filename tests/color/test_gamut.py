@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semcolor_jax.color import fit_to_gamut, in_gamut, lab_to_rgb, rgb_to_lab
+from semcolor_jax.color.gamut import TOLERANCE
+from semcolor_jax.color.lab import lab_to_linear_rgb
 
 fit = jax.jit(fit_to_gamut)
 ANY_LAB = hnp.arrays(
@@ -75,3 +77,22 @@ def test_images_keep_their_shape():
 def test_wrong_shape_is_refused():
     with pytest.raises(ValueError, match="last axis of 3"):
         in_gamut(np.zeros((4, 2), np.float32))
+
+
+def test_the_border_agrees_with_bisection_in_double_precision_to_a_fraction_of_an_8_bit_step():
+    rng = np.random.default_rng(0)
+    lab = np.concatenate([rng.uniform(0, 100, (20_000, 1)), rng.uniform(-40, 40, (20_000, 2))], axis=1)
+    inside, outside = np.zeros(len(lab)), np.ones(len(lab))
+    for _ in range(40):
+        middle = (inside + outside) / 2
+        linear = lab_to_linear_rgb(lab * np.stack([np.ones(len(lab)), middle, middle], axis=1), xp=np)
+        # The border of the search: half the tolerance, which next to black is some chroma.
+        fits = np.all((linear >= -TOLERANCE / 2) & (linear <= 1 + TOLERANCE / 2), axis=1)
+        # Grey itself leaves the gamut by up to 1e-4 next to black and white.
+        fits |= middle < 1e-3
+        inside, outside = np.where(fits, middle, inside), np.where(fits, outside, middle)
+    expected = lab * np.stack([np.ones(len(lab)), outside, outside], axis=1)
+    error = np.abs(np.asarray(lab_to_rgb(fit(lab.astype(np.float32)))) - lab_to_rgb(expected, xp=np)) * 255
+    assert np.median(outside[outside < 0.9999]) < 0.9, "many colours are outside"
+    assert error.max() < 0.6
+    assert error.mean() < 0.02

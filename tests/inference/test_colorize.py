@@ -10,7 +10,8 @@ from skimage.color import rgb2lab
 
 from semcolor_jax.data.taxonomy import PLACES365
 from semcolor_jax.errors import UserError
-from semcolor_jax.inference.colorize import WRITABLE_SUFFIXES, Colorizer, colorize_files, merge, top_scenes
+from semcolor_jax.inference.colorize import WRITABLE_SUFFIXES, Colorizer, colorize_files, top_scenes
+from semcolor_jax.inference.strips import merge
 from semcolor_jax.models import Predictions
 
 

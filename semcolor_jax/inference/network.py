@@ -1,0 +1,60 @@
+"""The network and what is read off it, in one program that never holds a photo's logits."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Float32, UInt8
+
+from semcolor_jax.color import annealed_mean
+from semcolor_jax.models.semcolor import Features, Predictions, SemColorNet
+
+_CHUNK_ROWS = 16  # of X_map at once: some MB of logits at the usual sizes
+
+
+class Readout(NamedTuple):
+    """What colouring needs of a network's output; None where a branch is off."""
+
+    ab: Float32[Array, "B H W 2"]
+    classes: UInt8[Array, "B H W"] | None
+    scene_logits: Float32[Array, "B 365"] | None
+
+
+@functools.partial(jax.jit, static_argnames=("model", "branch", "temperature"))
+def read_out(
+    model: SemColorNet,
+    variables: dict[str, Any],
+    lightness: Float[Array, "B H W 1"],
+    *,
+    branch: str,
+    temperature: float,
+) -> Readout:
+    """Returns the colours of one branch, the likeliest classes and the scene logits.
+
+    The pixel-wise heads run over a few rows at a time, so that the 313 and 183 numbers per pixel never exist for
+    a whole photo, and of the two colour branches only the one asked for is computed.
+    """
+    features: Any = model.apply(variables, lightness, train=False, method=model.features)
+    assert isinstance(features, Features)
+    batch, height, width, channels = features.map.shape
+    chunks = -(-height // _CHUNK_ROWS)
+    x = jnp.pad(features.map, ((0, 0), (0, chunks * _CHUNK_ROWS - height), (0, 0), (0, 0)))
+    x = jnp.moveaxis(x.reshape(batch, chunks, _CHUNK_ROWS, width, channels), 1, 0)
+
+    def read(rows: Float[Array, "B r W C"]) -> tuple[Array, Array | None]:
+        heads: Any = model.apply(variables, rows, method=model.heads)
+        assert isinstance(heads, Predictions)
+        ab = heads.ab if branch == "reg" else annealed_mean(heads.color_logits, temperature)  # type: ignore[arg-type]
+        assert ab is not None  # the caller has checked that the branch is there
+        logits = heads.seg_logits
+        return ab, None if logits is None else jnp.argmax(logits, axis=-1).astype(jnp.uint8)
+
+    def joined(parts: Array) -> Array:
+        whole = jnp.moveaxis(parts, 0, 1)
+        return whole.reshape(batch, chunks * _CHUNK_ROWS, *whole.shape[3:])[:, :height]
+
+    ab, classes = jax.lax.map(read, x)
+    return Readout(joined(ab), None if classes is None else joined(classes), features.scene_logits)
