@@ -8,6 +8,8 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32
 
+from semcolor_jax.models.convolution import convolve
+
 STRIDE = 16
 """Height and width of the pixels that one cell of X_enc stands for: four halvings."""
 
@@ -22,6 +24,7 @@ def conv_relu(
         strides=(stride, stride),
         kernel_init=nn.initializers.he_normal(),
         dtype=dtype,
+        conv_general_dilated=convolve,
         name=name,
     )
     return nn.relu(convolution(x))
