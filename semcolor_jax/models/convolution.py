@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 
 SIDE = 3
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
-CHUNK_PIXELS = 1024
+CHUNK_PIXELS = 2048
 """Output pixels whose nine shifted copies are alive at once."""
 
 
