@@ -27,6 +27,7 @@ CHOICES = {
     "model.encoder": ("vgg_like", "vgg16"),
     "model.dtype": ("float32", "bfloat16"),
     "loss.heads": ("fused", "plain"),
+    "train.remat": ("none", "decoder", "all"),
     "optimizer.name": ("adam", "rmsprop", "sgd"),
     "data.source": ("embedded", "folder", "coco_stuff", "mix", *TEST_SETS),
     "data.scene_smoothing": ("top5", "gaussian"),
@@ -107,6 +108,7 @@ def default() -> ConfigDict:
             eval_every_steps=5000,
             eval_samples=200,  # validation samples per evaluation; 0: all
             grid_samples=8,
+            remat="none",  # blocks computed again in the backward pass, for memory: "decoder", or "all"
         )
     )
     config.inference = ConfigDict(dict(side=256, temperature=0.38, branch="soft"))

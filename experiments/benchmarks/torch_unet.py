@@ -1,6 +1,6 @@
 """The same network and losses in PyTorch, as the reference of the training benchmark.
 
-Channels first and one module per layer, as PyTorch code usually is. The encoder is `vgg_like`, all four branches are on.
+Channels first and one module per layer, as PyTorch code usually is. The encoder is `vgg_like`; all branches are on.
 The colour target comes in two forms: dense, (B, 313, H, W) float32 as public implementations hold it, and sparse, the
 five nearest bins and their weights.
 """

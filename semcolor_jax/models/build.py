@@ -23,6 +23,7 @@ def build_model(config: ConfigDict) -> SemColorNet:
         scene_features=config.model.scene_features,
         dtype=jnp.dtype(config.model.dtype),
         frozen_blocks=config.model.frozen_blocks,
+        remat=config.train.get("remat", "none"),  # runs of earlier versions have no such field
     )
 
 

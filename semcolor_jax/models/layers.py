@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
@@ -28,6 +31,15 @@ def conv_relu(
         name=name,
     )
     return nn.relu(convolution(x))
+
+
+def remat_if(remat: bool, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns `function(module, *arrays)`, with `remat` one that keeps its inputs alone for the backward pass.
+
+    What is inside is computed again there: the gradient takes a third more work and far fewer features are kept.
+    Names of parameters stay the same.
+    """
+    return nn.remat(function) if remat else function
 
 
 def batch_norm(x: Float[Array, "B H W C"], *, name: str, train: bool, dtype: DTypeLike) -> Float[Array, "B H W C"]:

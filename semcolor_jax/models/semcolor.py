@@ -81,6 +81,7 @@ class SemColorNet(nn.Module):
       dtype: compute type of the convolutions of encoder and decoder. Parameters, batch statistics, the
         heads and all predictions are float32.
       frozen_blocks: of the encoder's five, how many from the first on no gradient enters.
+      remat: whose blocks are computed again in the backward pass: "none", "decoder" or "all".
     """
 
     width: int = 64
@@ -89,13 +90,20 @@ class SemColorNet(nn.Module):
     scene_features: int = 512
     dtype: DTypeLike = jnp.float32
     frozen_blocks: int = 0
+    remat: str = "none"
 
     def setup(self):
         """Makes the parts that `encoder` and `branches` ask for."""
         if unknown := set(self.branches) - set(BRANCHES):
             raise ValueError(f"unknown branches {sorted(unknown)}")
-        self.backbone = make_encoder(self.encoder, width=self.width, dtype=self.dtype, frozen_blocks=self.frozen_blocks)
-        self.decoder = Decoder(width=self.width, dtype=self.dtype)
+        self.backbone = make_encoder(
+            self.encoder,
+            width=self.width,
+            dtype=self.dtype,
+            frozen_blocks=self.frozen_blocks,
+            remat=self.remat == "all",
+        )
+        self.decoder = Decoder(width=self.width, dtype=self.dtype, remat=self.remat != "none")
         if "scene" in self.branches:
             self.scene_head = SceneHead(self.scene_features)
         if "soft" in self.branches:
