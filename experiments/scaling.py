@@ -44,7 +44,9 @@ def collective_bytes(hlo: str) -> dict[str, int]:
     """Returns the bytes that each kind of collective of a compiled program takes in, per device and step."""
     totals: dict[str, int] = {}
     for line in hlo.splitlines():
-        match = re.match(r"\s*(?:ROOT )?%?\S+ = (.*?) (all-reduce|all-gather|reduce-scatter|all-to-all)(?:-start)?\(", line)
+        match = re.match(
+            r"\s*(?:ROOT )?%?\S+ = (.*?) (all-reduce|all-gather|reduce-scatter|all-to-all)(?:-start)?\(", line
+        )
         if match is None:
             continue
         for kind, dimensions in re.findall(r"(\w+)\[([\d,]*)\]", match.group(1)):
@@ -87,9 +89,7 @@ def compiled_step(devices: int, *, size: int, heads: str, compiled: bool) -> dic
         "scene_index": images((devices, 5), np.int32),
         "scene_prob": images((devices, 5), np.float32),
     }
-    step = make_train_step(
-        model, optimizer, loss_config=config.loss, class_weights=np.ones(313, np.float32), seed=0
-    )
+    step = make_train_step(model, optimizer, loss_config=config.loss, class_weights=np.ones(313, np.float32), seed=0)
     lowered = step.lower(placed(shapes, sharding.replicated(mesh)), placed(batch, sharding.batch_split(mesh)))
     result: dict[str, Any] = {"parameters": sum(leaf.size for leaf in jax.tree.leaves(shapes.params))}
     counts = lowered.cost_analysis()
@@ -169,7 +169,11 @@ def main() -> None:
             link=link,
         )
         for device in DEVICES
-        for devices, link in ((8, "NVLink, A100"), (256, "InfiniBand HDR 200 Gbit/s per GPU"), (256, "Ethernet 25 Gbit/s per GPU"))
+        for devices, link in (
+            (8, "NVLink, A100"),
+            (256, "InfiniBand HDR 200 Gbit/s per GPU"),
+            (256, "Ethernet 25 Gbit/s per GPU"),
+        )
         for batch in BATCHES
     ]
     result = {
