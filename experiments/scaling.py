@@ -15,7 +15,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "experiments" / "results" / "scaling.json"
@@ -90,7 +90,9 @@ def compiled_step(devices: int, *, size: int, heads: str, compiled: bool) -> dic
         "scene_prob": images((devices, 5), np.float32),
     }
     step = make_train_step(model, optimizer, loss_config=config.loss, class_weights=np.ones(313, np.float32), seed=0)
-    lowered = step.lower(placed(shapes, sharding.replicated(mesh)), placed(batch, sharding.batch_split(mesh)))
+    lowered = cast(Any, step).lower(
+        placed(shapes, sharding.replicated(mesh)), placed(batch, sharding.batch_split(mesh))
+    )
     result: dict[str, Any] = {"parameters": sum(leaf.size for leaf in jax.tree.leaves(shapes.params))}
     counts = lowered.cost_analysis()
     result["gflop_per_image"] = counts["flops"] / devices / 1e9
