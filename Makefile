@@ -2,7 +2,9 @@
 PYTHON_ENV := .venv/bin/python
 QUICKSTART := runs/quickstart
 
-.PHONY: setup quickstart test test-fast lint types format clean
+BENCH_PYTHON ?= .venv-bench/bin/python
+
+.PHONY: setup quickstart benchmark test test-fast lint types format clean
 
 setup: .venv/.ready
 
@@ -16,6 +18,12 @@ quickstart: setup
 	$(PYTHON_ENV) -m semcolor_jax sample-photos -o $(QUICKSTART)/photos
 	$(PYTHON_ENV) -m semcolor_jax colorize $(QUICKSTART)/photos -o $(QUICKSTART)/colorized --workdir $(QUICKSTART)
 	@echo "Look at $(QUICKSTART)/samples.png and $(QUICKSTART)/colorized; the numbers are in $(QUICKSTART)/metrics.json."
+
+# Needs an environment of its own: docs/performance.md, "Running the benchmarks".
+benchmark:
+	@test -x $(BENCH_PYTHON) || { echo "error: no $(BENCH_PYTHON); set it up as docs/performance.md says."; exit 2; }
+	@set -e; for name in input_pipeline train_step inference soft_encoding; do \
+	  script=experiments/benchmarks/$$name.py; test ! -f $$script || PYTHONPATH=. $(BENCH_PYTHON) $$script; done
 
 test: setup
 	$(PYTHON_ENV) -m pytest

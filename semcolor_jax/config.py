@@ -28,6 +28,7 @@ CHOICES = {
     "model.dtype": ("float32", "bfloat16"),
     "model.output_stride": (1, 2, 4, 8),
     "loss.heads": ("fused", "plain"),
+    "train.remat": ("none", "decoder", "all"),
     "optimizer.name": ("adam", "rmsprop", "sgd"),
     "data.source": ("embedded", "folder", "coco_stuff", "mix", *TEST_SETS),
     "data.scene_smoothing": ("top5", "gaussian"),
@@ -126,6 +127,7 @@ def default() -> ConfigDict:
             grid_samples=8,
             start_from="",  # file of `export-weights --trained` to begin with; empty: random, or ImageNet's for vgg16
             ema_decay=0.0,  # of the averaged weights that are evaluated and used; 0: the last ones are
+            remat="none",  # blocks computed again in the backward pass, for memory: "decoder", or "all"
         )
     )
     config.inference = ConfigDict(dict(side=256, temperature=0.38, branch="soft"))

@@ -24,6 +24,7 @@ def build_model(config: ConfigDict) -> SemColorNet:
         dtype=jnp.dtype(config.model.dtype),
         frozen_blocks=config.model.frozen_blocks,
         output_stride=config.model.output_stride,
+        remat=config.train.get("remat", "none"),  # runs of earlier versions have no such field
     )
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from semcolor_jax.models.encoders import Encoding
-from semcolor_jax.models.layers import conv_relu, upsample
+from semcolor_jax.models.layers import conv_relu, remat_if, upsample
 
 
 class Decoder(nn.Module):
@@ -22,6 +24,7 @@ class Decoder(nn.Module):
     width: int
     dtype: DTypeLike = jnp.float32
     output_stride: int = 1
+    remat: bool = False  # compute each block again in the backward pass instead of keeping its features
 
     @nn.compact
     def __call__(self, encoding: Encoding) -> Float[Array, "B h w features"]:
@@ -30,8 +33,13 @@ class Decoder(nn.Module):
         for level in (3, 2, 1, 0):
             if 2**level < self.output_stride:
                 break
-            block, features = level + 1, self.width * 2**level
-            x = jnp.concatenate([upsample(x), encoding.skips[level]], axis=-1)
-            for index in (1, 2, 3):
-                x = conv_relu(x, features, name=f"conv{block}_{index}", dtype=self.dtype)
+            x = remat_if(self.remat, functools.partial(_block, level=level))(self, x, encoding.skips[level])
         return x
+
+
+def _block(decoder: Decoder, x: Array, skip: Array, *, level: int) -> Array:
+    """The block that leaves the resolution of `level`, inside the decoder's compact method."""
+    x = jnp.concatenate([upsample(x), skip], axis=-1)
+    for index in (1, 2, 3):
+        x = conv_relu(x, decoder.width * 2**level, name=f"conv{level + 1}_{index}", dtype=decoder.dtype)
+    return x

@@ -13,6 +13,7 @@ Neither encoder strides in the middle block: X_enc has H/16, four halvings for f
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -22,7 +23,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from semcolor_jax.models.layers import batch_norm, conv_relu
+from semcolor_jax.models.layers import batch_norm, conv_relu, remat_if
 
 VGG16_BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """Filters of the 13 convolutions of VGG16 (Simonyan and Zisserman 2015, configuration D), by block."""
@@ -48,6 +49,7 @@ class VggLikeEncoder(nn.Module):
     width: int
     dtype: DTypeLike = jnp.float32
     frozen_blocks: int = 0
+    remat: bool = False  # compute each block again in the backward pass instead of keeping its features
 
     @nn.compact
     def __call__(self, lightness: Float[Array, "B H W 1"], *, train: bool) -> Encoding:
@@ -55,14 +57,19 @@ class VggLikeEncoder(nn.Module):
         x = lightness / 50 - 1  # to -1..1
         skips = []
         for level in range(5):
-            block, features, middle = level + 1, self.width * 2**level, level == 4
-            x = conv_relu(x, features, name=f"conv{block}_1", dtype=self.dtype)
-            skips.append(x)
-            x = conv_relu(x, features, name=f"conv{block}_2", dtype=self.dtype, stride=1 if middle else 2)
-            x = batch_norm(x, name=f"norm{block}", train=train, dtype=self.dtype)
-            if block <= self.frozen_blocks:
+            skip, x = remat_if(self.remat, functools.partial(_vgg_like_block, level=level, train=train))(self, x)
+            skips.append(skip)
+            if level < self.frozen_blocks:
                 skips[-1], x = jax.lax.stop_gradient((skips[-1], x))
         return Encoding(skips=tuple(skips[:4]), x_enc=x)
+
+
+def _vgg_like_block(encoder: VggLikeEncoder, x: Array, *, level: int, train: bool) -> tuple[Array, Array]:
+    """Returns the block's skip and its output, inside the encoder's compact method."""
+    block, features, middle = level + 1, encoder.width * 2**level, level == 4
+    skip = conv_relu(x, features, name=f"conv{block}_1", dtype=encoder.dtype)
+    x = conv_relu(skip, features, name=f"conv{block}_2", dtype=encoder.dtype, stride=1 if middle else 2)
+    return skip, batch_norm(x, name=f"norm{block}", train=train, dtype=encoder.dtype)
 
 
 class Vgg16Encoder(nn.Module):
@@ -115,16 +122,18 @@ def is_frozen(layer: str, *, frozen_blocks: int) -> bool:
 
 
 def make_encoder(
-    encoder: str, *, width: int, dtype: DTypeLike, frozen_blocks: int = 0
+    encoder: str, *, width: int, dtype: DTypeLike, frozen_blocks: int = 0, remat: bool = False
 ) -> VggLikeEncoder | Vgg16Encoder:
     """Returns the encoder "vgg_like", scaled by `width`, or "vgg16", whose widths are given.
+
+    `remat` is for "vgg_like"; "vgg16" keeps its features.
 
     Raises:
       ValueError: another name.
     """
     match encoder:
         case "vgg_like":
-            return VggLikeEncoder(width=width, dtype=dtype, frozen_blocks=frozen_blocks)
+            return VggLikeEncoder(width=width, dtype=dtype, frozen_blocks=frozen_blocks, remat=remat)
         case "vgg16":
             return Vgg16Encoder(dtype=dtype, frozen_blocks=frozen_blocks)
     raise ValueError(f"unknown encoder {encoder!r}")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32
+
+from semcolor_jax.models.convolution import convolve
 
 STRIDE = 16
 """Height and width of the pixels that one cell of X_enc stands for: four halvings."""
@@ -23,9 +28,19 @@ def conv_relu(
         strides=(stride, stride),
         kernel_init=nn.initializers.he_normal(),
         dtype=dtype,
+        conv_general_dilated=convolve,
         name=name,
     )
     return nn.relu(convolution(x))
+
+
+def remat_if(remat: bool, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns `function(module, *arrays)`, with `remat` one that keeps its inputs alone for the backward pass.
+
+    What is inside is computed again there: the gradient takes a third more work and far fewer features are kept.
+    Names of parameters stay the same.
+    """
+    return nn.remat(function) if remat else function
 
 
 def batch_norm(x: Float[Array, "B H W C"], *, name: str, train: bool, dtype: DTypeLike) -> Float[Array, "B H W C"]:

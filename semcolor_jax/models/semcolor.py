@@ -83,6 +83,7 @@ class SemColorNet(nn.Module):
       frozen_blocks: of the encoder's five, how many from the first on no gradient enters.
       output_stride: 1 as in the paper, or 2, 4, 8: X_map has 1/output_stride of the resolution, for want of the last
         decoder blocks. `features` and `heads` then work at that resolution; `__call__` enlarges X_map to full size.
+      remat: whose blocks are computed again in the backward pass: "none", "decoder" or "all".
     """
 
     width: int = 64
@@ -92,6 +93,7 @@ class SemColorNet(nn.Module):
     dtype: DTypeLike = jnp.float32
     frozen_blocks: int = 0
     output_stride: int = 1
+    remat: str = "none"
 
     def setup(self):
         """Makes the parts that `encoder` and `branches` ask for."""
@@ -99,8 +101,16 @@ class SemColorNet(nn.Module):
             raise ValueError(f"unknown branches {sorted(unknown)}")
         if self.output_stride not in (1, 2, 4, 8):
             raise ValueError(f"output_stride is {self.output_stride}, but must be 1, 2, 4 or 8")
-        self.backbone = make_encoder(self.encoder, width=self.width, dtype=self.dtype, frozen_blocks=self.frozen_blocks)
-        self.decoder = Decoder(width=self.width, dtype=self.dtype, output_stride=self.output_stride)
+        self.backbone = make_encoder(
+            self.encoder,
+            width=self.width,
+            dtype=self.dtype,
+            frozen_blocks=self.frozen_blocks,
+            remat=self.remat == "all",
+        )
+        self.decoder = Decoder(
+            width=self.width, dtype=self.dtype, output_stride=self.output_stride, remat=self.remat != "none"
+        )
         if "scene" in self.branches:
             self.scene_head = SceneHead(self.scene_features)
         if "soft" in self.branches:

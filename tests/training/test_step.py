@@ -1,6 +1,7 @@
 """The compiled step: it learns, it masks, it donates, and a mesh does not change its numbers."""
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -88,6 +89,38 @@ def test_fused_and_plain_heads_take_the_same_step(tiny_config):
         assert float(fused[name]) == pytest.approx(float(value), rel=1e-5), name
     for a, b in zip(jax.tree.leaves(plain_state), jax.tree.leaves(fused_state), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("remat", ["decoder", "all"])
+def test_remat_takes_the_same_step_with_the_same_parameters(tiny_config, remat):
+    tiny_config.optimizer.name = "sgd"
+    batch = random_batch(np.random.default_rng(3))
+    state, step = build(tiny_config)
+    expected, _ = step(state, batch)
+    tiny_config.train.remat = remat
+    state, step = build(tiny_config)
+    jaxpr = str(step.trace(state, batch).jaxpr)
+    assert len(re.findall(r"\b(?:remat2?|checkpoint)\[", jaxpr)) == (4 if remat == "decoder" else 9)
+    result, _ = step(state, batch)
+    assert jax.tree.structure(result) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(result), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.slow
+def test_bfloat16_keeps_parameters_statistics_and_losses_in_float32(tiny_config):
+    batch = random_batch(np.random.default_rng(4))
+    tiny_config.model.dtype = "bfloat16"
+    state, step = build(tiny_config)
+    state, metrics = step(state, batch)
+    assert {leaf.dtype for leaf in jax.tree.leaves((state.params, state.batch_stats))} == {np.dtype("float32")}
+    assert {value.dtype for value in metrics.values()} == {np.dtype("float32")}
+    tiny_config.model.dtype = "float32"
+    state, step = build(tiny_config)
+    state, expected = step(state, batch)
+    assert float(metrics["loss"]) == pytest.approx(float(expected["loss"]), rel=1e-2)
+    assert float(metrics["grad_norm"]) == pytest.approx(float(expected["grad_norm"]), rel=5e-2)
 
 
 @pytest.mark.slow

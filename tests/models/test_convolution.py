@@ -1,0 +1,58 @@
+"""The kernel gradient as matrix products, against finite sums written out in numpy and against XLA's own."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from semcolor_jax.models import convolution
+
+
+def slow_kernel_gradient(x, g, *, stride):
+    """One product per pixel and tap, in float64; SAME padding as TensorFlow defines it."""
+    batch, height, width, _ = x.shape
+    low = [max((out - 1) * stride + 3 - side, 0) // 2 for side, out in zip((height, width), g.shape[1:3], strict=True)]
+    result = np.zeros((3, 3, x.shape[-1], g.shape[-1]))
+    for b, row, column, i, j in np.ndindex(batch, *g.shape[1:3], 3, 3):
+        y, z = row * stride + i - low[0], column * stride + j - low[1]
+        if 0 <= y < height and 0 <= z < width:
+            result[i, j] += np.outer(x[b, y, z], g[b, row, column])
+    return result
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("channels", [(1, 4), (3, 3), (5, 2)])
+@pytest.mark.parametrize("size", [(1, 1), (4, 6), (7, 5), (16, 16)])
+def test_kernel_gradient_is_the_sum_over_pixels(stride, channels, size, monkeypatch):
+    monkeypatch.setattr(convolution, "CHUNK_PIXELS", 24)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, *size, channels[0])).astype(np.float32)
+    out = [-(-side // stride) for side in size]
+    g = rng.standard_normal((2, *out, channels[1])).astype(np.float32)
+    result = convolution.kernel_gradient(jnp.asarray(x), jnp.asarray(g), stride=stride)
+    np.testing.assert_allclose(result, slow_kernel_gradient(x, g, stride=stride), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("stride", "channels"), [(1, (8, 4)), (1, (4, 8)), (2, (4, 4))])
+def test_both_gradients_are_those_of_xla(stride, channels):
+    rng = np.random.default_rng(1)
+    x = jnp.asarray(rng.standard_normal((2, 32, 48, channels[0])), jnp.float32)
+    kernel = jnp.asarray(rng.standard_normal((3, 3, *channels)), jnp.float32)
+
+    def loss(function, x, kernel):
+        return jnp.sum(jnp.sin(function(x, kernel)))
+
+    ours = jax.jit(
+        jax.value_and_grad(lambda x, k: loss(lambda *a: convolution.convolve(*a, (stride,) * 2, "SAME"), x, k), (0, 1))
+    )
+    plain = jax.jit(jax.value_and_grad(lambda x, k: loss(lambda *a: convolution._plain(*a, stride), x, k), (0, 1)))
+    for a, b in zip(jax.tree.leaves(ours(x, kernel)), jax.tree.leaves(plain(x, kernel)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * float(jnp.abs(b).max()))
+
+
+def test_bfloat16_sums_in_float32():
+    x = jnp.full((1, 64, 64, 1), 1, jnp.bfloat16)
+    g = jnp.full((1, 64, 64, 2), 1, jnp.bfloat16)
+    result = convolution.kernel_gradient(x, g, stride=1)
+    assert result.dtype == jnp.float32
+    np.testing.assert_array_equal(result[1, 1], 4096)  # bfloat16 would stop at 256
