@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from semcolor_jax import __version__, cli
+from semcolor_jax.evaluation.score import commands as score_commands
 from semcolor_jax.scenes import commands as scene_commands
 
 
@@ -51,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         )
 
     scene_commands.add_parser(commands)
+    score_commands.add_parser(commands)
     return parser
 
 
@@ -84,6 +86,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 tasks.inspect(config, Path(arguments.output), count=arguments.count, seed=arguments.seed)
         elif arguments.command == "scenes":
             scene_commands.run(arguments)
+        elif arguments.command == "score":
+            score_commands.run(arguments)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The cumulative histogram of ab distances, and the area under it: Fig. 12 of the paper, section 4.1 of Zhang et al. 2016.
+"""The cumulative histogram of ab distances, and the area under it: Fig. 12 of the paper, and Zhang et al. 2016.
 
 The curve at t is the share of pixels whose colour is at most t CIE units from the truth, for t = 0, 1, ... 150. The
 area under it, by the trapezoidal rule and divided by 150, is 1 for perfect colour.

@@ -42,13 +42,17 @@ _Layers = Callable[[Any, Array, Sizes], list[tuple[Array, Sizes]]]
 class Lpips:
     """The distance, compiled for each shape of batch that it meets.
 
+    Attributes:
+      network: its name.
+      params: on the device: the convolutions and the heads, as `features` takes them.
+
     Raises:
       UserError: on creation, if the weights are missing or not what they should be.
     """
 
     def __init__(self, network: Network = "alex"):
         self.network: Network = network
-        self._params = jax.device_put(_load(network))
+        self.params = jax.device_put(_load(network))
 
     def __call__(
         self,
@@ -72,7 +76,7 @@ class Lpips:
             sizes = np.broadcast_to(np.int32(truth.shape[1:3]), (len(truth), 2))
         if np.min(sizes) < _MIN_SIDE[self.network]:
             raise ValueError(f"LPIPS needs images of at least {_MIN_SIDE[self.network]} pixels a side.")
-        return np.asarray(_distance(self._params, truth, prediction, jnp.asarray(sizes, jnp.int32), self.network))
+        return np.asarray(_distance(self.params, truth, prediction, jnp.asarray(sizes, jnp.int32), self.network))
 
 
 def min_side(network: Network) -> int:

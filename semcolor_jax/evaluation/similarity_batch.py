@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float64, Int, UInt8
+from jaxtyping import Array, Float64, Int, UInt8
 
 from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.evaluation.similarity import PSNR_CEILING
@@ -127,7 +127,7 @@ def _ssim_losses(truth: Array, prediction: Array, sizes: Sizes) -> Array:
     columns = _moments(x, y, axis=1)
     rows = _moments(columns.mean_x, columns.mean_y, axis=2)
     var_x, var_y, cov = (
-        within + jnp.asarray(_window_sum(lambda s: between[s], axis=2, like=between))
+        within + _smooth(between, axis=2)
         for within, between in (
             (rows.var_x, columns.var_x),
             (rows.var_y, columns.var_y),
@@ -150,10 +150,8 @@ class _Moments(NamedTuple):
 
 def _moments(x: Array, y: Array, *, axis: int) -> _Moments:
     """Returns the weighted moments of both in windows along one axis."""
-    mean_x = _window_sum(lambda s: x[s], axis=axis, like=x)
-    mean_y = _window_sum(lambda s: y[s], axis=axis, like=y)
     # Fused into their consumers, the means would be computed eleven times over.
-    mean_x, mean_y = jax.lax.optimization_barrier((mean_x, mean_y))
+    mean_x, mean_y = jax.lax.optimization_barrier((_smooth(x, axis=axis), _smooth(y, axis=axis)))
     moments = _Moments(
         mean_x=mean_x,
         mean_y=mean_y,
@@ -164,10 +162,14 @@ def _moments(x: Array, y: Array, *, axis: int) -> _Moments:
     return jax.lax.optimization_barrier(moments)
 
 
-def _window_sum(term: Callable[[Any], Array], *, axis: int, like: Array) -> Array:
+def _smooth(x: Array, *, axis: int) -> Array:
+    return _window_sum(lambda s: x[s], axis=axis, like=x)
+
+
+def _window_sum(term: Callable[[Any], Any], *, axis: int, like: Array) -> Any:
     """Returns the Gaussian-weighted sum of `term(slice)` over the slices that slide along the axis."""
     taps = np.exp(-0.5 * np.square(np.arange(-(SSIM_WINDOW // 2), SSIM_WINDOW // 2 + 1) / _SSIM_SIGMA))
-    taps = np.float32(taps / taps.sum())
+    taps = (taps / taps.sum()).astype(np.float32)
     length = like.shape[axis] - SSIM_WINDOW + 1
     before = (slice(None),) * axis
     total = taps[0] * term((*before, slice(0, length)))
@@ -197,7 +199,7 @@ def _opponent_sums(images: Array, sizes: Sizes) -> dict[str, Array]:
     return sums
 
 
-def _pieces(x: Float[Array, "B h w c"] | Int[Array, "B h w c"]) -> Array:
+def _pieces(x: Array) -> Array:
     """Returns partial sums of at most `_PIECE` pixels of a row, (B, h, pieces)."""
     x = jnp.sum(x, axis=-1)
     missing = -x.shape[-1] % min(_PIECE, x.shape[-1])
