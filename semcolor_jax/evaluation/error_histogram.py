@@ -42,7 +42,7 @@ class ErrorHistogram:
     @property
     def area(self) -> float:
         """The area under the curve, 0..1. Raises ValueError if there are no pixels."""
-        return area(self.counts)
+        return float(area(self.counts))
 
 
 def cumulative(counts: Int[np.ndarray, "*B bins"]) -> Float[np.ndarray, "*B n"]:

@@ -18,7 +18,7 @@ class Statistics(NamedTuple):
 
     mean: Float[np.ndarray, " d"]
     covariance: Float[np.ndarray, "d d"]
-    count: int
+    photos: int
 
 
 class RunningStatistics:
@@ -60,7 +60,7 @@ class RunningStatistics:
         self._flush()
         centre = self._sum / self._count
         covariance = (self._squares - self._count * np.outer(centre, centre)) / (self._count - 1)
-        return Statistics(mean=self._shift + centre, covariance=covariance, count=self._count)
+        return Statistics(mean=self._shift + centre, covariance=covariance, photos=self._count)
 
 
 def frechet_distance(one: Statistics, other: Statistics) -> float:
