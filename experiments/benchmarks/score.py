@@ -127,7 +127,8 @@ def host_metrics(pair: tuple[str, str]) -> dict[str, float]:
 
 def m3(channels: np.ndarray) -> float:
     """Hasler and Süsstrunk's formula for two opponent channels."""
-    return float(np.hypot(*channels.std(axis=(1, 2))) + 0.3 * np.hypot(*channels.mean(axis=(1, 2))))
+    spread, offset = (np.linalg.norm(values) for values in (channels.std(axis=(1, 2)), channels.mean(axis=(1, 2))))
+    return float(spread + 0.3 * offset)
 
 
 def read(path: str) -> np.ndarray:
