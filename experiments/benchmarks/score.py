@@ -38,6 +38,13 @@ from semcolor_jax.errors import UserError
 RESULT = Path(__file__).parents[1] / "results" / "score.json"
 SIDE = 256
 METRICS = ("psnr", "ssim", "l2ab", "lpips", "colourfulness")
+SSIM: Any = {
+    "data_range": 255,
+    "channel_axis": -1,
+    "gaussian_weights": True,
+    "sigma": 1.5,
+    "use_sample_covariance": False,
+}
 PACKAGES = ("jax", "numpy", "scikit-image", "torch", "torchvision", "lpips")
 
 
@@ -107,17 +114,7 @@ def host_metrics(pair: tuple[str, str]) -> dict[str, float]:
     channels = np.stack([red - green, (red + green) / 2 - blue])
     return {
         "psnr": float(peak_signal_noise_ratio(truth, prediction, data_range=255)),
-        "ssim": float(
-            structural_similarity(
-                truth,
-                prediction,
-                data_range=255,
-                channel_axis=-1,
-                gaussian_weights=True,
-                sigma=1.5,
-                use_sample_covariance=False,
-            )
-        ),
+        "ssim": float(np.asarray(structural_similarity(truth, prediction, **SSIM))),
         "ab_distance": float(np.linalg.norm(difference, axis=-1).mean()),
         "l2_ab": float(np.sqrt(np.square(difference).sum()) / (2 * difference[..., 0].size)),
         "colourfulness": m3(np.abs(channels)),

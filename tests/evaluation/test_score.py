@@ -203,6 +203,7 @@ def test_intervals_cover_the_mean_as_often_as_they_say():
     assert statistics.mean(np.array([])).photos == 0
 
 
+@pytest.mark.slow
 def test_the_command_writes_every_table(folders, capsys):
     paths = [str(folders / name) for name in ("originals", "good", "wrong")]
     command = ["score", *paths, "-o", str(folders / "out"), "--size", "32", "--metrics", "psnr,colourfulness"]
