@@ -1,0 +1,163 @@
+"""Reads pairs in threads while the device computes, in batches of few shapes."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from semcolor_jax.data.photos import read_photo
+from semcolor_jax.errors import UserError
+from semcolor_jax.evaluation.score.measures import Batch
+from semcolor_jax.evaluation.score.pairing import ORIGINALS, Problem
+
+BATCH_PIXELS = 16 * 256**2
+"""Of all originals in a batch, at most."""
+
+BATCH_SIZE = 16
+"""Photos in a batch, at most: more gain nothing, and a batch that is not full is filled up."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """An original, and the methods whose photos of it are to be measured."""
+
+    stem: str
+    original: Path
+    methods: Mapping[str, Path]
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+    """A photo of a method and its original, of the same size, as the protocol wants them."""
+
+    stem: str
+    method: str
+    truth: UInt8[np.ndarray, "h w 3"]
+    prediction: UInt8[np.ndarray, "h w 3"]
+    grayscale: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodBatch:
+    """A batch of one shape, and the method of each of its stems."""
+
+    methods: tuple[str, ...]
+    grayscale: tuple[bool, ...]
+    batch: Batch
+
+
+def center_square(image: UInt8[np.ndarray, "h w 3"], *, size: int) -> UInt8[np.ndarray, "size size 3"]:
+    """Returns the central square, its short side resized to `size` pixels (antialiased bilinear) before.
+
+    An image of just that size is returned as it is. `evaluate.center_square` does the same to a `Sample`.
+    """
+    short = min(image.shape[:2])
+    height, width = (round(side * size / short) for side in image.shape[:2])
+    resized = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    top, left = (height - size) // 2, (width - size) // 2
+    return resized[top : top + size, left : left + size]
+
+
+def read_pairs(tasks: Iterable[Task], *, size: int | None, threads: int | None = None) -> Iterator[Loaded | Problem]:
+    """Yields what the tasks name, in their order; a file that cannot be used gives a `Problem`.
+
+    Args:
+      tasks: read as needed.
+      size: of the central square; None for whole photos.
+      threads: that read and decode; by default one per core.
+    """
+    threads = threads or os.cpu_count() or 1
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        waiting: collections.deque[concurrent.futures.Future[list[Loaded | Problem]]] = collections.deque()
+        try:
+            for task in tasks:
+                waiting.append(pool.submit(_load, task, size))
+                if len(waiting) > 16 + 2 * threads:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def batches(pairs: Iterable[Loaded], *, size: int | None) -> Iterator[MethodBatch]:
+    """Yields the pairs in batches: of one shape with a `size`, of few shapes for whole photos."""
+    open_batches: dict[tuple[int, int], list[Loaded]] = collections.defaultdict(list)
+    for pair in pairs:
+        shape = bucket(pair.truth.shape[0], pair.truth.shape[1]) if size is None else (size, size)
+        members = open_batches[shape]
+        members.append(pair)
+        if len(members) == _capacity(shape):
+            yield _stack(open_batches.pop(shape), shape)
+    for shape, members in open_batches.items():
+        yield _stack(members, shape)
+
+
+def bucket(height: int, width: int) -> tuple[int, int]:
+    """Returns the shape of the arrays for an image: sides rounded up to 64 pixels, above 512 to 256."""
+    rounded = (-(-side // step) * step for side in (height, width) for step in (64 if side <= 512 else 256,))
+    return next(rounded), next(rounded)
+
+
+def _capacity(shape: tuple[int, int]) -> int:
+    return min(BATCH_SIZE, max(1, BATCH_PIXELS // (shape[0] * shape[1])))
+
+
+def _load(task: Task, size: int | None) -> list[Loaded | Problem]:
+    try:
+        truth = read_photo(task.original)
+    except UserError as error:
+        return [Problem("unreadable", ORIGINALS, task.stem, str(error))]
+    square = truth if size is None else center_square(truth, size=size)
+    results: list[Loaded | Problem] = []
+    for method, path in task.methods.items():
+        if method == ORIGINALS:
+            results.append(Loaded(task.stem, method, square, square, grayscale=_is_grey(square)))
+            continue
+        try:
+            photo = read_photo(path)
+        except UserError as error:
+            results.append(Problem("unreadable", method, task.stem, str(error)))
+            continue
+        if photo.shape != truth.shape:
+            (height, width), (wanted_height, wanted_width) = photo.shape[:2], truth.shape[:2]
+            detail = f"{path} has {width}x{height} pixels, its original {wanted_width}x{wanted_height}"
+            results.append(Problem("size", method, task.stem, detail))
+            continue
+        grey = _is_grey(photo)
+        photo = photo if size is None else center_square(photo, size=size)
+        results.append(Loaded(task.stem, method, square, photo, grayscale=grey))
+    return results
+
+
+def _is_grey(image: np.ndarray) -> bool:
+    return bool((image[..., :1] == image[..., 1:]).all())
+
+
+def _stack(members: list[Loaded], shape: tuple[int, int]) -> MethodBatch:
+    rows = members + members[-1:] * (_capacity(shape) - len(members))  # filled up, so that it compiles once
+    arrays = np.zeros((2, len(rows), *shape, 3), np.uint8)
+    for index, row in enumerate(rows):
+        height, width = row.truth.shape[:2]
+        arrays[0, index, :height, :width] = row.truth
+        arrays[1, index, :height, :width] = row.prediction
+    return MethodBatch(
+        methods=tuple(row.method for row in members),
+        grayscale=tuple(row.grayscale for row in members),
+        batch=Batch(
+            stems=tuple(row.stem for row in members),
+            truth=jnp.asarray(arrays[0]),
+            prediction=jnp.asarray(arrays[1]),
+            sizes=np.array([row.truth.shape[:2] for row in rows], np.int32),
+        ),
+    )

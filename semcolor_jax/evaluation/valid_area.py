@@ -1,0 +1,37 @@
+"""Images of many sizes in arrays of few: each lies in the upper left corner, and the network's layers keep to it.
+
+A compiled program has one shape, so images are padded at their right and lower edges. Zeroing what lies beyond the
+true edge before every layer makes the padding what a convolution would have assumed there anyway, and the result that
+of the image alone.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int32, Num
+
+Sizes: TypeAlias = Int32[Array, "B 2"]
+"""True height and width of each image."""
+
+
+def inside(sizes: Sizes, *, height: int, width: int) -> Bool[Array, "B height width 1"]:
+    """Returns where an array of that height and width holds the images."""
+    rows = jnp.arange(height)[None, :, None, None] < sizes[:, 0, None, None, None]
+    return rows & (jnp.arange(width)[None, None, :, None] < sizes[:, 1, None, None, None])
+
+
+def keep_inside(x: Num[Array, "B h w c"], sizes: Sizes) -> Num[Array, "B h w c"]:
+    """Returns the array with zeros outside the images."""
+    return jnp.where(inside(sizes, height=x.shape[1], width=x.shape[2]), x, jnp.zeros((), x.dtype))
+
+
+def strided(sizes: Sizes, *, window: int, stride: int = 1, padding: int = 0) -> Sizes:
+    """Returns the sizes after a convolution or pooling with windows of that side."""
+    return (sizes + 2 * padding - window) // stride + 1
+
+
+def spatial_mean(x: Float[Array, "B h w c"], sizes: Sizes) -> Float[Array, "B c"]:
+    """Returns the mean over each image's own area."""
+    return jnp.sum(keep_inside(x, sizes), (1, 2)) / jnp.prod(sizes, axis=1, keepdims=True).astype(x.dtype)
