@@ -36,7 +36,7 @@ from semcolor_jax.training.step import TrainStep, make_train_step
 
 logger = logging.getLogger(__name__)
 
-_LOGGED = ("loss", "soft", "reg", "scene", "seg", "learning_rate", "steps_per_second", "host_wait")
+_LOGGED = ("loss", "soft", "reg", "scene", "seg", "hue", "chroma", "learning_rate", "steps_per_second", "host_wait")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +90,7 @@ def prepare(config: ConfigDict, workdir: Path) -> tuple[Setup, TrainState]:
         loss_config=config.loss,
         class_weights=_class_weights(config, workdir, source),
         seed=config.seed,
+        method=config.model.method,
     )
     last_step = total_steps(config, steps_per_epoch=steps_per_epoch)
     setup = Setup(
