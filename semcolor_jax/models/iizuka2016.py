@@ -43,6 +43,7 @@ class Convolutions(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"], *, train: bool) -> Float[Array, "B h w c"]:
+        """Returns the features; the strides divide the resolution, rounding up."""
         for index, (channels, stride) in enumerate(self.layers, start=1):
             x = conv(x, scaled(channels, width=self.width), name=f"conv{index}", dtype=self.dtype, stride=stride)
             if self.batch_norm:

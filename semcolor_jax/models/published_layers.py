@@ -1,4 +1,4 @@
-"""The layers of the comparison methods, as Caffe, Torch and PyTorch have them: padding on both sides, other constants."""
+"""The layers of the comparison methods as Caffe and PyTorch have them: padded on both sides, other constants."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def conv(
     stride: int = 1,
     dilation: int = 1,
 ) -> Float[Array, "B h w features"]:
-    """Convolution with bias, inside a compact module; zeros on both sides keep the resolution, or divide it by `stride`.
+    """Convolution with bias, inside a compact module; padding keeps the resolution, or divides it by `stride`.
 
     (Flax' "SAME" pads a strided convolution of an even side on one side only, which moves the image by a pixel.)
     """

@@ -43,7 +43,7 @@ def zhang2016(model: nn.Module, variables: Mapping[str, Any], inputs: Inputs) ->
     authors print it.
     """
     predictions, stats = _apply(model, variables, inputs)
-    logits = cast(Predictions, predictions).color_logits.astype(jnp.float32)
+    logits = cast(Array, cast(Predictions, predictions).color_logits)
     ab = inputs.lab[:, ::LOGITS_STRIDE, ::LOGITS_STRIDE, 1:]
     config = inputs.loss_config
     indices, weights = soft_encode_nearest(ab, nearest=config["encoding_nearest"], sigma=config["encoding_sigma"])
@@ -105,9 +105,9 @@ def iizuka2016(model: nn.Module, variables: Mapping[str, Any], inputs: Inputs) -
     """
     predictions, stats = _apply(model, variables, inputs)
     predictions = cast(Predictions, predictions)
-    error = (predictions.ab - inputs.lab[..., 1:]) / (2 * AB_LIMIT)
+    error = (cast(Array, predictions.ab) - inputs.lab[..., 1:]) / (2 * AB_LIMIT)
     scene = losses.scene_loss(
-        predictions.scene_logits, index=inputs.batch["scene_index"], prob=inputs.batch["scene_prob"]
+        cast(Array, predictions.scene_logits), index=inputs.batch["scene_index"], prob=inputs.batch["scene_prob"]
     )
     return ModelLosses({"reg": jnp.mean(jnp.square(error)), "scene": scene}, stats)
 
