@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from semcolor_jax import __version__, cli
+from semcolor_jax.inference import convert_command
 from semcolor_jax.scenes import commands as scene_commands
 
 
@@ -50,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
             "(default: the fields of semcolor_jax/config.py)",
         )
 
+    convert_command.add_parser(commands)
     scene_commands.add_parser(commands)
     return parser
 
@@ -82,6 +84,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 tasks.write_prior(config, Path(arguments.output), max_images=arguments.images)
             else:
                 tasks.inspect(config, Path(arguments.output), count=arguments.count, seed=arguments.seed)
+        elif arguments.command == "convert":
+            convert_command.run(arguments)
         elif arguments.command == "scenes":
             scene_commands.run(arguments)
 
