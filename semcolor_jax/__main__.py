@@ -9,6 +9,7 @@ from pathlib import Path
 
 from semcolor_jax import __version__, cli
 from semcolor_jax.evaluation.score import commands as score_commands
+from semcolor_jax.inference import convert_command
 from semcolor_jax.scenes import commands as scene_commands
 
 
@@ -60,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         help="one .npz file with the trained weights alone, for config.train.start_from",
     )
 
+    convert_command.add_parser(commands)
     scene_commands.add_parser(commands)
     score_commands.add_parser(commands)
     return parser
@@ -97,6 +99,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             from semcolor_jax import tasks
 
             tasks.export_weights(Path(arguments.workdir), Path(arguments.output), trained_only=arguments.trained)
+        elif arguments.command == "convert":
+            convert_command.run(arguments)
         elif arguments.command == "scenes":
             scene_commands.run(arguments)
         elif arguments.command == "score":

@@ -22,14 +22,19 @@ VARIANTS = {
 TEST_SETS = ("imagenet_ctest1k", "places365_ctest1k", "coco_stuff_ctest1k", "div2k_valid")
 """Published test sets, to evaluate on; see `data.test_sets`."""
 
+METHODS = ("semcolor", "zhang2016", "siggraph17", "larsson2016", "iizuka2016")
+"""The paper's method, and those that it compares itself with; see docs/comparison_methods.md."""
+
 CHOICES = {
+    "model.method": METHODS,
     "model.variant": tuple(VARIANTS),
     "model.encoder": ("vgg_like", "vgg16"),
     "model.dtype": ("float32", "bfloat16"),
     "model.output_stride": (1, 2, 4, 8),
     "loss.heads": ("fused", "plain"),
     "train.remat": ("none", "decoder", "all"),
-    "optimizer.name": ("adam", "rmsprop", "sgd"),
+    "optimizer.name": ("adam", "rmsprop", "sgd", "adadelta"),
+    "schedule.kind": ("two_stage", "steps"),
     "data.source": ("embedded", "folder", "coco_stuff", "mix", *TEST_SETS),
     "data.scene_smoothing": ("top5", "gaussian"),
     "inference.branch": ("soft", "reg"),
@@ -43,6 +48,7 @@ def default() -> ConfigDict:
     config.seed = 0
     config.model = ConfigDict(
         dict(
+            method="semcolor",  # or a comparison method, which takes of these fields: width, dtype and its own below
             variant="segclasregsoft",
             encoder="vgg_like",  # "vgg16": the literal VGG16 with ImageNet weights
             pretrained=True,  # only for vgg16: start from the ImageNet weights
@@ -51,6 +57,9 @@ def default() -> ConfigDict:
             output_stride=1,  # X_map's: 2 leaves out the decoder's last block and trains at half the resolution
             scene_features=512,  # first of the scene branch's two dense layers
             dtype="float32",  # compute type; parameters, statistics and losses stay float32
+            gray_mean=0.4488,  # larsson2016: subtracted from the grey input, 0..1
+            global_side=224,  # iizuka2016: side of the copy that the global features come from, a multiple of 32
+            batch_norm=True,  # iizuka2016: after each convolution
         )
     )
     config.loss = ConfigDict(
@@ -62,6 +71,11 @@ def default() -> ConfigDict:
             rebalancing_lambda=0.5,  # eq. 12
             rebalancing_sigma=5.0,
             encoding_sigma=5.0,
+            hue=5.0,  # larsson2016
+            chroma=1.0,  # larsson2016
+            sample_places=128,  # larsson2016: places per photo whose histograms are trained; 0: all, at stride 4
+            hint_stop=0.125,  # siggraph17: chance that no further colour hint is given; 1: none ever
+            encoding_nearest=10,  # zhang2016: bins that describe a colour; the paper's own method always takes 5
             heads="fused",  # "plain": all logits at once, for networks of your own without `features`
         )
     )
@@ -91,7 +105,9 @@ def default() -> ConfigDict:
     config.optimizer = ConfigDict(
         dict(
             name="adam",
-            momentum=0.9,
+            momentum=0.9,  # sgd
+            beta2=0.999,  # adam
+            weight_decay=0.0,  # L2 penalty on kernels, part of the gradient
             clip_norm=0.0,  # 0: off
             encoder_rate=1.0,  # of the learning rate, for those blocks of the encoder that are trained
         )
@@ -106,6 +122,11 @@ def default() -> ConfigDict:
     )
     config.schedule = ConfigDict(
         dict(
+            kind="two_stage",  # "steps": a rate that falls at given updates, the four fields below
+            steps_rate=1e-3,
+            steps_factor=0.1,  # by which the rate falls each time
+            steps_at=(),  # updates at which it falls
+            steps_total=0,  # length of the training in updates
             stage1_epochs=40.0,
             stage1_rate=4e-4,
             plateau_factor=0.95,
@@ -150,6 +171,17 @@ def validate(config: ConfigDict) -> None:
     for field in _FRACTIONS:
         if not 0 <= _get(config, field) <= 1:
             raise UserError(f"config.{field} is {_get(config, field)}, but must lie in 0..1.")
+    if config.schedule.kind == "steps" and not config.schedule.steps_total > 0:
+        raise UserError("config.schedule.kind is 'steps', so config.schedule.steps_total must be above 0.")
+    if config.model.method != "semcolor" and config.model.frozen_blocks:
+        raise UserError(
+            f"config.model.frozen_blocks is {config.model.frozen_blocks}, but config.model.method is "
+            f"{config.model.method!r}, which has no encoder blocks to freeze: set it to 0."
+        )
+    if config.model.global_side % 32:
+        raise UserError(f"config.model.global_side is {config.model.global_side}, but must be a multiple of 32.")
+    if not 1 <= config.loss.encoding_nearest <= 313:
+        raise UserError(f"config.loss.encoding_nearest is {config.loss.encoding_nearest}, but must lie in 1..313.")
     if not 0 < config.inference.temperature <= 1:
         raise UserError(f"config.inference.temperature is {config.inference.temperature}, but must lie in (0, 1].")
     sizes = {"data.image_size": config.data.image_size}
@@ -182,6 +214,7 @@ def branches(config: ConfigDict) -> tuple[str, ...]:
 _POSITIVE = (
     "model.width",
     "model.scene_features",
+    "model.global_side",
     "data.short_side",
     "data.image_size",
     "data.batch_size",
@@ -200,7 +233,7 @@ _POSITIVE = (
     "train.eval_every_steps",
     "inference.side",
 )
-_FRACTIONS = ("augment.flip", "loss.rebalancing_lambda", "train.ema_decay")
+_FRACTIONS = ("augment.flip", "loss.rebalancing_lambda", "loss.hint_stop", "train.ema_decay")
 
 
 def _get(config: ConfigDict, field: str) -> Any:

@@ -95,7 +95,7 @@ def ours(settings: Mapping[str, Any]) -> Callable[[], Mapping[str, Any]]:
 
 def torch_case(settings: Mapping[str, Any]) -> Callable[[], Mapping[str, Any]]:
     """PyTorch's step, from Lab and the colour target on."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
     import torch_unet
     from common import timed
     from skimage.color import rgb2lab
@@ -129,7 +129,7 @@ def peak_jax(settings: Mapping[str, Any]) -> Callable[[], Mapping[str, Any]]:
 
 def peak_torch(settings: Mapping[str, Any]) -> Callable[[], Mapping[str, Any]]:
     """The rate of PyTorch's forward convolutions, in its own layout."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
     from common import timed
 
     del settings

@@ -68,6 +68,20 @@ def soft_encode(ab: Num[Array | np.ndarray, "*n 2"], sigma: float = 5.0) -> Soft
     return SoftCode(indices=_bin(words).reshape(shape), weights=(weights / jnp.expand_dims(total, -1)).reshape(shape))
 
 
+def soft_encode_nearest(
+    ab: Float[Array | np.ndarray, "*n 2"], *, nearest: int, sigma: float = 5.0
+) -> tuple[Int32[Array, "*n k"], Float32[Array, "*n k"]]:
+    """`soft_encode` with any number of nearest bins: their indices, nearest first, and their weights.
+
+    It compares with all 313 bins, so it is for images of reduced size, such as Zhang et al. (2016) train on (10 bins).
+    No gradient flows.
+    """
+    ab = jax.lax.stop_gradient(jnp.asarray(ab, jnp.float32))
+    squared = jnp.sum(jnp.square(ab[..., None, :] - bins.AB_BINS), axis=-1)
+    negative, indices = jax.lax.top_k(-squared, nearest)
+    return indices, jax.nn.softmax(negative / (2 * sigma**2), axis=-1)
+
+
 def nearest_bin(ab: Num[Array | np.ndarray, "*n 2"]) -> Int32[Array, "*n"]:
     """Returns the bin nearest to each colour: `soft_encode(ab).indices[..., 0]`, cheaper, for histograms.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 import jax
@@ -11,6 +12,8 @@ from jaxtyping import Array, Float, UInt8
 from semcolor_jax.color import annealed_mean
 from semcolor_jax.color.gamut import ray_of_lab, srgb8
 from semcolor_jax.models import Predictions
+from semcolor_jax.models.layers import enlarge
+from semcolor_jax.models.semcolor import Enlargement
 
 BRANCHES: Mapping[str, str] = {"reg": "regression", "soft": "annealed mean"}
 """The branches that give colour, and what reports call them."""
@@ -19,6 +22,8 @@ BRANCHES: Mapping[str, str] = {"reg": "regression", "soft": "annealed mean"}
 def branch_colors(predictions: Predictions, *, temperature: float) -> dict[str, Float[np.ndarray, "b h w 2"]]:
     """Returns the ab of each colour branch that the network has: "reg" as it is, "soft" by the annealed mean.
 
+    A network of a lower resolution is decoded there, and the colours are enlarged bilinearly to the image.
+
     Raises:
       UserError: the temperature (eq. 14) is outside (0, 1].
     """
@@ -26,7 +31,9 @@ def branch_colors(predictions: Predictions, *, temperature: float) -> dict[str, 
     if predictions.ab is not None:
         colors["reg"] = np.asarray(predictions.ab, np.float32)
     if predictions.color_logits is not None:
-        colors["soft"] = np.asarray(_annealed_mean(predictions.color_logits, temperature=temperature))
+        colors["soft"] = np.asarray(
+            _annealed_mean(predictions.color_logits, temperature=temperature, enlargement=predictions.enlargement)
+        )
     return colors
 
 
@@ -46,7 +53,14 @@ def grey_copy(lightness: Float[np.ndarray, "h w 1"]) -> UInt8[np.ndarray, "h w 3
     return recombine(lightness, np.zeros((*lightness.shape[:2], 2), np.float32))
 
 
-_annealed_mean = jax.jit(annealed_mean, static_argnames="temperature")
+@functools.partial(jax.jit, static_argnames=("temperature", "enlargement"))
+def _annealed_mean(
+    logits: Float[Array, "b h w 313"], *, temperature: float, enlargement: Enlargement | None
+) -> Float[Array, "b H W 2"]:
+    ab = annealed_mean(logits, temperature=temperature)
+    if enlargement is None:
+        return ab
+    return enlarge(ab, enlargement.factor)[:, : enlargement.height, : enlargement.width]
 
 
 @jax.jit

@@ -56,7 +56,7 @@ def upsample(x: Float[Array, "B H W C"]) -> Float[Array, "B 2*H 2*W C"]:
     return x.reshape(batch, 2 * height, 2 * width, channels)
 
 
-def enlarge(x: Float[Array, "B h w C"], *, factor: int) -> Float[Array, "B factor*h factor*w C"]:
+def enlarge(x: Float[Array, "B h w C"], factor: int) -> Float[Array, "B factor*h factor*w C"]:
     """Bilinear between the centres of the cells, each of which stands for factor x factor pixels."""
     if factor == 1:
         return x
@@ -64,13 +64,13 @@ def enlarge(x: Float[Array, "B h w C"], *, factor: int) -> Float[Array, "B facto
     return jax.image.resize(x, (batch, factor * height, factor * width, channels), method="linear")
 
 
-def pad_to_stride(x: Float[Array, "B H W C"]) -> Float[Array, "B h w C"]:
-    """Mirrors the image at its lower and right edges until both sides are multiples of 16.
+def pad_to_stride(x: Float[Array, "B H W C"], *, stride: int = STRIDE) -> Float[Array, "B h w C"]:
+    """Mirrors the image at its lower and right edges until both sides are multiples of `stride`.
 
     The border pixel is repeated (numpy's "symmetric"), and the mirror as often as it takes, so a 1x1 image
     will do. The upper left corner stays where it is: cropping to (H, W) undoes the padding.
     """
-    extra = [(0, 0), *((0, -side % STRIDE) for side in x.shape[1:3]), (0, 0)]
+    extra = [(0, 0), *((0, -side % stride) for side in x.shape[1:3]), (0, 0)]
     return jnp.pad(x, extra, mode="symmetric") if any(after for _, after in extra) else x
 
 

@@ -18,6 +18,7 @@ Parameters at the paper's width 64 with all branches (tests/models/test_semcolor
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
 import flax.linen as nn
 import flax.struct
@@ -45,14 +46,23 @@ class Features:
     scene_logits: jax.Array | None = None  # (B, 365) float32
 
 
+class Enlargement(NamedTuple):
+    """How colours that a network gives at a lower resolution become as large as the image."""
+
+    factor: int  # by which both sides grow, bilinearly
+    height: int  # of the image, to which the result is cropped
+    width: int
+
+
 @flax.struct.dataclass
 class Predictions:
-    """What the network returns, all float32; None where a branch is off."""
+    """What a network returns, all float32; None where a branch is off."""
 
     ab: jax.Array | None = None  # (B, H, W, 2), CIE units in -110..110
-    color_logits: jax.Array | None = None  # (B, H, W, 313), before the softmax
+    color_logits: jax.Array | None = None  # (B, H, W, 313), before the softmax; smaller with an `enlargement`
     seg_logits: jax.Array | None = None  # (B, H, W, 183), before the softmax
     scene_logits: jax.Array | None = None  # (B, 365), before the softmax
+    enlargement: Enlargement | None = flax.struct.field(pytree_node=False, default=None)  # None: of the image's size
 
 
 class SceneHead(nn.Module):
@@ -128,7 +138,7 @@ class SemColorNet(nn.Module):
         """
         features = self.features(lightness, train=train)
         height, width = lightness.shape[1:3]
-        x_map = enlarge(features.map, factor=self.output_stride)[:, :height, :width]
+        x_map = enlarge(features.map, self.output_stride)[:, :height, :width]
         return dataclasses.replace(self.heads(x_map), scene_logits=features.scene_logits)
 
     def features(self, lightness: Float[Array, "B H W 1"], *, train: bool) -> Features:

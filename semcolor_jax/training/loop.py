@@ -39,7 +39,7 @@ from semcolor_jax.training.weights import start_from
 
 logger = logging.getLogger(__name__)
 
-_LOGGED = ("loss", "soft", "reg", "scene", "seg", "learning_rate", "steps_per_second", "host_wait")
+_LOGGED = ("loss", "soft", "reg", "scene", "seg", "hue", "chroma", "learning_rate", "steps_per_second", "host_wait")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +142,7 @@ def _make_phase(
         loss_config=config.loss,
         class_weights=class_weights,
         seed=config.seed,
+        method=config.model.method,
         ema_decay=config.train.ema_decay,
     )
     return Phase(config=config, first_step=first_step, model=model, step=step)

@@ -108,28 +108,54 @@ def _observe(
     return cast(optax.contrib.ReduceLROnPlateauState, state_after)
 
 
+class StepsState(NamedTuple):
+    """State of `stepwise_learning_rate`."""
+
+    updates: jax.Array  # done so far
+    learning_rate: jax.Array  # of the last update
+
+
+def stepwise_learning_rate(schedule: ConfigDict) -> optax.GradientTransformationExtraArgs:
+    """Scales updates by minus a rate that is multiplied by `schedule.steps_factor` at each of `schedule.steps_at`."""
+    rate_at = optax.piecewise_constant_schedule(
+        schedule.steps_rate, {int(update): schedule.steps_factor for update in schedule.steps_at}
+    )
+
+    def init(params: optax.Params) -> StepsState:
+        return StepsState(updates=jnp.zeros((), jnp.int32), learning_rate=jnp.zeros((), jnp.float32))
+
+    def update(updates: Any, state: StepsState, params: Any = None, **extra: Any):
+        del params, extra
+        rate = jnp.asarray(rate_at(state.updates), jnp.float32)
+        return jax.tree.map(lambda u: -rate.astype(u.dtype) * u, updates), StepsState(state.updates + 1, rate)
+
+    return optax.GradientTransformationExtraArgs(init, cast(Any, update))
+
+
 def build_optimizer(config: ConfigDict, *, steps_per_epoch: int) -> optax.GradientTransformationExtraArgs:
-    """Returns the whole chain: optional clipping, Adam, RMSProp or SGD, then the two-stage learning rate.
+    """Returns the whole chain: optional clipping and L2 penalty, the optimizer's direction, the learning rate.
 
     Raises:
       UserError: the config names an unknown optimizer.
     """
     optimizer = config.optimizer
     by_name = {
-        "adam": optax.scale_by_adam,
+        "adam": lambda: optax.scale_by_adam(b2=optimizer.beta2),
         "rmsprop": lambda: optax.scale_by_rms(decay=0.9),
         "sgd": lambda: optax.trace(decay=optimizer.momentum),
+        "adadelta": lambda: optax.scale_by_adadelta(rho=0.95, eps=1e-6),
     }
     if optimizer.name not in by_name:
         raise UserError(f"config.optimizer.name is {optimizer.name!r}; known are {', '.join(by_name)}.")
     clip = [optax.clip_by_global_norm(optimizer.clip_norm)] if optimizer.clip_norm > 0 else []
     slower = [optax.masked(optax.scale(optimizer.encoder_rate), _is_encoder)] if optimizer.encoder_rate != 1 else []
-    trained = optax.chain(
-        *clip,
-        by_name[optimizer.name](),
-        *slower,
-        two_stage_learning_rate(config.schedule, steps_per_epoch=steps_per_epoch),
+    decay = [_kernel_decay(optimizer.weight_decay)] if optimizer.weight_decay > 0 else []
+    rate = (
+        stepwise_learning_rate(config.schedule)
+        if config.schedule.kind == "steps"
+        else two_stage_learning_rate(config.schedule, steps_per_epoch=steps_per_epoch)
     )
+    trained = optax.chain(*clip, *decay, by_name[optimizer.name](), *slower, rate)
     frozen_blocks = always_frozen(config)
     if not frozen_blocks:
         return trained
@@ -148,6 +174,11 @@ def _is_encoder(params: Any) -> Any:
     return jax.tree_util.tree_map_with_path(lambda path, _: str(getattr(path[0], "key", path[0])) == "backbone", params)
 
 
+def _kernel_decay(strength: float) -> optax.GradientTransformation:
+    """Adds the gradient of an L2 penalty, before any scaling as in Caffe; biases and normalisations have none."""
+    return optax.add_decayed_weights(strength, mask=lambda params: jax.tree.map(lambda x: x.ndim > 1, params))
+
+
 def _trained_or_frozen(params: Any, *, frozen_blocks: int) -> Any:
     """Labels every parameter "trained" or "frozen"."""
 
@@ -159,5 +190,7 @@ def _trained_or_frozen(params: Any, *, frozen_blocks: int) -> Any:
 
 
 def total_steps(config: ConfigDict, *, steps_per_epoch: int) -> int:
-    """Returns the length of both stages in updates; an early stage 2 is the longer for it."""
+    """Returns the length of the training in updates; of two stages, an early second one is the longer for it."""
+    if config.schedule.kind == "steps":
+        return config.schedule.steps_total
     return int((config.schedule.stage1_epochs + config.schedule.stage2_epochs) * steps_per_epoch)

@@ -15,10 +15,10 @@ from ml_collections import ConfigDict
 
 from semcolor_jax.color import SoftCode, rgb_to_lab, soft_encode
 from semcolor_jax.models import Predictions
-from semcolor_jax.training import fused_heads, losses
+from semcolor_jax.training import comparison, fused_heads, losses
+from semcolor_jax.training.objective import Batch, Inputs, ModelLosses, Objective
 from semcolor_jax.training.state import PyTree, TrainState, average
 
-Batch = Mapping[str, jax.Array]
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]
 
 
@@ -28,13 +28,6 @@ class Targets(NamedTuple):
     ab: Float[Array, "b h w 2"]  # CIE units
     code: SoftCode
     class_weights: Float[Array, " bins"]
-
-
-class ModelLosses(NamedTuple):
-    """The loss of every branch that the network has, by its name, and the network's new batch statistics."""
-
-    terms: dict[str, Float[Array, ""]]
-    batch_stats: Any
 
 
 def loss_terms(predictions: Predictions, batch: Batch, *, targets: Targets) -> dict[str, jax.Array]:
@@ -109,6 +102,20 @@ def _targets(lab: jax.Array, batch: Batch, *, stride: int) -> tuple[jax.Array, B
     return jnp.mean(cells, axis=(2, 4)), {**batch, "labels": labels}
 
 
+def semcolor(model: nn.Module, variables: Mapping[str, Any], inputs: Inputs) -> ModelLosses:
+    """The losses of the paper's method."""
+    config = inputs.loss_config
+    stride = getattr(model, "output_stride", 1) if config["heads"] == "fused" else 1
+    ab, batch = _targets(inputs.lab, inputs.batch, stride=stride)
+    targets = Targets(ab=ab, code=soft_encode(ab, sigma=config["encoding_sigma"]), class_weights=inputs.class_weights)
+    evaluate_losses = LOSSES_BY_NAME[config["heads"]]
+    return evaluate_losses(model, variables, inputs.lab[..., :1], batch, targets=targets, rngs=inputs.rngs)
+
+
+OBJECTIVES: dict[str, Objective] = {"semcolor": semcolor, **comparison.OBJECTIVES}
+"""By `config.model.method`."""
+
+
 def make_train_step(
     model: nn.Module,
     optimizer: optax.GradientTransformationExtraArgs,
@@ -116,6 +123,7 @@ def make_train_step(
     loss_config: ConfigDict,
     class_weights: np.ndarray,
     seed: int,
+    method: str = "semcolor",
     ema_decay: float = 0.0,
 ) -> TrainStep:
     """Builds the jitted step.
@@ -125,42 +133,37 @@ def make_train_step(
     numbers as on one device, because all means and statistics are over the global batch.
 
     Args:
-      model: called as `model.apply(variables, lightness, train=True)`, returns `Predictions`.
+      model: the network of the method.
       optimizer: its update takes the joint loss as `value`.
-      loss_config: `config.loss`: the weights alpha_1 .. alpha_4 by branch name, `encoding_sigma`, and `heads`.
+      loss_config: `config.loss`: the weights of the terms by name, and what else the losses need.
       class_weights: (313,) rebalancing weights (eq. 12).
       seed: of the run.
+      method: `config.model.method`, which names the losses.
       ema_decay: of the averaged parameters, if the state has any.
 
     Returns:
-      step(state, batch) -> (state, metrics); metrics are float32 scalars: "loss", each branch's own, "grad_norm" and
+      step(state, batch) -> (state, metrics); metrics are float32 scalars: "loss", each term's own, "grad_norm" and
       "learning_rate".
     """
     key = jax.random.key(seed)
     weights_of_bins = jnp.asarray(class_weights, jnp.float32)
-    evaluate_losses = LOSSES_BY_NAME[loss_config["heads"]]
-    stride = getattr(model, "output_stride", 1) if loss_config["heads"] == "fused" else 1
+    objective = OBJECTIVES[method]
 
     def step(state: TrainState, batch: Batch):
-        lab = rgb_to_lab(batch["image"])
-        ab, batch = _targets(lab, batch, stride=stride)
-        targets = Targets(
-            ab=ab, code=soft_encode(ab, sigma=loss_config["encoding_sigma"]), class_weights=weights_of_bins
+        inputs = Inputs(
+            batch=batch,
+            lab=rgb_to_lab(batch["image"]),
+            loss_config=loss_config,
+            class_weights=weights_of_bins,
+            rngs={"dropout": jax.random.fold_in(key, state.step)},
         )
 
-        def objective(params):
-            result = evaluate_losses(
-                model,
-                {"params": params, "batch_stats": state.batch_stats},
-                lab[..., :1],
-                batch,
-                targets=targets,
-                rngs={"dropout": jax.random.fold_in(key, state.step)},
-            )
+        def joint(params):
+            result = objective(model, {"params": params, "batch_stats": state.batch_stats}, inputs)
             alphas = {name: loss_config[name] for name in result.terms}
             return losses.joint_loss(result.terms, weights=alphas), result
 
-        (loss, result), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
+        (loss, result), grads = jax.value_and_grad(joint, has_aux=True)(state.params)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params, value=loss)
         params = cast(PyTree, optax.apply_updates(state.params, updates))
         new_state = TrainState(

@@ -119,3 +119,49 @@ def test_total_steps_counts_both_stages():
     config = default()
     config.schedule.stage1_epochs, config.schedule.stage2_epochs = 3, 2
     assert total_steps(config, steps_per_epoch=7) == 35
+
+
+def test_steps_fall_at_the_given_updates():
+    config = default()
+    config.schedule.update({"kind": "steps", "steps_rate": 0.5, "steps_factor": 0.1, "steps_at": (3, 5)})
+    config.schedule.steps_total = 8
+    rates = simulate(config, np.ones(8))
+    np.testing.assert_allclose(rates, [0.5] * 3 + [0.05] * 2 + [0.005] * 3, rtol=1e-6)
+    assert total_steps(config, steps_per_epoch=3) == 8
+
+
+def test_weight_decay_is_part_of_the_gradient_and_spares_biases():
+    config = default()
+    config.optimizer.update({"name": "sgd", "momentum": 0.0, "weight_decay": 0.1})
+    config.schedule.update({"kind": "steps", "steps_rate": 1.0, "steps_total": 1})
+    optimizer = build_optimizer(config, steps_per_epoch=1)
+    params = {"kernel": jnp.full((2, 2), 3.0), "bias": jnp.full(2, 3.0)}
+    gradient = jax.tree.map(jnp.ones_like, params)
+    updates, _ = optimizer.update(gradient, optimizer.init(params), params, value=jnp.ones(()))
+    np.testing.assert_allclose(updates["kernel"], -(1 + 0.1 * 3.0), rtol=1e-6)
+    np.testing.assert_allclose(updates["bias"], -1.0, rtol=1e-6)
+
+
+def test_adam_takes_its_second_decay_from_the_config():
+    """Two gradients, 1 and 0: m = 0.1 x 0.9 / (1 - 0.81), v = 0.01 x 0.99 / (1 - 0.9801)."""
+    config = default()
+    config.optimizer.beta2 = 0.99
+    config.schedule.update({"kind": "steps", "steps_rate": 1.0, "steps_total": 2})
+    optimizer = build_optimizer(config, steps_per_epoch=1)
+    params = {"w": jnp.zeros(1)}
+    state = optimizer.init(params)
+    for gradient in (1.0, 0.0):
+        updates, state = optimizer.update({"w": jnp.full(1, gradient)}, state, params, value=jnp.ones(()))
+    expected = (0.09 / 0.19) / np.sqrt(0.0099 / 0.0199)
+    np.testing.assert_allclose(updates["w"], -expected, rtol=1e-5)
+
+
+def test_adadelta_by_hand():
+    """The first update is sqrt(eps) / sqrt(0.05 g^2 + eps) g."""
+    config = default()
+    config.optimizer.name = "adadelta"
+    config.schedule.update({"kind": "steps", "steps_rate": 1.0, "steps_total": 1})
+    optimizer = build_optimizer(config, steps_per_epoch=1)
+    params = {"w": jnp.zeros(1)}
+    updates, _ = optimizer.update({"w": jnp.full(1, 2.0)}, optimizer.init(params), params, value=jnp.ones(()))
+    np.testing.assert_allclose(updates["w"], -2 * np.sqrt(1e-6 / (0.05 * 4 + 1e-6)), rtol=1e-4)

@@ -1,0 +1,95 @@
+"""The layers of the comparison methods as Caffe and PyTorch have them: padded on both sides, other constants."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+PUBLISHED_WIDTH = 64
+"""`config.model.width` at which a comparison method has its published number of channels."""
+
+HEAD_INIT = nn.initializers.normal(0.01)
+"""Read-outs start near uniform distributions."""
+
+
+def scaled(channels: int, *, width: int) -> int:
+    """Returns a published number of channels times width / 64, at least 1."""
+    return max(1, channels * width // PUBLISHED_WIDTH)
+
+
+def conv(
+    x: Float[Array, "B H W C"],
+    features: int,
+    *,
+    name: str,
+    dtype: DTypeLike,
+    kernel: int = 3,
+    stride: int = 1,
+    dilation: int = 1,
+) -> Float[Array, "B h w features"]:
+    """Convolution with bias, inside a compact module; padding keeps the resolution, or divides it by `stride`.
+
+    (Flax' "SAME" pads a strided convolution of an even side on one side only, which moves the image by a pixel.)
+    """
+    pad = dilation * (kernel // 2)
+    convolution = nn.Conv(
+        features,
+        kernel_size=(kernel, kernel),
+        strides=(stride, stride),
+        padding=((pad, pad), (pad, pad)),
+        kernel_dilation=(dilation, dilation),
+        kernel_init=nn.initializers.he_normal(),
+        dtype=dtype,
+        name=name,
+    )
+    return convolution(x)
+
+
+def deconv(
+    x: Float[Array, "B h w C"], features: int, *, name: str, dtype: DTypeLike
+) -> Float[Array, "B 2*h 2*w features"]:
+    """Transposed 4x4 convolution of stride 2 and padding 1, which doubles the resolution."""
+    transposed = nn.ConvTranspose(
+        features,
+        kernel_size=(4, 4),
+        strides=(2, 2),
+        padding=((2, 2), (2, 2)),  # of the input with zeros between its pixels: kernel - 1 - padding
+        kernel_init=nn.initializers.he_normal(),
+        dtype=dtype,
+        name=name,
+    )
+    return transposed(x)
+
+
+def norm(
+    x: Float[Array, "B H W C"], *, name: str, train: bool, dtype: DTypeLike, affine: bool = True
+) -> Float[Array, "B H W C"]:
+    """Batch normalisation with PyTorch's constants; Caffe's epsilon is the same.
+
+    Caffe averages its statistics over the last thousand batches, and divides out how few there were at first. A plain
+    average over the last ten needs no such correction on short runs, and is as good on long ones.
+
+    Args:
+      x: the features.
+      name: of the layer.
+      train: whether to use, and to learn, the batch's statistics.
+      dtype: compute type.
+      affine: whether there is a learned scale and bias; Caffe's layer has none.
+    """
+    layer = nn.BatchNorm(
+        use_running_average=not train,
+        momentum=0.9,
+        epsilon=1e-5,
+        use_scale=affine,
+        use_bias=affine,
+        dtype=dtype,
+        name=name,
+    )
+    return layer(x)
+
+
+def linear(features: int, *, name: str) -> nn.Dense:
+    """A float32 read-out: on a feature map, `Dense` is the 1x1 convolution."""
+    return nn.Dense(features, kernel_init=HEAD_INIT, dtype=jnp.float32, name=name)

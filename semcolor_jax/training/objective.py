@@ -1,0 +1,34 @@
+"""What the training step asks of a method: the losses of one batch, as a function of the network's variables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+from jaxtyping import Array, Float
+from ml_collections import ConfigDict
+
+Batch = Mapping[str, jax.Array]
+
+
+class Inputs(NamedTuple):
+    """What losses are made of, besides the network."""
+
+    batch: Batch
+    lab: Float[Array, "b h w 3"]  # of the batch's photos, CIE units
+    loss_config: ConfigDict  # `config.loss`
+    class_weights: Float[Array, " bins"]  # rebalancing (eq. 12)
+    rngs: Mapping[str, jax.Array]  # "dropout", a function of (seed, step)
+
+
+class ModelLosses(NamedTuple):
+    """The losses of one batch by name, without their weights in `config.loss`, and the new batch statistics."""
+
+    terms: dict[str, Float[Array, ""]]
+    batch_stats: Any
+
+
+Objective = Callable[[nn.Module, Mapping[str, Any], Inputs], ModelLosses]
+"""(model, variables, inputs) -> losses; differentiated with respect to the variables' "params"."""
