@@ -37,7 +37,7 @@ CHOICES = {
     "schedule.kind": ("two_stage", "steps"),
     "data.source": ("embedded", "folder", "coco_stuff", "mix", *TEST_SETS),
     "data.scene_smoothing": ("top5", "gaussian"),
-    "inference.branch": ("soft", "reg"),
+    "inference.branch": ("soft", "reg", "both"),
 }
 
 
@@ -151,7 +151,15 @@ def default() -> ConfigDict:
             remat="none",  # blocks computed again in the backward pass, for memory: "decoder", or "all"
         )
     )
-    config.inference = ConfigDict(dict(side=256, temperature=0.38, branch="soft"))
+    config.inference = ConfigDict(
+        dict(
+            side=256,  # longest short side that the network sees
+            branch="soft",  # annealed mean; "reg": regression; "both": a mixture
+            temperature=0.38,  # of the annealed mean (eq. 14)
+            share=0.5,  # of the annealed mean in "both"
+            saturation=1.0,  # factor on the chroma
+        )
+    )
     return config
 
 
@@ -233,7 +241,7 @@ _POSITIVE = (
     "train.eval_every_steps",
     "inference.side",
 )
-_FRACTIONS = ("augment.flip", "loss.rebalancing_lambda", "loss.hint_stop", "train.ema_decay")
+_FRACTIONS = ("augment.flip", "inference.share", "loss.rebalancing_lambda", "loss.hint_stop", "train.ema_decay")
 
 
 def _get(config: ConfigDict, field: str) -> Any:

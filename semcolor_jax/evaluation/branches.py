@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import math
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -11,12 +14,56 @@ from jaxtyping import Array, Float, UInt8
 
 from semcolor_jax.color import annealed_mean
 from semcolor_jax.color.gamut import ray_of_lab, srgb8
+from semcolor_jax.errors import UserError
 from semcolor_jax.models import Predictions
 from semcolor_jax.models.layers import enlarge
 from semcolor_jax.models.semcolor import Enlargement
 
 BRANCHES: Mapping[str, str] = {"reg": "regression", "soft": "annealed mean"}
 """The branches that give colour, and what reports call them."""
+
+
+CHOICES = (*BRANCHES, "both")
+"""What the final colour can be made of."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ColorChoice:
+    """How the colour branches make the final colour.
+
+    Attributes:
+      branch: "soft" (annealed mean), "reg" (regression), or "both": (1 - share) * regression + share * annealed mean.
+      temperature: of the annealed mean (eq. 14), in (0, 1]; lower is more vivid.
+      share: of the annealed mean in "both", in 0..1.
+      saturation: factor on the chroma, above 0; 1 leaves it as it is.
+    """
+
+    branch: str = "soft"
+    _: dataclasses.KW_ONLY
+    temperature: float = 0.38
+    share: float = 0.5
+    saturation: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.branch not in CHOICES:
+            raise UserError(f"The branch {self.branch!r} gives no colour; choose one of: {', '.join(CHOICES)}.")
+        if not 0 < self.temperature <= 1:
+            raise UserError(f"The temperature is {self.temperature}, but must lie in (0, 1].")
+        if not 0 <= self.share <= 1:
+            raise UserError(f"The share of the annealed mean is {self.share}, but must lie in 0..1.")
+        if not 0 < self.saturation < math.inf:
+            raise UserError(f"The saturation is {self.saturation}, but must be above 0.")
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The branches that the network must have."""
+        return tuple(BRANCHES) if self.branch == "both" else (self.branch,)
+
+    def apply(self, colors: Mapping[str, Any]) -> Any:
+        """Returns the final ab, any shape, from that of the branches it `needs`."""
+        if self.branch == "both":
+            return self.saturation * ((1 - self.share) * colors["reg"] + self.share * colors["soft"])
+        return self.saturation * colors[self.branch]
 
 
 def branch_colors(predictions: Predictions, *, temperature: float) -> dict[str, Float[np.ndarray, "b h w 2"]]:

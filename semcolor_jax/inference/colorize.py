@@ -18,7 +18,7 @@ from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.data.photos import list_images, open_image, read_photo, write_image
 from semcolor_jax.data.taxonomy import PLACES365
 from semcolor_jax.errors import UserError
-from semcolor_jax.evaluation.branches import BRANCHES, branch_colors
+from semcolor_jax.evaluation.branches import BRANCHES, ColorChoice, branch_colors
 from semcolor_jax.evaluation.evaluate import Predict, segment
 from semcolor_jax.inference.network import Readout, read_out
 from semcolor_jax.inference.strips import merge
@@ -39,8 +39,8 @@ class Colorized:
     """A coloured photo, and what the network saw in it.
 
     `rgb` has the photo's size; `ab` (CIE units) and `segmentation` (COCO-Stuff classes) have the size at
-    which the network ran. `scenes` holds the five likeliest Places365 categories with their probabilities.
-    `segmentation` and `scenes` are None where the network has no such branch.
+    which the network ran, over its output stride. `scenes` holds the five likeliest Places365 categories with
+    their probabilities. `segmentation` and `scenes` are None where the network has no such branch.
     """
 
     rgb: UInt8[np.ndarray, "height width 3"]
@@ -56,21 +56,15 @@ class Colorizer:
     Attributes:
       predictor: lightness to predictions.
       side: longest short side in pixels that the network sees; smaller photos are not enlarged.
-      temperature: of the annealed mean (eq. 14), in (0, 1]; lower is more vivid.
-      branch: "soft" (annealed mean) or "reg" (regression).
+      choice: how the colour branches make the final colour.
     """
 
     predictor: Predict
     _: dataclasses.KW_ONLY
     side: int = 256
-    temperature: float = 0.38
-    branch: str = "soft"
+    choice: ColorChoice = dataclasses.field(default_factory=ColorChoice)
 
     def __post_init__(self) -> None:
-        if self.branch not in BRANCHES:
-            raise UserError(f"The branch {self.branch!r} gives no colour; choose one of: {', '.join(BRANCHES)}.")
-        if not 0 < self.temperature <= 1:
-            raise UserError(f"The temperature is {self.temperature}, but must lie in (0, 1].")
         if self.side < 1:
             raise UserError(f"The side is {self.side} pixels, but must be at least 1.")
 
@@ -93,17 +87,17 @@ class Colorizer:
     def _read_out(self, lightness: Float32[np.ndarray, "1 h w 1"]) -> Readout:
         if isinstance(self.predictor, Predictor) and isinstance(self.predictor.model, SemColorNet):
             model = self.predictor.model
-            self._check_branch([branch for branch in ("reg", "soft") if branch in model.branches])
-            settings = {"branch": self.branch, "temperature": self.temperature}
-            return read_out(model, self.predictor.variables, lightness, **settings)
+            self._check_branch([branch for branch in BRANCHES if branch in model.branches])
+            return read_out(model, self.predictor.variables, lightness, choice=self.choice)
         predictions = self.predictor(lightness)
-        colors = branch_colors(predictions, temperature=self.temperature)
+        colors = branch_colors(predictions, temperature=self.choice.temperature)
         self._check_branch(list(colors))
-        return Readout(jnp.asarray(colors[self.branch]), segment(predictions), predictions.scene_logits)  # type: ignore[arg-type]
+        return Readout(jnp.asarray(self.choice.apply(colors)), segment(predictions), predictions.scene_logits)  # type: ignore[arg-type]
 
     def _check_branch(self, present: Sequence[str]) -> None:
-        if self.branch not in present:
-            raise UserError(f"The network has no branch {self.branch!r}; it has: {', '.join(present) or 'none'}.")
+        for branch in self.choice.needs:
+            if branch not in present:
+                raise UserError(f"The network has no branch {branch!r}; it has: {', '.join(present) or 'none'}.")
 
 
 def top_scenes(logits: Float[np.ndarray, " scenes"]) -> list[tuple[str, float]]:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Float32, UInt8
 
 from semcolor_jax.color import annealed_mean
+from semcolor_jax.evaluation.branches import ColorChoice
 from semcolor_jax.models.semcolor import Features, Predictions, SemColorNet
 
 _CHUNK_ROWS = 16  # of X_map at once: some MB of logits at the usual sizes
@@ -23,19 +24,20 @@ class Readout(NamedTuple):
     scene_logits: Float32[Array, "B 365"] | None
 
 
-@functools.partial(jax.jit, static_argnames=("model", "branch", "temperature"))
+@functools.partial(jax.jit, static_argnames=("model", "choice"))
 def read_out(
     model: SemColorNet,
     variables: dict[str, Any],
     lightness: Float[Array, "B H W 1"],
     *,
-    branch: str,
-    temperature: float,
+    choice: ColorChoice,
 ) -> Readout:
-    """Returns the colours of one branch, the likeliest classes and the scene logits.
+    """Returns the final colours, the likeliest classes and the scene logits.
+
+    A network with an output stride is read at the resolution of X_map.
 
     The pixel-wise heads run over a few rows at a time, so that the 313 and 183 numbers per pixel never exist for
-    a whole photo, and of the two colour branches only the one asked for is computed.
+    a whole photo, and a colour branch that is not asked for is not computed.
     """
     features: Any = model.apply(variables, lightness, train=False, method=model.features)
     assert isinstance(features, Features)
@@ -47,10 +49,14 @@ def read_out(
     def read(rows: Float[Array, "B r W C"]) -> tuple[Array, Array | None]:
         heads: Any = model.apply(variables, rows, method=model.heads)
         assert isinstance(heads, Predictions)
-        ab = heads.ab if branch == "reg" else annealed_mean(heads.color_logits, temperature)  # type: ignore[arg-type]
-        assert ab is not None  # the caller has checked that the branch is there
+        colors = {}
+        if "reg" in choice.needs:
+            colors["reg"] = heads.ab
+        if "soft" in choice.needs:
+            assert heads.color_logits is not None  # the caller has checked that the branch is there
+            colors["soft"] = annealed_mean(heads.color_logits, choice.temperature)
         logits = heads.seg_logits
-        return ab, None if logits is None else jnp.argmax(logits, axis=-1).astype(jnp.uint8)
+        return choice.apply(colors), None if logits is None else jnp.argmax(logits, axis=-1).astype(jnp.uint8)
 
     def joined(parts: Array) -> Array:
         whole = jnp.moveaxis(parts, 0, 1)

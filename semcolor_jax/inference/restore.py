@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from semcolor_jax.errors import UserError
+from semcolor_jax.evaluation.branches import ColorChoice
 from semcolor_jax.inference.colorize import Colorizer
 from semcolor_jax.models import Predictor, build_model
 from semcolor_jax.training.checkpoints import load_config, restore_variables
@@ -52,6 +53,10 @@ def load_colorizer(workdir: Path) -> Colorizer:
     return Colorizer(
         load_predictor(workdir),
         side=settings.side,
-        temperature=settings.temperature,
-        branch=settings.branch,
+        choice=ColorChoice(
+            settings.branch,
+            temperature=settings.temperature,
+            share=settings.share,
+            saturation=settings.saturation,
+        ),
     )

@@ -10,6 +10,7 @@ from skimage.color import rgb2lab
 
 from semcolor_jax.data.taxonomy import PLACES365
 from semcolor_jax.errors import UserError
+from semcolor_jax.evaluation.branches import ColorChoice
 from semcolor_jax.inference.colorize import WRITABLE_SUFFIXES, Colorizer, colorize_files, top_scenes
 from semcolor_jax.inference.strips import merge
 from semcolor_jax.models import Predictions
@@ -39,7 +40,7 @@ class Stripes:
 
 @pytest.fixture
 def colorizer():
-    return Colorizer(Stripes(), side=16, branch="reg")
+    return Colorizer(Stripes(), side=16, choice=ColorChoice("reg"))
 
 
 @pytest.mark.parametrize(("height", "width"), [(40, 60), (37, 23), (1, 1), (1, 50), (9, 400), (16, 16)])
@@ -64,7 +65,7 @@ def test_the_output_has_the_size_of_the_photo(colorizer, height, width):
 )
 def test_the_network_sees_a_bounded_size_and_nothing_enlarged(photo, network):
     predictor = Stripes()
-    Colorizer(predictor, side=16, branch="reg")(photo_of(*photo))
+    Colorizer(predictor, side=16, choice=ColorChoice("reg"))(photo_of(*photo))
     assert predictor.shapes == [(1, *network, 1)]
 
 
@@ -121,23 +122,41 @@ def test_branches_that_are_off_give_none():
     def predict(lightness):
         return Predictions(ab=np.zeros((*lightness.shape[:3], 2), np.float32))
 
-    result = Colorizer(predict, branch="reg")(photo_of(8, 8))
+    result = Colorizer(predict, choice=ColorChoice("reg"))(photo_of(8, 8))
     assert result.scenes is None
     assert result.segmentation is None
 
 
 def test_a_missing_branch_is_named():
     with pytest.raises(UserError, match=r"no branch 'soft'; it has: reg"):
-        Colorizer(Stripes(), branch="soft")(photo_of(8, 8))
+        Colorizer(Stripes(), choice=ColorChoice("soft"))(photo_of(8, 8))
 
 
 @pytest.mark.parametrize(
     ("setting", "word"),
-    [({"branch": "seg"}, "branch"), ({"temperature": 0.0}, "temperature"), ({"side": 0}, "side")],
+    [
+        ({"branch": "seg"}, "branch"),
+        ({"temperature": 0.0}, "temperature"),
+        ({"share": 1.5}, "share"),
+        ({"saturation": 0.0}, "saturation"),
+    ],
 )
-def test_wrong_settings_are_refused(setting, word):
+def test_wrong_choices_are_refused(setting, word):
     with pytest.raises(UserError, match=word):
-        Colorizer(Stripes(), **setting)
+        ColorChoice(**setting)
+
+
+def test_a_wrong_side_is_refused():
+    with pytest.raises(UserError, match="side"):
+        Colorizer(Stripes(), side=0)
+
+
+def test_both_branches_are_mixed_and_saturated():
+    colors = {"reg": np.full((2, 2), 10.0), "soft": np.full((2, 2), 50.0)}
+    assert np.all(ColorChoice("both", share=0.25, saturation=1.5).apply(colors) == 30)
+    assert np.all(ColorChoice("soft", saturation=0.5).apply(colors) == 25)
+    with pytest.raises(UserError, match="no branch 'soft'"):
+        Colorizer(Stripes(), choice=ColorChoice("both"))(photo_of(8, 8))
 
 
 def save(path, *, height=12, width=18, mode="RGB"):

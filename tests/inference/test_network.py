@@ -3,13 +3,13 @@ import numpy as np
 import pytest
 
 from semcolor_jax.config import default
-from semcolor_jax.evaluation.branches import branch_colors
+from semcolor_jax.evaluation.branches import ColorChoice, branch_colors
 from semcolor_jax.inference.network import read_out
 from semcolor_jax.models import Predictor, build_model
 from semcolor_jax.models.build import init_variables
 
 
-@pytest.mark.parametrize("branch", ["soft", "reg"])
+@pytest.mark.parametrize("branch", ["soft", "reg", "both"])
 def test_chunks_give_what_the_whole_predictions_give(branch):
     config = default()
     config.model.width = 4
@@ -18,7 +18,10 @@ def test_chunks_give_what_the_whole_predictions_give(branch):
     variables = jax.tree.map(lambda x: x * 3, variables)  # colours that differ
     lightness = np.random.default_rng(0).uniform(0, 100, (2, 37, 24, 1)).astype(np.float32)
     expected = Predictor(model, variables)(lightness)
-    found = read_out(model, variables, lightness, branch=branch, temperature=0.38)
-    np.testing.assert_allclose(found.ab, branch_colors(expected, temperature=0.38)[branch], rtol=1e-4, atol=1e-3)
+    choice = ColorChoice(branch, share=0.3, saturation=1.2)
+    found = read_out(model, variables, lightness, choice=choice)
+    colors = branch_colors(expected, temperature=0.38)
+    by_branch = {**colors, "both": 0.7 * colors["reg"] + 0.3 * colors["soft"]}
+    np.testing.assert_allclose(found.ab, 1.2 * by_branch[branch], rtol=1e-4, atol=1e-3)
     np.testing.assert_allclose(found.scene_logits, expected.scene_logits, rtol=1e-4, atol=1e-3)
     assert np.mean(found.classes == np.argmax(expected.seg_logits, axis=-1)) > 0.999
