@@ -44,7 +44,9 @@ def test_a_training_starts_from_the_trained_part_and_the_rest_is_initialised(tra
     size = save_trained(trained, tmp_path / "trained.npz")
     assert size == (tmp_path / "trained.npz").stat().st_size
     with np.load(tmp_path / "trained.npz") as archive:
-        assert not [name for name in archive.files if "backbone/conv1_" in name or "backbone/norm2" in name]
+        assert not [
+            name for name in archive.files if "params/backbone/conv1_" in name or "params/backbone/norm2" in name
+        ]
         assert "params/backbone/conv3_1/kernel" in archive.files
     fresh = init_variables(build_model(tiny_config), jax.random.key(7, impl="rbg"), config=tiny_config)
     started = start_from(fresh, tmp_path / "trained.npz", config=tiny_config)
