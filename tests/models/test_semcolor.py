@@ -1,4 +1,3 @@
-import dataclasses
 import math
 
 import jax
@@ -8,7 +7,7 @@ import pytest
 from numpy_network import relu, same_convolution, vgg_like_network
 
 from semcolor_jax.config import VARIANTS
-from semcolor_jax.models import Features, Predictions, SemColorNet
+from semcolor_jax.models import Features, SemColorNet
 
 
 def lightness(rng, *shape):
