@@ -12,7 +12,7 @@ run, and the cumulative histogram of ab distances (Fig. 12). A stopped run goes 
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
+import runpy
 import statistics
 import time
 from collections.abc import Sequence
@@ -62,13 +62,7 @@ class Scores:
 
 def release_config(data: str) -> ConfigDict:
     """Returns the config of `configs/release.py`."""
-    path = Path(__file__).parents[1] / "configs" / "release.py"
-    spec = importlib.util.spec_from_file_location("release", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config(data)
+    return runpy.run_path(str(Path(__file__).parents[1] / "configs" / "release.py"))["get_config"](data)
 
 
 def config_of(method: str, *, seed: int) -> ConfigDict:

@@ -11,8 +11,8 @@ made again.
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import runpy
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -113,13 +113,7 @@ def _cells(folder: Path, name: str) -> Iterator[tuple[str, PhotoCell]]:
 
 def data_sets() -> list[str]:
     """Returns the names of the data sets in `configs/release.py`."""
-    path = Path(__file__).parents[1] / "configs" / "release.py"
-    spec = importlib.util.spec_from_file_location("release", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return list(module.WEIGHTS)
+    return list(runpy.run_path(str(Path(__file__).parents[1] / "configs" / "release.py"))["WEIGHTS"])
 
 
 def main(_: list[str]) -> None:
