@@ -28,7 +28,7 @@ def draw_curves(panels: Mapping[str, Curves]) -> UInt8[np.ndarray, "height width
     for index, (title, curves) in enumerate(panels.items()):
         row, column = divmod(index, columns)
         _Panel(picture, left=column * WIDTH, top=row * HEIGHT).draw(title, curves, colors)
-    return np.asarray(picture.resize((columns * WIDTH, rows * HEIGHT), Image.Resampling.LANCZOS))
+    return np.asarray(picture.reduce(SCALE))
 
 
 class _Panel:

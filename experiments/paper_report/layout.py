@@ -54,7 +54,7 @@ class PhotoSet:
     @property
     def title(self) -> str:
         """What tables and captions call it."""
-        return (TEST_SETS | WITHOUT_TRUTH)[self.name]
+        return {**TEST_SETS, **WITHOUT_TRUTH}[self.name]
 
 
 def method_title(method: str) -> str:
@@ -84,7 +84,7 @@ def find_sets(results: Path, given: Sequence[str] = ()) -> dict[str, PhotoSet]:
         if not Path(folder).is_dir():
             raise UserError(f"--folder {text}: there is no folder {folder}.")
         elsewhere[name, method] = Path(folder)
-    return {name: _find(results / name, elsewhere) for name in TEST_SETS | WITHOUT_TRUTH}
+    return {name: _find(results / name, elsewhere) for name in (*TEST_SETS, *WITHOUT_TRUTH)}
 
 
 def check_set(name: str, *, option: str, known: Iterable[str] = (*TEST_SETS, *WITHOUT_TRUTH)) -> None:

@@ -89,14 +89,14 @@ def _score_what_can_be(
 ) -> SetScore:
     """Scores all methods at once; if that fails, those that can be scored, and says what is wrong with the others."""
 
-    def attempt(folders: Sequence[Path]) -> Score:
+    def attempt(folders: Sequence[Path], *, with_fid: bool = True) -> Score:
         return score(
             original,
             folders,
             output=output,
             size=size,
             measures=chosen.measures,
-            fid_request=chosen.fid,
+            fid_request=chosen.fid if with_fid else None,
             unavailable=chosen.unavailable,
         )
 
@@ -108,7 +108,7 @@ def _score_what_can_be(
     reasons = {}
     for method, folder in methods.items():
         try:
-            attempt([folder])
+            attempt([folder], with_fid=False)
         except UserError as error:
             reasons[method] = str(error)
             logger.warning("%s is left out: %s", folder, error)

@@ -93,8 +93,9 @@ def perceptual_table(scores: Mapping[str, SetScore]) -> Table:
 
 
 def _methods(set_names: Sequence[str], scores: Mapping[str, SetScore]) -> list[str]:
-    """The paper's six methods, whether there are numbers or not, and all others that were scored."""
-    return list(dict.fromkeys([*METHODS, *(method for name in set_names for method in scores[name].names)]))
+    """The paper's six methods, whether there are photos of them or not, and all others that have a folder."""
+    found = (method for name in set_names for method in (*scores[name].names, *scores[name].reasons) if method)
+    return list(dict.fromkeys([*METHODS, *found]))
 
 
 def _row(method: str, columns: Sequence[Column], scores: Mapping[str, SetScore]) -> Row:
