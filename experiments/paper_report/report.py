@@ -19,7 +19,7 @@ from . import curves, pictures, tables
 from .layout import TEST_SETS, PhotoSet, method_title
 from .scoring import SetScore, Settings, score_sets
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("semcolor_jax.paper_report")
 
 CASES = {
     "div2k_valid": (13, 14),

@@ -15,7 +15,7 @@ from semcolor_jax.evaluation.score.run import Score, score
 
 from .layout import METHODS, ORIGINAL, TEST_SETS, PhotoSet
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("semcolor_jax.paper_report")
 
 METRICS = ("psnr", "ssim", "l2ab", "lpips")
 

@@ -20,7 +20,7 @@ from semcolor_jax.inference.colorize import Colorizer
 from semcolor_jax.models import Predictions
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))
-paper = pytest.importorskip("paper")
+import paper  # noqa: E402
 from paper_report import curves, layout, pictures, published, scoring, tables  # noqa: E402
 
 SIDE = 64
