@@ -20,8 +20,8 @@ from semcolor_jax.inference.colorize import Colorizer
 from semcolor_jax.models import Predictions
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))
-import paper  # noqa: E402
-from paper_report import curves, layout, pictures, published, scoring, tables  # noqa: E402
+import paper
+from paper_report import curves, layout, pictures, published, scoring, tables
 
 SIDE = 64
 METHODS = ("zhang2016", "segclasregsoft", "mine")
