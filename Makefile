@@ -3,8 +3,9 @@ PYTHON_ENV := .venv/bin/python
 QUICKSTART := runs/quickstart
 
 BENCH_PYTHON ?= .venv-bench/bin/python
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: setup quickstart benchmark test test-fast lint types format clean
+.PHONY: setup quickstart notebooks benchmark parity test test-fast lint types format clean
 
 setup: .venv/.ready
 
@@ -19,6 +20,11 @@ quickstart: setup
 	$(PYTHON_ENV) -m semcolor_jax colorize $(QUICKSTART)/photos -o $(QUICKSTART)/colorized --workdir $(QUICKSTART)
 	@echo "Look at $(QUICKSTART)/samples.png and $(QUICKSTART)/colorized; the numbers are in $(QUICKSTART)/metrics.json."
 
+# Runs every notebook; the copies with their outputs are in runs/notebooks.
+notebooks: setup
+	mkdir -p runs/notebooks
+	.venv/bin/jupyter-execute --timeout=600 --output='../runs/notebooks/{notebook_name}' notebooks/*.ipynb
+
 # Needs an environment of its own: docs/performance.md, "Running the benchmarks".
 benchmark:
 	@test -x $(BENCH_PYTHON) || { echo "error: no $(BENCH_PYTHON); set it up as docs/performance.md says."; exit 2; }
@@ -30,6 +36,18 @@ test: setup
 
 test-fast: setup
 	$(PYTHON_ENV) -m pytest -m "not slow"
+
+# The tests that compare with PyTorch packages, in an environment of their own.
+parity: .venv-parity/.ready
+	.venv-parity/bin/python -m pytest -m parity
+
+.venv-parity/.ready: requirements.txt requirements-dev.txt requirements-parity.txt constraints.txt | setup
+	rm -rf .venv-parity
+	$(PYTHON_ENV) -m venv .venv-parity
+	.venv-parity/bin/python -m pip install --quiet --extra-index-url $(TORCH_INDEX) -c constraints.txt \
+	  -r requirements.txt -r requirements-dev.txt -r requirements-parity.txt
+	.venv-parity/bin/python -m pip install --quiet --no-deps --editable .
+	@touch $@
 
 lint: setup
 	$(PYTHON_ENV) -m ruff check .
@@ -43,4 +61,4 @@ format: setup
 	$(PYTHON_ENV) -m ruff format .
 
 clean:
-	rm -rf .venv runs build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-parity runs build *.egg-info .pytest_cache .ruff_cache .hypothesis

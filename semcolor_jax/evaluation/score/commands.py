@@ -29,7 +29,11 @@ def add_parser(commands: Any) -> None:
         help="comma-separated: psnr, ssim, l2ab, lpips, lpips-vgg, colourfulness (%(default)s)",
     )
     score.add_argument(
-        "--size", type=_size, default=256, metavar="N|full", help="side of the central square, or full (%(default)s)"
+        "--size",
+        type=parse_size,
+        default=256,
+        metavar="N|full",
+        help="side of the central square, or full (%(default)s)",
     )
     score.add_argument(
         "--fid-features",
@@ -92,7 +96,8 @@ def _path(text: str | None) -> Path | None:
     return None if text is None else Path(text)
 
 
-def _size(text: str) -> int | None:
+def parse_size(text: str) -> int | None:
+    """Returns the side that `--size` gives, None for "full". Raises ValueError for anything else."""
     if text == "full":
         return None
     size = int(text)
@@ -101,4 +106,4 @@ def _size(text: str) -> int | None:
     return size
 
 
-_size.__name__ = "size (11..8192 or full)"
+parse_size.__name__ = "size (11..8192 or full)"

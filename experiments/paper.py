@@ -1,0 +1,89 @@
+"""Makes the tables and figures of the paper's section V from folders of coloured photos, of any method.
+
+python experiments/paper.py --results DIR [--output OUT] [--model runs/full] ...
+
+DIR/SET/original holds the photos of a set and DIR/SET/METHOD what a method made of them, as `semcolor_jax colorize`
+writes them. SET is imagenet_ctest1k, div2k_valid, places365_ctest1k, coco_stuff_ctest1k, internet or legacy; METHOD is
+iizuka2016, larsson2016, zhang2016, regsoft, clasregsoft, segclasregsoft or any other name. Whatever is missing leaves
+empty cells, and a footnote that says why. See docs/evaluation.md, "The paper's tables and figures".
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from paper_report.layout import find_sets, unpack
+from paper_report.report import make_report
+from paper_report.scoring import Settings
+
+from semcolor_jax import cli
+from semcolor_jax.evaluation.score.commands import parse_size
+
+
+def _parser() -> argparse.ArgumentParser:
+    summary, _, details = (__doc__ or "").partition("\n\n")
+    parser = argparse.ArgumentParser(
+        description=summary, epilog=details, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="folder of the sets")
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="folder to write to (RESULTS/paper)")
+    parser.add_argument(
+        "--folder", action="append", default=[], metavar="SET/METHOD=DIR", help="a folder that lies elsewhere; repeat"
+    )
+    parser.add_argument(
+        "--unpack", action="append", default=[], metavar="SET=ARCHIVE", help="write SET/original from its archive first"
+    )
+    parser.add_argument("--model", metavar="M", help="work directory or released model for Fig. 23")
+    parser.add_argument(
+        "--method", default="segclasregsoft", metavar="NAME", help="whose best and worst photos are shown (%(default)s)"
+    )
+    parser.add_argument("--photos", type=_count, default=5, metavar="N", help="photos in a grid (%(default)s)")
+    parser.add_argument("--size", type=parse_size, default=256, metavar="N|full", help="as of score (%(default)s)")
+    parser.add_argument("--fid-features", choices=["torchvision", "tf", "vgg16"], default="torchvision")
+    parser.add_argument("--fid-weights", type=Path, metavar="FILE", help="the published file of the Inception")
+    for kind in ("imagenet", "places365"):
+        parser.add_argument(f"--{kind}-weights", type=Path, metavar="FILE", help="VGG16, for top-1")
+        parser.add_argument(f"--{kind}-labels", type=Path, metavar="FILE", help="lines `PHOTO CLASS`")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Makes the report; exit code 2 with one sentence for a mistake of the user's."""
+    arguments = _parser().parse_args(argv)
+    cli.configure_logging()
+    settings = Settings(
+        size=arguments.size,
+        fid_features=arguments.fid_features,
+        fid_weights=arguments.fid_weights,
+        classifiers={
+            "imagenet": (arguments.imagenet_weights, arguments.imagenet_labels),
+            "places365": (arguments.places365_weights, arguments.places365_labels),
+        },
+    )
+    with cli.user_errors():
+        unpack(arguments.results, arguments.unpack)
+        sets = find_sets(arguments.results, arguments.folder)
+        page = make_report(
+            sets,
+            output=arguments.output or arguments.results / "paper",
+            settings=settings,
+            method=arguments.method,
+            count=arguments.photos,
+            model=arguments.model,
+        )
+    print(page)
+
+
+def _count(text: str) -> int:
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
+
+
+_count.__name__ = "count (1 or more)"
+
+
+if __name__ == "__main__":
+    main()

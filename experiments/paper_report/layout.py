@@ -1,0 +1,126 @@
+"""Where the photos of the paper's section V lie: a folder per test set, in it the originals and a folder per method."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from semcolor_jax.data.photos import write_image
+from semcolor_jax.data.test_sets import PublishedTestSource
+from semcolor_jax.errors import UserError
+
+ORIGINAL = "original"
+"""Name of the folder of the photos themselves."""
+
+TEST_SETS: Mapping[str, str] = {
+    "imagenet_ctest1k": "ImageNet ctest1k",
+    "div2k_valid": "DIV2K validation",
+    "places365_ctest1k": "Places365 ctest1k",
+    "coco_stuff_ctest1k": "COCO-Stuff ctest1k",
+}
+"""Titles of the four test sets, in the paper's order."""
+
+WITHOUT_TRUTH: Mapping[str, str] = {"internet": "Internet photos", "legacy": "legacy photos"}
+"""Sets that are looked at and not scored."""
+
+METHODS: Mapping[str, str] = {
+    "iizuka2016": "Iizuka et al.",
+    "larsson2016": "Larsson et al.",
+    "zhang2016": "Zhang et al.",
+    "regsoft": "RegSoft",
+    "clasregsoft": "ClasRegSoft",
+    "segclasregsoft": "SegClasRegSoft",
+}
+"""Titles of the methods of Table 2, in its order; the last three are the paper's own."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PhotoSet:
+    """The folders of one set.
+
+    Attributes:
+      name: of `TEST_SETS` or `WITHOUT_TRUTH`.
+      original: folder of the photos, or None if there is none.
+      methods: folder of each method that has one: those of `METHODS` first, in their order, others by name.
+      home: the folder in which they are looked for.
+    """
+
+    name: str
+    original: Path | None
+    methods: Mapping[str, Path]
+    home: Path
+
+    @property
+    def title(self) -> str:
+        """What tables and captions call it."""
+        return {**TEST_SETS, **WITHOUT_TRUTH}[self.name]
+
+
+def method_title(method: str) -> str:
+    """Returns what tables call a method; one that the paper does not have keeps the name of its folder."""
+    return METHODS.get(method, method)
+
+
+def find_sets(results: Path, given: Sequence[str] = ()) -> dict[str, PhotoSet]:
+    """Finds the folders of all sets, also of those that have none.
+
+    Args:
+      results: folder with SET/original and SET/METHOD.
+      given: "SET/METHOD=FOLDER" for folders that lie elsewhere; METHOD may be "original".
+
+    Raises:
+      UserError: `results` is no folder; a given text has another form, an unknown set or no folder.
+    """
+    if not results.is_dir():
+        raise UserError(f"there is no folder {results}.")
+    elsewhere: dict[tuple[str, str], Path] = {}
+    for text in given:
+        key, separator, folder = text.partition("=")
+        name, slash, method = key.partition("/")
+        if not (separator and slash and method and folder):
+            raise UserError(f"--folder {text!r} is not of the form SET/METHOD=FOLDER.")
+        check_set(name, option="--folder")
+        if not Path(folder).is_dir():
+            raise UserError(f"--folder {text}: there is no folder {folder}.")
+        elsewhere[name, method] = Path(folder)
+    return {name: _find(results / name, elsewhere) for name in (*TEST_SETS, *WITHOUT_TRUTH)}
+
+
+def check_set(name: str, *, option: str, known: Iterable[str] = (*TEST_SETS, *WITHOUT_TRUTH)) -> None:
+    """Raises `UserError` if an option names a set that there is not."""
+    if name not in known:
+        raise UserError(f"{option} names the set {name!r}, but there are: {', '.join(known)}.")
+
+
+def _find(home: Path, elsewhere: Mapping[tuple[str, str], Path]) -> PhotoSet:
+    children = sorted(home.iterdir()) if home.is_dir() else []
+    found = {child.name: child for child in children if child.is_dir() and not child.name.startswith(".")}
+    found |= {method: folder for (name, method), folder in elsewhere.items() if name == home.name}
+    original = found.pop(ORIGINAL, None)
+    order = [*(method for method in METHODS if method in found), *sorted(found.keys() - METHODS.keys())]
+    return PhotoSet(home.name, original, {method: found[method] for method in order}, home)
+
+
+def unpack(results: Path, given: Sequence[str]) -> None:
+    """Writes the photos of published archives to SET/original, as PNG files, which lose nothing.
+
+    Args:
+      results: the folder of the sets; made if it is not there.
+      given: "SET=ARCHIVE", as `semcolor_jax.data.test_sets` takes them. A set whose folder is complete is left alone.
+
+    Raises:
+      UserError: another form, an unknown set, or an archive that is not the published one.
+    """
+    for text in given:
+        name, separator, archive = text.partition("=")
+        if not separator:
+            raise UserError(f"--unpack {text!r} is not of the form SET=ARCHIVE.")
+        check_set(name, option="--unpack", known=tuple(TEST_SETS))
+        source = PublishedTestSource(name, archive)
+        folder = results / name / ORIGINAL
+        folder.mkdir(parents=True, exist_ok=True)
+        for index, photo in enumerate(source.names):
+            target = folder / Path(photo).with_suffix(".png")
+            if not target.exists():
+                write_image(target, source.read(index).image)
