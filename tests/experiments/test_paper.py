@@ -15,7 +15,7 @@ from semcolor_jax.data.embedded import photos
 from semcolor_jax.data.photos import read_photo, write_image
 from semcolor_jax.errors import UserError
 from semcolor_jax.evaluation import similarity
-from semcolor_jax.evaluation.branches import grey_copy
+from semcolor_jax.evaluation.branches import ColorChoice, grey_copy
 from semcolor_jax.inference.colorize import Colorizer
 from semcolor_jax.models import Predictions
 
@@ -208,8 +208,8 @@ def test_segmentation_views(results):
         return Predictions(ab=np.zeros((*shape, 2), np.float32), color_logits=None, seg_logits=seg, scene_logits=None)
 
     files = {"p0": results / "legacy" / "original" / "p0.png"}
-    assert pictures.draw_segmentation(files, Colorizer(predict, branch="reg")).shape[2] == 3
-    blind = Colorizer(lambda lightness: predict(lightness).replace(seg_logits=None), branch="reg")
+    assert pictures.draw_segmentation(files, Colorizer(predict, choice=ColorChoice("reg"))).shape[2] == 3
+    blind = Colorizer(lambda lightness: predict(lightness).replace(seg_logits=None), choice=ColorChoice("reg"))
     with pytest.raises(UserError, match="no segmentation branch"):
         pictures.draw_segmentation(files, blind)
 
