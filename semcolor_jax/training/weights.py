@@ -25,6 +25,7 @@ from ml_collections import ConfigDict
 from semcolor_jax.errors import UserError
 from semcolor_jax.files import replacing
 from semcolor_jax.models.encoders import is_frozen
+from semcolor_jax.models.vgg16 import imagenet_vgg16_params
 from semcolor_jax.training.checkpoints import load_config, read_arrays, restore_variables, save_config
 from semcolor_jax.training.optimizer import always_frozen
 
@@ -65,7 +66,12 @@ def save_trained(workdir: Path, output: Path) -> int:
     config = load_config(workdir)
     frozen = always_frozen(config)
     arrays = flatten_dict(_to_float16(restore_variables(workdir)), sep="/")
-    trained = {name: array for name, array in arrays.items() if not _is_frozen(name, frozen_blocks=frozen)}
+    published = _published(config)
+    trained = {
+        name: array
+        for name, array in arrays.items()
+        if not _is_frozen(name, frozen_blocks=frozen) and not np.array_equal(array, published.get(name))
+    }
     buffer = io.BytesIO()
     content: dict[str, Any] = {_CONFIG: np.array(json.dumps(config.model.to_dict())), **trained}
     np.savez_compressed(buffer, **content)
@@ -129,6 +135,13 @@ def _making_folder(output: Path) -> Iterator[Path]:
 
 def _to_float16(variables: Variables) -> Variables:
     return jax.tree.map(lambda array: np.asarray(array, np.float16), variables)
+
+
+def _published(config: ConfigDict) -> Variables:
+    """Returns the weights that the encoder began with, where they can be had again: blocks not thawed yet have them still."""
+    if not (config.model.encoder == "vgg16" and config.model.pretrained):
+        return {}
+    return flatten_dict(_to_float16({"params": {"backbone": imagenet_vgg16_params()}}), sep="/")
 
 
 def _is_frozen(name: str, *, frozen_blocks: int) -> bool:
