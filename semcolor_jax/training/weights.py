@@ -138,7 +138,7 @@ def _to_float16(variables: Variables) -> Variables:
 
 
 def _published(config: ConfigDict) -> Variables:
-    """Returns the weights that the encoder began with, where they can be had again: blocks not thawed yet have them still."""
+    """Returns the weights that the encoder began with, and which blocks that have not thawed yet still have."""
     if not (config.model.encoder == "vgg16" and config.model.pretrained):
         return {}
     return flatten_dict(_to_float16({"params": {"backbone": imagenet_vgg16_params()}}), sep="/")
