@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> None:
     elif TASK.value == "evaluate":
         tasks.evaluate(CONFIG.value, workdir, split="train" if SPLIT.value == "train" else "val")
     else:
-        tasks.colorize(argv[1:], output=OUTPUT.value, workdir=workdir)
+        tasks.colorize(argv[1:], output=OUTPUT.value, model=workdir)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """How regression and annealed mean should make the final colour: every candidate's scores on validation photos.
 
-python experiments/color_choice.py --workdir runs/release
+python experiments/color_choice.py --workdir runs/release [--sides 96,128,160] [--per_set 20]
 
-A candidate is ab = (1 - share) * regression + share * annealed mean at temperature T, times a saturation. The photos
-are those of the training's own validation split, evenly spread over each data set of the mix, at the size at which the
-network sees them. Beside each candidate stand the grey copy and the original. --output names the file to write.
+A candidate is ab = (1 - share) * regression + share * annealed mean at temperature T, times a saturation, from a
+network that sees the photo with a short side of so many pixels. The photos are those of the training's own validation
+split, evenly spread over each data set of the mix; they are scored at full size. Beside the candidates stand the grey
+copy and the original. --output names the file to write.
 """
 
 from __future__ import annotations
@@ -26,75 +27,94 @@ from semcolor_jax.data.mix import parse_mix
 from semcolor_jax.data.pipeline import eval_samples
 from semcolor_jax.data.sources import make_source
 from semcolor_jax.evaluation import similarity
-from semcolor_jax.evaluation.branches import branch_colors, recombine
-from semcolor_jax.evaluation.evaluate import Predict, resize
+from semcolor_jax.evaluation.branches import ColorChoice, branch_colors
+from semcolor_jax.evaluation.evaluate import Predict
+from semcolor_jax.evaluation.lpips import Lpips
 from semcolor_jax.files import write_json
-from semcolor_jax.inference.restore import load_predictor
+from semcolor_jax.inference.colorize import shrink
+from semcolor_jax.inference.restore import find_model, load_predictor
+from semcolor_jax.inference.strips import merge
 from semcolor_jax.training.checkpoints import load_config
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Work directory of the training.", required=True)
-PER_SET = flags.DEFINE_integer("per_set", 40, "Photos of each data set.", lower_bound=1)
+PER_SET = flags.DEFINE_integer("per_set", 20, "Photos of each data set.", lower_bound=1)
+SIDES = flags.DEFINE_list("sides", ["96", "128", "160"], "Short sides in pixels that the network sees.")
 OUTPUT = flags.DEFINE_string("output", "experiments/results/color_choice.json", "File of the scores.")
 
-TEMPERATURES = (0.2, 0.38, 0.6, 0.8, 1.0)
-SHARES = (0.3, 0.5, 0.7, 1.0)
-SATURATIONS = (1.0, 1.2, 1.4)
+CHOICES = [
+    *(ColorChoice("reg", saturation=saturation) for saturation in (1.0, 1.2, 1.4)),
+    *(
+        ColorChoice("both", temperature=temperature, share=share, saturation=saturation)
+        for temperature, share, saturation in itertools.product((0.38, 0.6, 1.0), (0.3, 0.6, 1.0), (1.0, 1.2))
+    ),
+]
 
-Colors = Mapping[str, np.ndarray]
-"""ab (h, w, 2) by the candidate's name."""
-
-
-def candidates(predict: Predict, lightness: np.ndarray) -> Colors:
-    """Returns every candidate's colours for one photo."""
-    predictions = predict(lightness[None])
-    by_temperature = {t: branch_colors(predictions, temperature=t) for t in TEMPERATURES}
-    regression = by_temperature[TEMPERATURES[0]]["reg"][0]
-    colors = {"grey copy": np.zeros_like(regression)}
-    for saturation in SATURATIONS:
-        colors[f"regression x {saturation:g}"] = regression * saturation
-        for temperature, share in itertools.product(TEMPERATURES, SHARES):
-            soft = by_temperature[temperature]["soft"][0]
-            mixed = (1 - share) * regression + share * soft
-            colors[f"{share:g} annealed mean at {temperature:g} x {saturation:g}"] = mixed * saturation
-    return colors
+Images = Mapping[str, np.ndarray]
+"""RGB (h, w, 3) by the candidate's name."""
 
 
-def score(truth: np.ndarray, image: np.ndarray) -> dict[str, float]:
-    """Returns the scores of one coloured photo."""
+def name_of(choice: ColorChoice) -> str:
+    """Returns what the tables call a candidate."""
+    if choice.branch == "reg":
+        return f"regression x {choice.saturation:g}"
+    return f"{choice.share:g} annealed mean at {choice.temperature:g} x {choice.saturation:g}"
+
+
+def candidates(predict: Predict, photo: np.ndarray, *, side: int) -> Images:
+    """Returns the photo in every candidate's colours."""
+    predictions = predict(rgb_to_lab(shrink(photo, side=side), xp=np)[None, ..., :1])
+    by_temperature = {
+        temperature: branch_colors(predictions, temperature=temperature)
+        for temperature in {choice.temperature for choice in CHOICES}
+    }
     return {
-        "psnr": similarity.capped_psnr(truth, image),
-        "ab_distance": similarity.ab_distance(truth, image),
-        "colourfulness": similarity.colourfulness(image),
+        name_of(choice): merge(photo, np.asarray(choice.apply(by_temperature[choice.temperature])[0], np.float32))
+        for choice in CHOICES
+    }
+
+
+def score(truth: np.ndarray, images: Images, *, lpips: Lpips) -> dict[str, dict[str, float]]:
+    """Returns the scores of one photo's colorings by their names."""
+    stack = np.stack(list(images.values()))
+    distances = lpips(np.broadcast_to(truth, stack.shape), stack)
+    return {
+        name: {
+            "psnr": similarity.capped_psnr(truth, image),
+            "ab_distance": similarity.ab_distance(truth, image),
+            "lpips": float(distance),
+            "colourfulness": similarity.colourfulness(image),
+        }
+        for (name, image), distance in zip(images.items(), distances, strict=True)
     }
 
 
 def validation_photos(workdir: Path, *, per_set: int) -> Iterator[tuple[str, Sample]]:
-    """Yields (data set, photo) of the validation split, shrunk to the size at which the network sees photos."""
+    """Yields (data set, photo) of the validation split."""
     config = load_config(workdir)
-    side = config.inference.side
     for part in parse_mix(config.data.mix):
         one = config.copy_and_resolve_references()
         one.data.source, one.data.dir = part.source, part.dir
         for sample in eval_samples(make_source(one, "val"), limit=per_set):
-            height, width = sample.image.shape[:2]
-            scale = min(1.0, side / min(height, width))
-            yield Path(part.dir).name, resize(sample, height=round(height * scale), width=round(width * scale))
+            yield Path(part.dir).name, sample
 
 
 def main(_: list[str]) -> None:
-    """Scores all candidates and prints the ten that trade colour for error best."""
+    """Scores all candidates and prints their means."""
     workdir = Path(WORKDIR.value)
-    predict = load_predictor(workdir)
+    predict, lpips = load_predictor(find_model(workdir)), Lpips("alex")
     scores: dict[str, dict[str, list[dict[str, float]]]] = collections.defaultdict(
         lambda: collections.defaultdict(list)
     )
     for data_set, sample in validation_photos(workdir, per_set=PER_SET.value):
-        lightness = rgb_to_lab(sample.image, xp=np)[..., :1]
-        scores["original"][data_set].append(score(sample.image, sample.image))
-        for name, ab in candidates(predict, lightness).items():
-            scores[name][data_set].append(score(sample.image, recombine(lightness, ab)))
+        photo = shrink(sample.image, side=256)  # the photo, in one of a few shapes
+        images = {"original": photo, "grey copy": merge(photo, np.zeros((1, 1, 2), np.float32))}
+        for side in map(int, SIDES.value):
+            of_side = candidates(predict, photo, side=side)
+            images |= {f"{side} px, {name}": image for name, image in of_side.items()}
+        for name, row in score(photo, images, lpips=lpips).items():
+            scores[name][data_set].append(row)
     table = {name: _means(by_set) for name, by_set in scores.items()}
-    write_json(OUTPUT.value, {"photos_per_set": PER_SET.value, "side": load_config(workdir).inference.side, **table})
+    write_json(OUTPUT.value, {"photos_per_set": PER_SET.value, **table})
     print(json.dumps({name: rows["all"] for name, rows in table.items()}, indent=None).replace("}, ", "},\n"))
 
 

@@ -46,7 +46,7 @@ GRID_PHOTOS = 60
 
 def prepare(photos: Path, folder: Path, *, limit: int) -> None:
     """Writes the originals and their grey copies, called after their place below `photos`."""
-    files = list_images(photos)
+    files = list_images(photos / "images" if (photos / "images").is_dir() else photos)  # beside it lie label maps
     count = min(limit or len(files), len(files))
     for file in (files[i * len(files) // count] for i in range(count)):
         name = file.relative_to(photos).with_suffix(".png").as_posix().replace("/", "__")

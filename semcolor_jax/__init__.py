@@ -11,15 +11,16 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def load(model: str | os.PathLike[str]) -> Colorizer:
-    """Returns a trained network, ready to colour: `load("runs/quickstart")(photo).rgb`.
+def load(model: str | os.PathLike[str] | None = None) -> Colorizer:
+    """Returns a trained network, ready to colour: `load()(photo).rgb`.
 
     Args:
-      model: the name of a released model, or the work directory of a training.
+      model: the name of a released model, the work directory of a training, or a file of trained weights; by default
+        the one that the commands use (`inference.restore.DEFAULT_MODEL`).
 
     Raises:
       UserError: there is no such model.
     """
-    from semcolor_jax.inference.restore import find_model, load_colorizer  # imports JAX
+    from semcolor_jax.inference.restore import DEFAULT_MODEL, find_model, load_colorizer  # imports JAX
 
-    return load_colorizer(find_model(model))
+    return load_colorizer(find_model(DEFAULT_MODEL if model is None else model))

@@ -22,7 +22,10 @@ def _parser() -> argparse.ArgumentParser:
     colorize.add_argument("photos", nargs="+", metavar="PHOTO", help="photo files or folders")
     colorize.add_argument("-o", "--output", required=True, metavar="DIR", help="folder of the coloured photos")
     colorize.add_argument(
-        "--workdir", default="runs/quickstart", metavar="W", help="work directory of a training (%(default)s)"
+        "--model",
+        "--workdir",
+        metavar="M",
+        help="released model, work directory of a training, or file of trained weights (default: the released model)",
     )
 
     photos = commands.add_parser("sample-photos", help="write the embedded photos as black-and-white files")
@@ -78,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if arguments.command == "colorize":
             from semcolor_jax import tasks  # imports JAX: only once the arguments are right
 
-            tasks.colorize(arguments.photos, output=arguments.output, workdir=Path(arguments.workdir))
+            tasks.colorize(arguments.photos, output=arguments.output, model=arguments.model)
         elif arguments.command == "sample-photos":
             from semcolor_jax import tasks
 

@@ -10,6 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from semcolor_jax import config as configs
+from semcolor_jax import load
 from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.data import embedded
 from semcolor_jax.data.augment import training_ops
@@ -28,7 +29,7 @@ from semcolor_jax.evaluation.grids import sample_grid
 from semcolor_jax.evaluation.inspection import inspection_grid
 from semcolor_jax.inference.colorize import colorize_files
 from semcolor_jax.inference.compile_cache import enable_compile_cache
-from semcolor_jax.inference.restore import load_colorizer, load_predictor
+from semcolor_jax.inference.restore import load_predictor
 from semcolor_jax.training import loop
 from semcolor_jax.training.checkpoints import load_config, make_workdir
 from semcolor_jax.training.weights import export_release, save_trained
@@ -65,8 +66,8 @@ def evaluate(config: ConfigDict | None, workdir: Path, *, split: Split = "val") 
     return result
 
 
-def colorize(photos: Sequence[str], *, output: str | None, workdir: Path) -> list[Path]:
-    """Colorizes photos with the newest checkpoint of the work directory; each keeps its name and size.
+def colorize(photos: Sequence[str], *, output: str | None, model: str | Path | None = None) -> list[Path]:
+    """Colorizes photos with a model (see `semcolor_jax.load`); each keeps its name and size.
 
     Raises:
       UserError: no photo or no output folder given; a photo that cannot be read.
@@ -76,7 +77,7 @@ def colorize(photos: Sequence[str], *, output: str | None, workdir: Path) -> lis
     if not output:
         raise UserError("No output folder: give one with --output DIR (or -o DIR).")
     enable_compile_cache()
-    written = colorize_files(load_colorizer(workdir), [Path(photo) for photo in photos], Path(output))
+    written = colorize_files(load(model), [Path(photo) for photo in photos], Path(output))
     for path in written:
         print(path)
     return written

@@ -1,62 +1,77 @@
-"""From a work directory to something that colours: the other end of `training.checkpoints`."""
+"""From weights on disk to something that colours: the other end of `training.checkpoints` and `training.weights`."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+from ml_collections import ConfigDict
 
 from semcolor_jax.errors import UserError
 from semcolor_jax.evaluation.branches import ColorChoice
 from semcolor_jax.inference.colorize import Colorizer
 from semcolor_jax.models import Predictor, build_model
 from semcolor_jax.training.checkpoints import load_config, restore_variables
-from semcolor_jax.training.weights import load_release
+from semcolor_jax.training.weights import load_release, load_trained
 
 RELEASES = Path(__file__).parents[2] / "checkpoints"
 """Where the released models lie in a clone of the repository."""
 
 
+DEFAULT_MODEL = "semcolor-v1-unfinished"
+"""What the commands and `semcolor_jax.load` colour with, unless told otherwise."""
+
+
 def find_model(name: str | os.PathLike[str]) -> Path:
-    """Returns the folder of a released model ("semcolor-v1"), or of a path to one or to a work directory.
+    """Returns where a model lies.
+
+    Args:
+      name: of a released model, such as `DEFAULT_MODEL`; or a path to a released model, to the work directory of a
+        training, or to a file of trained weights (`.npz`).
 
     Raises:
-      UserError: there is no such folder.
+      UserError: there is no such model.
     """
-    for folder in (Path(name), RELEASES / name):
-        if (folder / "config.json").is_file():
-            return folder
-    released = ", ".join(sorted(path.parent.name for path in RELEASES.glob("*/config.json"))) or "none here"
+    for path in (Path(name), RELEASES / name, RELEASES / f"{os.fspath(name)}.npz"):
+        if (path / "config.json").is_file() or (path.suffix == ".npz" and path.is_file()):
+            return path
+    folders, files = RELEASES.glob("*/config.json"), RELEASES.glob("*.npz")
+    released = sorted({path.parent.name for path in folders} | {path.stem for path in files})
     raise UserError(
         f"There is no model {os.fspath(name)!r}: give the folder of a training (its --workdir) or a released model "
-        f"({released})."
+        f"({', '.join(released) or 'none here'})."
     )
 
 
-def load_predictor(workdir: Path) -> Predictor:
-    """Restores a released model, or the newest checkpoint of a work directory, as a compiled network.
+def load_predictor(path: Path) -> Predictor:
+    """Restores a model that `find_model` found as a compiled network.
 
     Raises:
-      UserError: the directory holds no finished checkpoint.
+      UserError: a work directory holds no finished checkpoint; weights cannot be read.
     """
-    released = (workdir / "weights").is_dir()
-    variables = load_release(workdir) if released else restore_variables(workdir)
-    return Predictor(build_model(load_config(workdir)), variables)
+    return Predictor(*_restore(path)[1:])
 
 
-def load_colorizer(workdir: Path) -> Colorizer:
-    """Restores a released model or the newest checkpoint as a `Colorizer` with its own inference settings.
+def load_colorizer(path: Path) -> Colorizer:
+    """Restores a model that `find_model` found as a `Colorizer` with its own inference settings.
 
     Raises:
-      UserError: the directory holds no finished checkpoint.
+      UserError: a work directory holds no finished checkpoint; weights cannot be read.
     """
-    settings = load_config(workdir).inference
-    return Colorizer(
-        load_predictor(workdir),
-        side=settings.side,
-        choice=ColorChoice(
-            settings.branch,
-            temperature=settings.temperature,
-            share=settings.share,
-            saturation=settings.saturation,
-        ),
+    config, model, variables = _restore(path)
+    settings = config.inference
+    choice = ColorChoice(
+        settings.branch, temperature=settings.temperature, share=settings.share, saturation=settings.saturation
     )
+    return Colorizer(Predictor(model, variables), side=settings.side, choice=choice)
+
+
+def _restore(path: Path) -> tuple[ConfigDict, nn.Module, dict[str, Any]]:
+    if path.suffix == ".npz":
+        config, variables = load_trained(path)
+    else:
+        config = load_config(path)
+        variables = load_release(path) if (path / "weights").is_dir() else restore_variables(path)
+    return config, build_model(config), variables

@@ -2,7 +2,7 @@
 
 A released model is a folder: `config.json` and `weights/` (orbax, 16 bits). `inference.restore` takes such a folder
 wherever it takes a work directory. The trained part (`.npz`, 16 bits) leaves out what is frozen and so can be had from
-the published weights anyway; `config.train.start_from` begins a training with it.
+the published weights anyway; `config.train.start_from` begins a training with it, and `load_trained` makes it whole.
 """
 
 from __future__ import annotations
@@ -12,19 +12,24 @@ import io
 import json
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
+from semcolor_jax.config import default
 from semcolor_jax.errors import UserError
 from semcolor_jax.files import replacing
+from semcolor_jax.models import build_model
 from semcolor_jax.models.encoders import is_frozen
+from semcolor_jax.models.layers import STRIDE
 from semcolor_jax.models.vgg16 import imagenet_vgg16_params
 from semcolor_jax.training.checkpoints import load_config, read_arrays, restore_variables, save_config
 from semcolor_jax.training.optimizer import always_frozen
@@ -48,11 +53,8 @@ def export_release(workdir: Path, output: Path) -> None:
     if output.exists():
         raise UserError(f"{output} exists already: remove it, or name another folder.")
     variables = _to_float16(restore_variables(workdir))
-    config = load_config(workdir)
-    config.data.dir, config.data.mix, config.data.prior = "", "", ""  # folders of the machine it was trained on
-    config.data.source = "embedded"
     with _making_folder(output) as temporary:
-        save_config(temporary, config)
+        save_config(temporary, _portable(load_config(workdir)))
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save((temporary / "weights").absolute(), variables)
 
@@ -66,14 +68,14 @@ def save_trained(workdir: Path, output: Path) -> int:
     config = load_config(workdir)
     frozen = always_frozen(config)
     arrays = flatten_dict(_to_float16(restore_variables(workdir)), sep="/")
-    published = _published(config)
+    published = _to_float16(_published(config))
     trained = {
         name: array
         for name, array in arrays.items()
         if not _is_frozen(name, frozen_blocks=frozen) and not np.array_equal(array, published.get(name))
     }
     buffer = io.BytesIO()
-    content: dict[str, Any] = {_CONFIG: np.array(json.dumps(config.model.to_dict())), **trained}
+    content: dict[str, Any] = {_CONFIG: np.array(json.dumps(_portable(config).to_dict())), **trained}
     np.savez_compressed(buffer, **content)
     with replacing(output) as temporary:
         temporary.write_bytes(buffer.getvalue())
@@ -87,19 +89,40 @@ def start_from(variables: Variables, path: Path, *, config: ConfigDict) -> Varia
       UserError: the file cannot be read, belongs to another network, or has arrays that this one lacks.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            stored = {name: archive[name] for name in archive.files}
-        model = json.loads(str(stored.pop(_CONFIG)))
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"config.train.start_from: {path} is not a file of trained weights: {error}.") from error
+        saved, stored = _read_trained(path)
+    except UserError as error:
+        raise UserError(f"config.train.start_from: {error}") from error
     arrays = flatten_dict(variables, sep="/", keep_empty_nodes=True)
     unknown = [name for name, array in stored.items() if np.shape(arrays.get(name)) != array.shape]
     if unknown:
         raise UserError(
-            f"config.train.start_from: {path} belongs to another network, {model}, than this config's, "
+            f"config.train.start_from: {path} belongs to another network, {saved.model.to_dict()}, than this config's, "
             f"{config.model.to_dict()}: {unknown[0]} does not fit."
         )
     return unflatten_dict(arrays | {name: array.astype(np.float32) for name, array in stored.items()}, sep="/")
+
+
+def load_trained(path: Path) -> tuple[ConfigDict, Variables]:
+    """Returns the config, and all variables in float32: those that `save_trained` wrote and the published encoder's.
+
+    Raises:
+      UserError: the file cannot be read, or its network needs more than these.
+    """
+    config, stored = _read_trained(path)
+    arrays = {name: np.asarray(array, np.float32) for name, array in (_published(config) | stored).items()}
+    model = build_model(config)
+    shape = (1, STRIDE, STRIDE, 1)
+    wanted = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros(shape), train=False))
+    missing = [
+        name for name, array in flatten_dict(wanted, sep="/").items() if np.shape(arrays.get(name)) != array.shape
+    ]
+    if missing:
+        raise UserError(
+            f"{path} lacks {missing[0]}, which is frozen but not published: "
+            "it can only serve as config.train.start_from."
+        )
+    variables = unflatten_dict(arrays, sep="/")
+    return config, {"params": variables["params"], "batch_stats": variables.get("batch_stats") or {}}
 
 
 def load_release(folder: Path) -> Variables:
@@ -115,6 +138,26 @@ def load_release(folder: Path) -> Variables:
         raise UserError(f"The weights in {path} cannot be read: {error}.") from error
     variables = jax.tree.map(lambda array: np.asarray(array, np.float32), restored)
     return {"params": variables["params"], "batch_stats": variables.get("batch_stats") or {}}
+
+
+def _read_trained(path: Path) -> tuple[ConfigDict, dict[str, np.ndarray]]:
+    """Returns the config and the arrays by name of a file that `save_trained` wrote."""
+    config = default()
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            stored = {name: archive[name] for name in archive.files}
+        config.update(json.loads(str(stored.pop(_CONFIG))))
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} is not a file of trained weights: {error}.") from error
+    return config, stored
+
+
+def _portable(config: ConfigDict) -> ConfigDict:
+    """Returns the config without the folders of the machine it was trained on."""
+    portable = config.copy_and_resolve_references()
+    portable.data.dir, portable.data.mix, portable.data.prior, portable.data.source = "", "", "", "embedded"
+    portable.train.start_from = ""
+    return portable
 
 
 @contextlib.contextmanager
@@ -141,7 +184,7 @@ def _published(config: ConfigDict) -> Variables:
     """Returns the weights that the encoder began with, and which blocks that have not thawed yet still have."""
     if not (config.model.encoder == "vgg16" and config.model.pretrained):
         return {}
-    return flatten_dict(_to_float16({"params": {"backbone": imagenet_vgg16_params()}}), sep="/")
+    return flatten_dict({"params": {"backbone": imagenet_vgg16_params()}}, sep="/")
 
 
 def _is_frozen(name: str, *, frozen_blocks: int) -> bool:

@@ -6,11 +6,12 @@ import pytest
 
 import semcolor_jax
 from semcolor_jax.errors import UserError
-from semcolor_jax.inference.restore import find_model, load_predictor
-from semcolor_jax.models import build_model, init_variables
+from semcolor_jax.evaluation.branches import ColorChoice
+from semcolor_jax.inference.restore import DEFAULT_MODEL, find_model, load_predictor
+from semcolor_jax.models import build_model, imagenet_vgg16_params, init_variables
 from semcolor_jax.training import loop
 from semcolor_jax.training.checkpoints import restore_variables
-from semcolor_jax.training.weights import export_release, save_trained, start_from
+from semcolor_jax.training.weights import export_release, load_trained, save_trained, start_from
 
 
 @pytest.fixture
@@ -65,6 +66,42 @@ def test_a_training_starts_from_the_trained_part_and_the_rest_is_initialised(tra
     wider = init_variables(build_model(tiny_config), jax.random.key(7, impl="rbg"), config=tiny_config)
     with pytest.raises(UserError, match="another network"):
         start_from(wider, tmp_path / "trained.npz", config=tiny_config)
+
+
+@pytest.mark.slow
+def test_the_trained_part_colours_with_the_published_encoder(tmp_path, tiny_config, memory_data):
+    tiny_config.model.update(dict(encoder="vgg16", pretrained=True, frozen_blocks=4, width=4))
+    tiny_config.train.ema_decay = 0.5
+    tiny_config.inference.update(dict(branch="both", side=48, share=0.25))
+    tiny_config.schedule.stage1_epochs, tiny_config.schedule.stage2_epochs = 1.0, 0.0
+    loop.train(tiny_config, tmp_path / "run")
+    save_trained(tmp_path / "run", tmp_path / "trained.npz")
+    config, variables = load_trained(tmp_path / "trained.npz")
+    expected = as_float16(restore_variables(tmp_path / "run"))["params"]
+    for layer in ("conv1_1", "conv4_3"):  # frozen: the published weights, not rounded
+        np.testing.assert_array_equal(
+            variables["params"]["backbone"][layer]["kernel"], imagenet_vgg16_params()[layer]["kernel"]
+        )
+    jax.tree.map(
+        np.testing.assert_array_equal, variables["params"]["backbone"]["conv5_3"], expected["backbone"]["conv5_3"]
+    )
+    jax.tree.map(np.testing.assert_array_equal, variables["params"]["reg_head"], expected["reg_head"])
+    assert (config.data.mix, config.data.dir) == ("", "")
+    colorizer = semcolor_jax.load(tmp_path / "trained.npz")
+    assert (colorizer.side, colorizer.choice) == (48, ColorChoice("both", share=0.25))
+    photo = memory_data["val"].read(0).image
+    assert colorizer(photo).rgb.shape == photo.shape
+
+
+@pytest.mark.slow
+def test_frozen_random_weights_make_no_model(trained, tmp_path):
+    save_trained(trained, tmp_path / "trained.npz")
+    with pytest.raises(UserError, match=r"trained\.npz lacks .*frozen but not published"):
+        semcolor_jax.load(tmp_path / "trained.npz")
+
+
+def test_the_default_model_is_there():
+    assert find_model(DEFAULT_MODEL).exists()
 
 
 def test_what_is_no_model_is_named(tmp_path, tiny_config):
