@@ -5,7 +5,8 @@ python launch.py --config configs/release.py:DATA --workdir runs/release
 DATA holds one folder for each part of the mix below, each with train/ and val/ (docs/release.md says where they come
 from and how their scene labels are made). The network is the paper's, with its four branches and its joint loss, on the
 VGG16 encoder with ImageNet weights; the decoder is slim and stops at half the resolution, because ab needs no more.
-First the encoder is frozen and the photos are small; then they grow, and the encoder's upper blocks are fine-tuned.
+First the encoder is frozen and the photos are small; then they grow; in stage 2 the encoder's upper blocks are
+fine-tuned.
 """
 
 from ml_collections import ConfigDict
@@ -51,6 +52,7 @@ def get_config(data: str = "data") -> ConfigDict:
     config.growth.epoch = 1.0
     config.growth.short_side = 112
     config.growth.image_size = 96
+    config.growth.thaw_epoch = 1.75  # with stage 2
     config.growth.frozen_blocks = 3
     config.optimizer.encoder_rate = 0.1
     config.schedule.stage1_rate = 1e-3

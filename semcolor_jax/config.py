@@ -114,10 +114,11 @@ def default() -> ConfigDict:
     )
     config.growth = ConfigDict(
         dict(
-            epoch=0.0,  # from this epoch on the three fields below hold, in place of those of data and model; 0: never
+            epoch=0.0,  # from this epoch on the fields below hold, in place of those of data and model; 0: never
             short_side=256,
             image_size=224,
             frozen_blocks=0,
+            thaw_epoch=0.0,  # `frozen_blocks` alone waits until this epoch, if it is the later one
         )
     )
     config.schedule = ConfigDict(

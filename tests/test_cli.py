@@ -93,7 +93,7 @@ def test_colorize_without_a_checkpoint(tmp_path):
         "--workdir",
         tmp_path / "w",
     )
-    assert_one_sentence(result, "config.json", "launch.py")
+    assert_one_sentence(result, "no model", "--workdir", "semcolor-v1")
     assert not (tmp_path / "out").exists()
 
 

@@ -243,13 +243,15 @@ def _batches(setup: Setup, *, first_step: int) -> Iterator[Mapping[str, jax.Arra
 
 
 def _phase_configs(config: ConfigDict, *, steps_per_epoch: int) -> dict[int, ConfigDict]:
-    """Returns the configs of the run's one or two phases by their first step; see `config.growth`."""
-    phases = {0: config}
-    if config.growth.epoch:
+    """Returns the configs of the run's one to three phases by their first step; see `config.growth`."""
+    phases, growth = {0: config}, config.growth
+    if growth.epoch:
         grown = config.copy_and_resolve_references()
-        grown.data.short_side, grown.data.image_size = config.growth.short_side, config.growth.image_size
-        grown.model.frozen_blocks = config.growth.frozen_blocks
-        phases[round(config.growth.epoch * steps_per_epoch)] = grown
+        grown.data.short_side, grown.data.image_size = growth.short_side, growth.image_size
+        phases[round(growth.epoch * steps_per_epoch)] = grown
+        thawed = grown.copy_and_resolve_references()
+        thawed.model.frozen_blocks = growth.frozen_blocks
+        phases[round(max(growth.epoch, growth.thaw_epoch) * steps_per_epoch)] = thawed
     return phases
 
 

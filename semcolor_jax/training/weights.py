@@ -112,10 +112,9 @@ def load_trained(path: Path) -> tuple[ConfigDict, Variables]:
     arrays = {name: np.asarray(array, np.float32) for name, array in (_published(config) | stored).items()}
     model = build_model(config)
     shape = (1, STRIDE, STRIDE, 1)
-    wanted = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros(shape), train=False))
-    missing = [
-        name for name, array in flatten_dict(wanted, sep="/").items() if np.shape(arrays.get(name)) != array.shape
-    ]
+    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros(shape), train=False))
+    wanted: dict[str, Any] = flatten_dict(variables, sep="/")
+    missing = [name for name, array in wanted.items() if np.shape(arrays.get(name)) != array.shape]
     if missing:
         raise UserError(
             f"{path} lacks {missing[0]}, which is frozen but not published: "

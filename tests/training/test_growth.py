@@ -73,6 +73,18 @@ def test_photos_grow_and_blocks_thaw_at_the_epoch_that_the_config_names(
     assert not np.array_equal(restored, state.params["decoder"]["conv1_1"]["kernel"])
 
 
+def test_blocks_can_thaw_later_than_photos_grow(growing_config):
+    def phases():
+        found = loop._phase_configs(growing_config, steps_per_epoch=4)
+        return {step: (phase.data.image_size, phase.model.frozen_blocks) for step, phase in found.items()}
+
+    assert phases() == {0: (16, 5), 4: (32, 3)}
+    growing_config.growth.thaw_epoch = 1.75
+    assert phases() == {0: (16, 5), 4: (32, 5), 7: (32, 3)}
+    growing_config.growth.thaw_epoch = 0.5
+    assert phases() == {0: (16, 5), 4: (32, 3)}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stop_step", [3, GROWTH])
 def test_a_run_resumed_on_either_side_of_the_growth_equals_the_uninterrupted_one(
