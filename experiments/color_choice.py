@@ -26,8 +26,8 @@ from semcolor_jax.data.mix import parse_mix
 from semcolor_jax.data.pipeline import eval_samples
 from semcolor_jax.data.sources import make_source
 from semcolor_jax.evaluation import similarity
-from semcolor_jax.evaluation.branches import branch_colors, recombine
-from semcolor_jax.evaluation.evaluate import Predict, resize
+from semcolor_jax.evaluation.branches import Predict, branch_colors, recombine
+from semcolor_jax.evaluation.evaluate import resize
 from semcolor_jax.files import write_json
 from semcolor_jax.inference.restore import load_predictor
 from semcolor_jax.training.checkpoints import load_config

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +25,7 @@ from semcolor_jax.evaluation.evaluate import EvaluationResult, pick_shown
 from semcolor_jax.evaluation.evaluate import evaluate as evaluate_samples
 from semcolor_jax.evaluation.grids import sample_grid
 from semcolor_jax.evaluation.inspection import inspection_grid
-from semcolor_jax.inference.colorize import colorize_files
-from semcolor_jax.inference.compile_cache import enable_compile_cache
-from semcolor_jax.inference.restore import load_colorizer, load_predictor
+from semcolor_jax.inference.restore import load_predictor
 from semcolor_jax.training import loop
 from semcolor_jax.training.checkpoints import load_config, make_workdir
 from semcolor_jax.training.weights import export_release, save_trained
@@ -63,23 +60,6 @@ def evaluate(config: ConfigDict | None, workdir: Path, *, split: Split = "val") 
     report.write_json(workdir / "metrics.json", result)
     print(report.format_table(result))
     return result
-
-
-def colorize(photos: Sequence[str], *, output: str | None, workdir: Path) -> list[Path]:
-    """Colorizes photos with the newest checkpoint of the work directory; each keeps its name and size.
-
-    Raises:
-      UserError: no photo or no output folder given; a photo that cannot be read.
-    """
-    if not photos:
-        raise UserError("No photo to colorize: name at least one file or folder.")
-    if not output:
-        raise UserError("No output folder: give one with --output DIR (or -o DIR).")
-    enable_compile_cache()
-    written = colorize_files(load_colorizer(workdir), [Path(photo) for photo in photos], Path(output))
-    for path in written:
-        print(path)
-    return written
 
 
 def export_weights(workdir: Path, output: Path, *, trained_only: bool) -> None:

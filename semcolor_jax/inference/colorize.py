@@ -18,8 +18,7 @@ from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.data.photos import list_images, open_image, read_photo, write_image
 from semcolor_jax.data.taxonomy import PLACES365
 from semcolor_jax.errors import UserError
-from semcolor_jax.evaluation.branches import BRANCHES, ColorChoice, branch_colors
-from semcolor_jax.evaluation.evaluate import Predict, segment
+from semcolor_jax.evaluation.branches import BRANCHES, ColorChoice, Predict, branch_colors, segment
 from semcolor_jax.inference.network import Readout, read_out
 from semcolor_jax.inference.strips import merge
 from semcolor_jax.models import Predictor, SemColorNet

@@ -22,12 +22,12 @@ import orbax.checkpoint as ocp
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
+from semcolor_jax.config import always_frozen
 from semcolor_jax.errors import UserError
 from semcolor_jax.files import replacing
 from semcolor_jax.models.encoders import is_frozen
 from semcolor_jax.models.vgg16 import imagenet_vgg16_params
 from semcolor_jax.training.checkpoints import load_config, read_arrays, restore_variables, save_config
-from semcolor_jax.training.optimizer import always_frozen
 
 Variables = dict[str, Any]
 
