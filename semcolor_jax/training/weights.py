@@ -47,14 +47,23 @@ def export_release(workdir: Path, output: Path) -> None:
     """
     if output.exists():
         raise UserError(f"{output} exists already: remove it, or name another folder.")
-    variables = _to_float16(restore_variables(workdir))
+    variables = restore_variables(workdir)
     config = load_config(workdir)
     config.data.dir, config.data.mix, config.data.prior = "", "", ""  # folders of the machine it was trained on
     config.data.source = "embedded"
+    save_release(variables, output, config=config)
+
+
+def save_release(variables: Variables, output: Path, *, config: ConfigDict) -> None:
+    """Writes a network's variables, in float16, and its config as a released model.
+
+    Raises:
+      UserError: `output` cannot be written.
+    """
     with _making_folder(output) as temporary:
         save_config(temporary, config)
         with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save((temporary / "weights").absolute(), variables)
+            checkpointer.save((temporary / "weights").absolute(), _to_float16(variables))
 
 
 def save_trained(workdir: Path, output: Path) -> int:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from semcolor_jax.config import default
-from semcolor_jax.models import build_model, init_variables
+from semcolor_jax.models import build_model
 from semcolor_jax.training.checkpoints import Checkpoints, DataPosition, save_config
 from semcolor_jax.training.state import TrainState
 from semcolor_jax.training.weights import export_release
@@ -48,7 +48,9 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     config = default()
     config.model.width, config.model.scene_features, config.data.source = 2, 4, "embedded"
-    variables = init_variables(build_model(config), jax.random.key(0), config=config)
+    model = build_model(config)
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 16, 16, 1)), train=False))
+    variables = jax.tree.map(lambda array: np.full(array.shape, 0.01, np.float32), dict(shapes))
     manager = Checkpoints(folder / "training")
     manager.save(
         TrainState(step=jnp.zeros((), jnp.int32), opt_state=(), **variables),
