@@ -118,15 +118,24 @@ def median_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> fl
 def write_random_model(folder: Path, config: Any) -> None:
     """Writes a network of random weights as a released model: what it has learned does not change its speed."""
     import jax
+    import jax.numpy as jnp
+    import numpy as np
 
-    from semcolor_jax.models import build_model, init_variables
+    from semcolor_jax.models import build_model
     from semcolor_jax.training.weights import save_release
 
     config.model.pretrained = False
     config.data.source, config.data.mix = "embedded", ""
-    save_release(
-        init_variables(build_model(config), jax.random.key(0, impl="rbg"), config=config), folder, config=config
-    )
+    model, rng = build_model(config), np.random.default_rng(0)
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 16, 16, 1)), train=False))
+
+    def weights(like: Any) -> np.ndarray:
+        *inputs, _ = like.shape
+        if not inputs:  # biases and statistics
+            return np.ones(like.shape, np.float32)
+        return rng.standard_normal(like.shape, np.float32) * np.float32(np.sqrt(2 / np.prod(inputs)))
+
+    save_release(jax.tree.map(weights, dict(shapes)), folder, config=config)
 
 
 def release_config() -> Any:

@@ -112,7 +112,7 @@ def start_from(variables: Variables, path: Path, *, config: ConfigDict) -> Varia
 
 
 def load_release(folder: Path) -> Variables:
-    """Returns the variables of a released model, float32.
+    """Returns the variables of a released model, float32, on the default device.
 
     Raises:
       UserError: the folder's weights cannot be read.
@@ -122,7 +122,8 @@ def load_release(folder: Path) -> Variables:
         restored = read_arrays(path, names=("params", "batch_stats"))
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"The weights in {path} cannot be read: {error}.") from error
-    variables = jax.tree.map(lambda array: np.asarray(array, np.float32), restored)
+    # To the device one by one: the network never exists twice in 32 bits.
+    variables = jax.tree.map(lambda array: jax.device_put(np.asarray(array, np.float32)), restored)
     return {"params": variables["params"], "batch_stats": variables.get("batch_stats") or {}}
 
 
