@@ -84,14 +84,14 @@ class Colorizer:
         Raises:
           UserError: the network lacks the branch.
         """
-        return np.asarray(self._read_out(photos).ab, np.float32)
+        return np.asarray(self._read_out(photos, colors_only=True).ab, np.float32)
 
-    def _read_out(self, photos: Sequence[UInt8[np.ndarray, "height width 3"]]) -> Readout:
+    def _read_out(self, photos: Sequence[UInt8[np.ndarray, "height width 3"]], *, colors_only: bool = False) -> Readout:
         lightness = np.stack([rgb_to_lab(shrink(photo, side=self.side), xp=np)[..., :1] for photo in photos])
         if isinstance(self.predictor, Predictor) and isinstance(self.predictor.model, SemColorNet):
             model = self.predictor.model
             self._check_branch([branch for branch in BRANCHES if branch in model.branches])
-            return read_out(model, self.predictor.variables, lightness, choice=self.choice)
+            return read_out(model, self.predictor.variables, lightness, choice=self.choice, colors_only=colors_only)
         predictions = self.predictor(lightness)
         colors = branch_colors(predictions, temperature=self.choice.temperature)
         self._check_branch(list(colors))
