@@ -28,7 +28,7 @@ notebooks: setup
 # Needs an environment of its own: docs/performance.md, "Running the benchmarks".
 benchmark:
 	@test -x $(BENCH_PYTHON) || { echo "error: no $(BENCH_PYTHON); set it up as docs/performance.md says."; exit 2; }
-	@set -e; for name in input_pipeline train_step inference soft_encoding; do \
+	@set -e; for name in input_pipeline train_step inference cold_start soft_encoding; do \
 	  script=experiments/benchmarks/$$name.py; test ! -f $$script || PYTHONPATH=. $(BENCH_PYTHON) $$script; done
 
 test: setup

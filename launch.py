@@ -15,6 +15,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from semcolor_jax import cli
+from semcolor_jax.inference import colorize_command
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file of configs/.", lock_config=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of checkpoints, metrics and sample grids.", required=True)
@@ -25,16 +26,17 @@ OUTPUT = flags.DEFINE_string("output", None, "Of --task colorize: the folder to 
 
 def main(argv: Sequence[str]) -> None:
     """Runs the task; the config comes from --config, or else from the work directory."""
-    from semcolor_jax import tasks  # imports JAX and TensorFlow: after the flags have been checked
-
     cli.configure_logging()
     workdir = Path(WORKDIR.value)
+    if TASK.value == "colorize":
+        colorize_command.colorize(argv[1:], output=OUTPUT.value, model=workdir)
+        return
+    from semcolor_jax import tasks  # imports JAX and TensorFlow: after the flags have been checked
+
     if TASK.value == "train":
         tasks.train(CONFIG.value, workdir)
-    elif TASK.value == "evaluate":
-        tasks.evaluate(CONFIG.value, workdir, split="train" if SPLIT.value == "train" else "val")
     else:
-        tasks.colorize(argv[1:], output=OUTPUT.value, model=workdir)
+        tasks.evaluate(CONFIG.value, workdir, split="train" if SPLIT.value == "train" else "val")
 
 
 if __name__ == "__main__":

@@ -27,8 +27,7 @@ from semcolor_jax.data.mix import parse_mix
 from semcolor_jax.data.pipeline import eval_samples
 from semcolor_jax.data.sources import make_source
 from semcolor_jax.evaluation import similarity
-from semcolor_jax.evaluation.branches import ColorChoice, branch_colors
-from semcolor_jax.evaluation.evaluate import Predict
+from semcolor_jax.evaluation.branches import ColorChoice, Predict, branch_colors
 from semcolor_jax.evaluation.lpips import Lpips
 from semcolor_jax.files import write_json
 from semcolor_jax.inference.colorize import shrink

@@ -29,7 +29,8 @@ from semcolor_jax.evaluation.score import run as scoring
 from semcolor_jax.evaluation.score.measures import make_measure
 from semcolor_jax.evaluation.similarity import colourfulness
 from semcolor_jax.files import write_json
-from semcolor_jax.inference.colorize import Colorizer, colorize_files
+from semcolor_jax.inference.colorize import Colorizer
+from semcolor_jax.inference.photo_files import colorize_files
 from semcolor_jax.inference.restore import find_model, load_colorizer
 
 MODEL = flags.DEFINE_string("model", "semcolor-v1", "Released model, or work directory of a training.")

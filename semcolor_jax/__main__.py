@@ -9,7 +9,7 @@ from pathlib import Path
 
 from semcolor_jax import __version__, cli
 from semcolor_jax.evaluation.score import commands as score_commands
-from semcolor_jax.inference import convert_command
+from semcolor_jax.inference import colorize_command, convert_command
 from semcolor_jax.scenes import commands as scene_commands
 
 
@@ -18,15 +18,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    colorize = commands.add_parser("colorize", help="colour black-and-white photos")
-    colorize.add_argument("photos", nargs="+", metavar="PHOTO", help="photo files or folders")
-    colorize.add_argument("-o", "--output", required=True, metavar="DIR", help="folder of the coloured photos")
-    colorize.add_argument(
-        "--model",
-        "--workdir",
-        metavar="M",
-        help="released model, work directory of a training, or file of trained weights (default: the released model)",
-    )
+    colorize_command.add_parser(commands)
 
     photos = commands.add_parser("sample-photos", help="write the embedded photos as black-and-white files")
     photos.add_argument("-o", "--output", required=True, metavar="DIR", help="folder to write to")
@@ -79,11 +71,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     cli.configure_logging()
     with cli.user_errors():
         if arguments.command == "colorize":
-            from semcolor_jax import tasks  # imports JAX: only once the arguments are right
-
-            tasks.colorize(arguments.photos, output=arguments.output, model=arguments.model)
+            colorize_command.run(arguments)
         elif arguments.command == "sample-photos":
-            from semcolor_jax import tasks
+            from semcolor_jax import tasks  # imports JAX: only once the arguments are right
 
             tasks.write_sample_photos(Path(arguments.output))
         elif arguments.command == "prepare":

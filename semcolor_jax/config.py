@@ -220,6 +220,12 @@ def branches(config: ConfigDict) -> tuple[str, ...]:
     return VARIANTS[config.model.variant]
 
 
+def always_frozen(config: ConfigDict) -> int:
+    """Returns how many of the encoder's blocks are frozen for the whole training, before and after the growth."""
+    blocks = config.model.frozen_blocks
+    return min(blocks, config.growth.frozen_blocks) if config.growth.epoch else blocks
+
+
 _POSITIVE = (
     "model.width",
     "model.scene_features",

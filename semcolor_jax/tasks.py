@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from semcolor_jax import config as configs
-from semcolor_jax import load
 from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.data import embedded
 from semcolor_jax.data.augment import training_ops
@@ -27,8 +25,6 @@ from semcolor_jax.evaluation.evaluate import EvaluationResult, pick_shown
 from semcolor_jax.evaluation.evaluate import evaluate as evaluate_samples
 from semcolor_jax.evaluation.grids import sample_grid
 from semcolor_jax.evaluation.inspection import inspection_grid
-from semcolor_jax.inference.colorize import colorize_files
-from semcolor_jax.inference.compile_cache import enable_compile_cache
 from semcolor_jax.inference.restore import load_predictor
 from semcolor_jax.training import loop
 from semcolor_jax.training.checkpoints import load_config, make_workdir
@@ -64,23 +60,6 @@ def evaluate(config: ConfigDict | None, workdir: Path, *, split: Split = "val") 
     report.write_json(workdir / "metrics.json", result)
     print(report.format_table(result))
     return result
-
-
-def colorize(photos: Sequence[str], *, output: str | None, model: str | Path | None = None) -> list[Path]:
-    """Colorizes photos with a model (see `semcolor_jax.load`); each keeps its name and size.
-
-    Raises:
-      UserError: no photo or no output folder given; a photo that cannot be read.
-    """
-    if not photos:
-        raise UserError("No photo to colorize: name at least one file or folder.")
-    if not output:
-        raise UserError("No output folder: give one with --output DIR (or -o DIR).")
-    enable_compile_cache()
-    written = colorize_files(load(model), [Path(photo) for photo in photos], Path(output))
-    for path in written:
-        print(path)
-    return written
 
 
 def export_weights(workdir: Path, output: Path, *, trained_only: bool) -> None:

@@ -13,6 +13,7 @@ import importlib.metadata
 import json
 import os
 import resource
+import runpy
 import statistics
 import subprocess
 import sys
@@ -112,6 +113,46 @@ def interleave(running: Mapping[str, Worker], *, repeats: int, command: str = "r
 def median_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:
     """Returns the median over rounds of the ratio within a round, which a slow spell of the machine leaves alone."""
     return statistics.median(n / d for n, d in zip(numerator, denominator, strict=True))
+
+
+def write_random_model(folder: Path, config: Any) -> None:
+    """Writes a network of random weights as a released model: what it has learned does not change its speed."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from semcolor_jax.models import build_model
+    from semcolor_jax.training.weights import save_release
+
+    config.model.pretrained = False
+    config.data.source, config.data.mix = "embedded", ""
+    model, rng = build_model(config), np.random.default_rng(0)
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 16, 16, 1)), train=False))
+
+    def weights(like: Any) -> np.ndarray:
+        *inputs, _ = like.shape
+        if not inputs:  # biases and statistics
+            return np.ones(like.shape, np.float32)
+        return rng.standard_normal(like.shape, np.float32) * np.float32(np.sqrt(2 / np.prod(inputs)))
+
+    save_release(jax.tree.map(weights, dict(shapes)), folder, config=config)
+
+
+def release_config() -> Any:
+    """Returns the config of the network that is released, configs/release.py."""
+    return runpy.run_path(str(ROOT / "configs" / "release.py"))["get_config"]()
+
+
+def write_photo(path: Path, *, width: int, height: int) -> None:
+    """Writes a JPEG of that size: scikit-image's "coffee" resized, with a camera's noise."""
+    import numpy as np
+    from PIL import Image
+    from skimage import data
+
+    large = Image.fromarray(data.coffee()).resize((width, height), Image.Resampling.BICUBIC)
+    noise = np.random.default_rng(0).normal(0, 6, (height, width, 1)).astype(np.float32)
+    pixels = np.clip(np.rint(np.asarray(large) + noise), 0, 255).astype(np.uint8)
+    Image.fromarray(pixels).save(path, quality=92)
 
 
 def environment(packages: Sequence[str]) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 The recipe is the demo of `rz-colorization` on the same file: scikit-image's rgb2lab on the whole photo, eccv16
 (random weights, 256 x 256), bilinear upsampling in torch, scikit-image's lab2rgb. Ours is `colorize_files` with
-networks of random weights; what the network has learned does not change the time. Each case runs in a process of
-its own, the processes take turns, and both write the same kind of JPEG (quality 95, full-resolution colour).
+networks of random weights, loaded as released models; what the network has learned does not change the time. Each case
+runs in a process of its own, the processes take turns, and both write the same kind of JPEG (quality 95,
+full-resolution colour).
 
     pip install -r requirements-bench.txt; pip install --no-deps rz-colorization
     python experiments/benchmarks/inference.py
@@ -35,36 +36,31 @@ from semcolor_jax.errors import UserError
 
 RESULT = common.RESULTS / "inference.json"
 PACKAGES = ("jax", "jaxlib", "numpy", "pillow", "torch", "scikit-image", "rz-colorization")
-OURS = {
-    "ours, paper's width 64": {"width": 64, "encoder": "vgg_like"},
-    "ours, width 32": {"width": 32, "encoder": "vgg_like"},
-}
+OURS = {"ours, paper's width 64": 64, "ours, width 32": 32, "ours, released network": None}
+"""Width of the paper's network by case; None for that of configs/release.py, at its own side."""
 RECIPE = "recipe: eccv16, scikit-image"
 
 
-def write_photo(path: Path, *, width: int, height: int) -> None:
-    """Writes a JPEG of that size: scikit-image's "coffee" enlarged, with a camera's noise."""
-    from skimage import data
-
-    large = Image.fromarray(data.coffee()).resize((width, height), Image.Resampling.BICUBIC)
-    noise = np.random.default_rng(0).normal(0, 6, (height, width, 1)).astype(np.float32)
-    pixels = np.clip(np.rint(np.asarray(large) + noise), 0, 255).astype(np.uint8)
-    Image.fromarray(pixels).save(path, quality=92)
-
-
-def our_run(source: Path, target: Path, *, width: int, encoder: str) -> Callable[[], None]:
-    """Returns what colours the file with a network of random weights."""
-    import jax
-
+def write_models(folder: Path) -> dict[str, dict[str, Any]]:
+    """Writes our networks, of random weights, as released models; returns the settings of each case."""
     from semcolor_jax.config import default
-    from semcolor_jax.inference.colorize import Colorizer, colorize_files
-    from semcolor_jax.models import Predictor, build_model
-    from semcolor_jax.models.build import init_variables
 
-    config = default()
-    config.model.width, config.model.encoder, config.model.pretrained = width, encoder, False
-    model = build_model(config)
-    colorizer = Colorizer(Predictor(model, init_variables(model, jax.random.key(0), config=config)))
+    cases = {}
+    for name, width in OURS.items():
+        config = default() if width else common.release_config()
+        config.model.width = width or config.model.width
+        path = folder / name.replace(" ", "_")
+        common.write_random_model(path, config)
+        cases[name] = {"model": str(path), "side": config.inference.side}
+    return cases
+
+
+def our_run(source: Path, target: Path, *, model: str) -> Callable[[], None]:
+    """Returns what colours the file with one of our networks, as the command line does."""
+    import semcolor_jax
+    from semcolor_jax.inference.photo_files import colorize_files
+
+    colorizer = semcolor_jax.load(model)
     return lambda: _discard(colorize_files(colorizer, [source], target))
 
 
@@ -126,9 +122,10 @@ def measure(*, width: int, height: int, repeats: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "photo.jpg"), Path(folder, "out")
         target.mkdir()
-        write_photo(source, width=width, height=height)
+        common.write_photo(source, width=width, height=height)
         files = {"source": str(source), "target": str(target)}
-        cases: dict[str, dict[str, Any]] = {name: {**files, "network": net} for name, net in OURS.items()}
+        cases = {name: files | case for name, case in write_models(Path(folder)).items()}
+        sides = {name: case["side"] for name, case in cases.items()}
         cases["ours, stages"] = {**files, "stages": True}
         if all(importlib.util.find_spec(package) for package in ("torch", "colorizers")):
             cases[RECIPE] = dict(files)
@@ -140,7 +137,8 @@ def measure(*, width: int, height: int, repeats: int) -> dict[str, Any]:
     result: dict[str, Any] = {"cases": {}}
     for name in answers:
         seconds = [answer["seconds"] for answer in answers[name]]
-        case = {
+        case: dict[str, Any] = {
+            "side": sides.get(name, 256),
             "seconds": round(statistics.median(seconds), 3),
             "first_call_seconds": round(first[name][0]["seconds"], 3),
             "peak_mb": round(peak[name]),
@@ -161,8 +159,8 @@ def serve(settings: dict[str, Any]) -> None:
     if settings.get("stages"):
         common.serve({"run": lambda: stages(source, target)})
         return
-    network = settings.get("network")
-    run = recipe_run(source, target) if network is None else our_run(source, target, **network)
+    model = settings.get("model")
+    run = recipe_run(source, target) if model is None else our_run(source, target, model=model)
     common.serve({"run": lambda: {"seconds": common.timed(run), "at": time.time()}})
 
 

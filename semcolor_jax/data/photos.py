@@ -40,6 +40,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_STRIP_ROWS = 256  # copied at once from Pillow's image
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # Pillow reads 16-bit PGM files as 32-bit "I"
 
 # Pillow warns from 90 megapixels on, which cameras have, and refuses from twice that; the refusal is enough.
@@ -86,7 +87,7 @@ def decode(image: Image.Image, path: str | os.PathLike[str]) -> UInt8[np.ndarray
     except UserError as error:
         raise UserError(f"{path} {error}") from error
     turn = _UPRIGHT.get(orientation(image))
-    return np.array(rgb if turn is None else rgb.transpose(turn))
+    return _pixels(rgb if turn is None else rgb.transpose(turn))
 
 
 def load_pixels(image: Image.Image, path: str | os.PathLike[str]) -> None:
@@ -170,6 +171,15 @@ def _upper_bits(image: Image.Image) -> UInt8[np.ndarray, "h w"]:
     if values.min() < 0 or values.max() > 0xFFFF:
         raise UserError("has 32-bit pixels of unknown range: save it with 8 or 16 bits.")
     return (values >> 8).astype(np.uint8)
+
+
+def _pixels(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
+    """Returns the pixels of an RGB image, copied strip by strip: at once, Pillow would hold them two more times."""
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, _STRIP_ROWS):
+        bottom = min(top + _STRIP_ROWS, image.height)
+        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    return pixels
 
 
 def _damaged(path: str | os.PathLike[str], error: Exception) -> UserError:

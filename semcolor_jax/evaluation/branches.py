@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
@@ -18,6 +19,9 @@ from semcolor_jax.errors import UserError
 from semcolor_jax.models import Predictions
 from semcolor_jax.models.layers import enlarge
 from semcolor_jax.models.semcolor import Enlargement
+
+Predict = Callable[[np.ndarray], Predictions]
+"""Lightness (B, H, W, 1), 0..100, to predictions of the same height and width; `models.Predictor` is one."""
 
 BRANCHES: Mapping[str, str] = {"reg": "regression", "soft": "annealed mean"}
 """The branches that give colour, and what reports call them."""
@@ -82,6 +86,13 @@ def branch_colors(predictions: Predictions, *, temperature: float) -> dict[str, 
             _annealed_mean(predictions.color_logits, temperature=temperature, enlargement=predictions.enlargement)
         )
     return colors
+
+
+def segment(predictions: Predictions) -> UInt8[np.ndarray, "b h w"] | None:
+    """Returns the most probable class of every pixel, or None without a segmentation branch."""
+    if predictions.seg_logits is None:
+        return None
+    return np.asarray(jnp.argmax(predictions.seg_logits, axis=-1), np.uint8)
 
 
 def recombine(lightness: Float[np.ndarray, "h w 1"], ab: Float[np.ndarray, "h w 2"]) -> UInt8[np.ndarray, "h w 3"]:

@@ -6,20 +6,15 @@ import collections
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import UInt8
 from PIL import Image
 
 from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.data.example import IGNORE_LABEL, NUM_SEG_CLASSES, Sample
 from semcolor_jax.errors import UserError
 from semcolor_jax.evaluation import scenes, segmentation, similarity
-from semcolor_jax.evaluation.branches import branch_colors, grey_copy, recombine
+from semcolor_jax.evaluation.branches import Predict, branch_colors, grey_copy, recombine, segment
 from semcolor_jax.models import Predictions
-
-Predict = Callable[[np.ndarray], Predictions]
-"""Lightness (B, H, W, 1), 0..100, to predictions of the same height and width; `models.Predictor` is one."""
 
 METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "psnr": similarity.capped_psnr,
@@ -103,13 +98,6 @@ def resize(sample: Sample, *, height: int, width: int) -> Sample:
         image=np.asarray(image.resize((width, height), Image.Resampling.BILINEAR)),
         labels=np.asarray(labels.resize((width, height), Image.Resampling.NEAREST)),
     )
-
-
-def segment(predictions: Predictions) -> UInt8[np.ndarray, "b h w"] | None:
-    """Returns the most probable class of every pixel, or None without a segmentation branch."""
-    if predictions.seg_logits is None:
-        return None
-    return np.asarray(jnp.argmax(predictions.seg_logits, axis=-1), np.uint8)
 
 
 class _Tally:

@@ -12,7 +12,7 @@ from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.data.example import IGNORE_LABEL, Sample
 from semcolor_jax.errors import UserError
 from semcolor_jax.evaluation import scenes
-from semcolor_jax.evaluation.branches import BRANCHES, branch_colors, grey_copy, recombine
+from semcolor_jax.evaluation.branches import BRANCHES, Predict, branch_colors, grey_copy, recombine, segment
 from semcolor_jax.evaluation.drawing import (
     Cell,
     ClassMapCell,
@@ -24,7 +24,7 @@ from semcolor_jax.evaluation.drawing import (
     draw_rows,
     scene_title,
 )
-from semcolor_jax.evaluation.evaluate import Predict, resize, segment
+from semcolor_jax.evaluation.evaluate import resize
 
 _SCENES_NAMED = 3
 

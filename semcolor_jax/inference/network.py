@@ -17,22 +17,23 @@ _CHUNK_ROWS = 16  # of X_map at once: some MB of logits at the usual sizes
 
 
 class Readout(NamedTuple):
-    """What colouring needs of a network's output; None where a branch is off."""
+    """What colouring needs of a network's output; None where a branch is off or was not asked for."""
 
     ab: Float32[Array, "B H W 2"]
     classes: UInt8[Array, "B H W"] | None
     scene_logits: Float32[Array, "B 365"] | None
 
 
-@functools.partial(jax.jit, static_argnames=("model", "choice"))
+@functools.partial(jax.jit, static_argnames=("model", "choice", "colors_only"))
 def read_out(
     model: SemColorNet,
     variables: dict[str, Any],
     lightness: Float[Array, "B H W 1"],
     *,
     choice: ColorChoice,
+    colors_only: bool = False,
 ) -> Readout:
-    """Returns the final colours, the likeliest classes and the scene logits.
+    """Returns the final colours and, unless `colors_only`, the likeliest classes and the scene logits.
 
     A network with an output stride is read at the resolution of X_map.
 
@@ -55,7 +56,7 @@ def read_out(
         if "soft" in choice.needs:
             assert heads.color_logits is not None  # the caller has checked that the branch is there
             colors["soft"] = annealed_mean(heads.color_logits, choice.temperature)
-        logits = heads.seg_logits
+        logits = None if colors_only else heads.seg_logits
         return choice.apply(colors), None if logits is None else jnp.argmax(logits, axis=-1).astype(jnp.uint8)
 
     def joined(parts: Array) -> Array:
@@ -63,4 +64,5 @@ def read_out(
         return whole.reshape(batch, chunks * _CHUNK_ROWS, *whole.shape[3:])[:, :height]
 
     ab, classes = jax.lax.map(read, x)
-    return Readout(joined(ab), None if classes is None else joined(classes), features.scene_logits)
+    scene_logits = None if colors_only else features.scene_logits
+    return Readout(joined(ab), None if classes is None else joined(classes), scene_logits)

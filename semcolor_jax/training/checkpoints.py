@@ -10,7 +10,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -22,7 +22,9 @@ from orbax.checkpoint import checkpoint_managers
 from semcolor_jax.config import default
 from semcolor_jax.errors import UserError
 from semcolor_jax.files import write_text
-from semcolor_jax.training.state import TrainState
+
+if TYPE_CHECKING:
+    from semcolor_jax.training.state import TrainState  # imports optax, which reading weights does not need
 
 MONITOR = "psnr"
 """The metric whose largest value marks the best checkpoint."""

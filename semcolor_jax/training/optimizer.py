@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
+from semcolor_jax.config import always_frozen
 from semcolor_jax.errors import UserError
 from semcolor_jax.models.encoders import is_frozen
 
@@ -162,12 +163,6 @@ def build_optimizer(config: ConfigDict, *, steps_per_epoch: int) -> optax.Gradie
     # Frozen weights have no moments: they would double what each checkpoint holds of them, for nothing.
     label = functools.partial(_trained_or_frozen, frozen_blocks=frozen_blocks)
     return optax.partition({"trained": trained, "frozen": optax.set_to_zero()}, label)
-
-
-def always_frozen(config: ConfigDict) -> int:
-    """Returns how many of the encoder's blocks are frozen for the whole training, before and after the growth."""
-    blocks = config.model.frozen_blocks
-    return min(blocks, config.growth.frozen_blocks) if config.growth.epoch else blocks
 
 
 def _is_encoder(params: Any) -> Any:

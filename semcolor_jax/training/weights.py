@@ -24,7 +24,7 @@ import orbax.checkpoint as ocp
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
-from semcolor_jax.config import default
+from semcolor_jax.config import always_frozen, default
 from semcolor_jax.errors import UserError
 from semcolor_jax.files import replacing
 from semcolor_jax.models import build_model
@@ -32,7 +32,6 @@ from semcolor_jax.models.encoders import is_frozen
 from semcolor_jax.models.layers import STRIDE
 from semcolor_jax.models.vgg16 import imagenet_vgg16_params
 from semcolor_jax.training.checkpoints import load_config, read_arrays, restore_variables, save_config
-from semcolor_jax.training.optimizer import always_frozen
 
 Variables = dict[str, Any]
 
@@ -52,11 +51,19 @@ def export_release(workdir: Path, output: Path) -> None:
     """
     if output.exists():
         raise UserError(f"{output} exists already: remove it, or name another folder.")
-    variables = _to_float16(restore_variables(workdir))
+    save_release(restore_variables(workdir), output, config=_portable(load_config(workdir)))
+
+
+def save_release(variables: Variables, output: Path, *, config: ConfigDict) -> None:
+    """Writes a network's variables, in float16, and its config as a released model.
+
+    Raises:
+      UserError: `output` cannot be written.
+    """
     with _making_folder(output) as temporary:
-        save_config(temporary, _portable(load_config(workdir)))
+        save_config(temporary, config)
         with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save((temporary / "weights").absolute(), variables)
+            checkpointer.save((temporary / "weights").absolute(), _to_float16(variables))
 
 
 def save_trained(workdir: Path, output: Path) -> int:
@@ -125,7 +132,7 @@ def load_trained(path: Path) -> tuple[ConfigDict, Variables]:
 
 
 def load_release(folder: Path) -> Variables:
-    """Returns the variables of a released model, float32.
+    """Returns the variables of a released model, float32, on the default device.
 
     Raises:
       UserError: the folder's weights cannot be read.
@@ -135,7 +142,8 @@ def load_release(folder: Path) -> Variables:
         restored = read_arrays(path, names=("params", "batch_stats"))
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"The weights in {path} cannot be read: {error}.") from error
-    variables = jax.tree.map(lambda array: np.asarray(array, np.float32), restored)
+    # To the device one by one: the network never exists twice in 32 bits.
+    variables = jax.tree.map(lambda array: jax.device_put(np.asarray(array, np.float32)), restored)
     return {"params": variables["params"], "batch_stats": variables.get("batch_stats") or {}}
 
 

@@ -42,6 +42,15 @@ def test_an_orientation_that_does_not_exist_is_ignored(tmp_path):
     np.testing.assert_array_equal(read_photo(tmp_path / "a.png"), CORNERS)
 
 
+@pytest.mark.parametrize("height", [255, 256, 257, 600])
+def test_every_row_of_a_tall_photo_is_read(tmp_path, height):
+    photo = _noise(height, 3)
+    Image.fromarray(photo).save(tmp_path / "a.png")
+    read = read_photo(tmp_path / "a.png")
+    np.testing.assert_array_equal(read, photo)
+    assert read.flags.writeable
+
+
 def test_grayscale_fills_three_channels(tmp_path):
     Image.fromarray(CORNERS[..., 0]).save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_photo(tmp_path / "a.png"), np.repeat(CORNERS[..., :1], 3, axis=-1))
