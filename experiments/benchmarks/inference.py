@@ -58,8 +58,10 @@ def write_models(folder: Path) -> dict[str, dict[str, Any]]:
 def our_run(source: Path, target: Path, *, model: str) -> Callable[[], None]:
     """Returns what colours the file with one of our networks, as the command line does."""
     import semcolor_jax
+    from semcolor_jax.inference.allocator import return_large_blocks
     from semcolor_jax.inference.photo_files import colorize_files
 
+    return_large_blocks()
     colorizer = semcolor_jax.load(model)
     return lambda: _discard(colorize_files(colorizer, [source], target))
 

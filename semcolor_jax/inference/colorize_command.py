@@ -40,9 +40,11 @@ def colorize(photos: Sequence[str], *, output: str | None, model: str | Path | N
     if not output:
         raise UserError("No output folder: give one with --output DIR (or -o DIR).")
     # JAX, but neither TensorFlow nor anything else of the training: they would double start-up time and memory.
+    from semcolor_jax.inference.allocator import return_large_blocks
     from semcolor_jax.inference.compile_cache import enable_compile_cache
     from semcolor_jax.inference.photo_files import colorize_files
 
+    return_large_blocks()
     enable_compile_cache()
     written = colorize_files(load(model), [Path(photo) for photo in photos], Path(output))
     for path in written:
