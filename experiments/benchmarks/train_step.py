@@ -27,7 +27,7 @@ from semcolor_jax.errors import UserError
 SIZES = {
     "small": {"width": 32, "size": 128, "batch": 4},
     "full": {"width": 64, "size": 224, "batch": 2},
-    "memory": {"width": 64, "size": 224, "batch": 4},
+    "memory": {"width": 64, "size": 224, "batch": 4, "warm_up": 1},
 }
 CASES = {
     "semcolor_jax": {"kind": "ours"},
@@ -94,7 +94,7 @@ def ours(settings: Mapping[str, Any]) -> Callable[[], Mapping[str, Any]]:
         state, metrics = step(state, batch)
         jax.block_until_ready((state, metrics))
 
-    for _ in range(WARM_UP):
+    for _ in range(settings.get("warm_up", WARM_UP)):
         run()
     return lambda: {"seconds": timed(run)}
 
@@ -111,7 +111,7 @@ def torch_case(settings: Mapping[str, Any]) -> Callable[[], Mapping[str, Any]]:
     tensors = torch_unet.make_batch(batch, rgb2lab(batch["image"]).astype(np.float32), dense=settings["dense"])
     model = torch_unet.UNet(settings["width"])
     step = torch_unet.make_step(model, tensors, torch.ones(313), compiled=settings["compiled"])
-    for _ in range(WARM_UP):
+    for _ in range(settings.get("warm_up", WARM_UP)):
         step()
     return lambda: {"seconds": timed(step)}
 
@@ -203,7 +203,7 @@ def measure_times(size: str, *, repeats: int) -> dict[str, Any]:
 
 
 def measure_memory(size: str) -> dict[str, Any]:
-    """Runs each case of a size alone, for three steps, and asks for its peak; gives the time of the third step too."""
+    """Runs each case of a size alone, for two steps, and asks for its peak; gives the time of the second step too."""
     from common import report, workers
 
     peaks, seconds = {}, {}
