@@ -24,13 +24,16 @@ TRAINING_IMAGES = 118_287  # COCO 2017 train
 UTILIZATION = 0.4
 """Of the arithmetic peak; convolutional networks of this kind reach 0.3 to 0.5."""
 
-DEVICES = {  # dense peak in TFLOP/s and memory bandwidth in GB/s, from the vendor's data sheets
-    "A100 80GB SXM, bf16": {"tflops": 312.0, "memory_gbs": 2039.0},
-    "A100 80GB SXM, tf32": {"tflops": 156.0, "memory_gbs": 2039.0},
-    "H100 80GB SXM, bf16": {"tflops": 989.0, "memory_gbs": 3350.0},
+# From the vendor's data sheets ("NVIDIA A100 Tensor Core GPU", "NVIDIA H100 Tensor Core GPU"): dense peak in TFLOP/s,
+# half of what is given there with sparsity; memory bandwidth in GB/s. NVLink: half of what both directions have there.
+DEVICES = {
+    "A100 80GB SXM, bf16": {"tflops": 312.0, "memory_gbs": 2039.0, "nvlink": "NVLink, A100"},
+    "A100 80GB SXM, tf32": {"tflops": 156.0, "memory_gbs": 2039.0, "nvlink": "NVLink, A100"},
+    "H100 80GB SXM, bf16": {"tflops": 989.4, "memory_gbs": 3350.0, "nvlink": "NVLink, H100"},
 }
 LINKS = {  # bytes per second and device, one direction
     "NVLink, A100": 300e9,
+    "NVLink, H100": 450e9,
     "InfiniBand HDR 200 Gbit/s per GPU": 25e9,
     "Ethernet 25 Gbit/s per GPU": 3.125e9,
 }
@@ -172,7 +175,7 @@ def main() -> None:
         )
         for device in DEVICES
         for devices, link in (
-            (8, "NVLink, A100"),
+            (8, DEVICES[device]["nvlink"]),
             (256, "InfiniBand HDR 200 Gbit/s per GPU"),
             (256, "Ethernet 25 Gbit/s per GPU"),
         )

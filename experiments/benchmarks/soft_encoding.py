@@ -2,8 +2,8 @@
 
 The reference is what public implementations do on the host: `NearestNeighbors(n_neighbors=5,
 algorithm="ball_tree")` on the bins, `kneighbors`, exp, normalising. Both encode the same pixels in the same process,
-in turn. "in a step" is the same search inside a larger jitted program that uses the code at once, as the training
-step does, and never writes its 40 MB out.
+in turn. The result of `soft_encode` are two arrays (n, 5), that of `soft_encode_planes` ten of n. "in a step" is
+`soft_encode` inside a larger jitted program that uses the code at once: each pixel's sum of five entries of a table.
 
     python experiments/benchmarks/soft_encoding.py
 """
@@ -25,7 +25,7 @@ from sklearn.neighbors import NearestNeighbors
 sys.path.insert(0, str(Path(__file__).parents[2]))  # run from anywhere, without an installation
 
 from experiments.benchmarks import common
-from semcolor_jax.color import AB_BINS, rgb_to_lab, soft_encode
+from semcolor_jax.color import AB_BINS, rgb_to_lab, soft_encode, soft_encode_planes
 
 PACKAGES = ("jax", "jaxlib", "numpy", "scikit-learn")
 SIGMA = 5.0
@@ -44,7 +44,8 @@ def pixels(count: int) -> np.ndarray:
 def cases(ab: np.ndarray) -> dict[str, Callable[[], Any]]:
     """Returns what to time, the reference first."""
     search = NearestNeighbors(n_neighbors=5, algorithm="ball_tree").fit(AB_BINS)
-    encode = jax.jit(soft_encode)
+    encode, encode_planes = jax.jit(soft_encode), jax.jit(soft_encode_planes)
+    table = jnp.asarray(np.random.default_rng(1).uniform(0.5, 2, len(AB_BINS)), jnp.float32)
 
     def scikit_learn() -> Any:
         distance, index = search.kneighbors(ab)
@@ -54,12 +55,13 @@ def cases(ab: np.ndarray) -> dict[str, Callable[[], Any]]:
     @jax.jit
     def consumed(ab: jax.Array) -> jax.Array:
         code = soft_encode(ab)
-        return sum(jnp.sum(code.weights[:, k] * code.indices[:, k]) for k in range(5))  # type: ignore[return-value]
+        return sum(code.weights[:, k] * table[code.indices[:, k]] for k in range(5))  # type: ignore[return-value]
 
     on_device = jnp.asarray(ab)
     return {
         REFERENCE: scikit_learn,
         "soft_encode": lambda: jax.block_until_ready(encode(on_device)),
+        "soft_encode_planes": lambda: jax.block_until_ready(encode_planes(on_device)),
         "soft_encode in a step": lambda: jax.block_until_ready(consumed(on_device)),
     }
 

@@ -27,7 +27,7 @@ from semcolor_jax.errors import UserError
 SIZES = {
     "small": {"width": 32, "size": 128, "batch": 4},
     "full": {"width": 64, "size": 224, "batch": 2},
-    "memory": {"width": 64, "size": 224, "batch": 4},
+    "memory": {"width": 64, "size": 224, "batch": 4, "warm_up": 1},
 }
 CASES = {
     "semcolor_jax": {"kind": "ours"},
@@ -36,6 +36,11 @@ CASES = {
     "torch.compile, dense": {"kind": "torch", "dense": True, "compiled": True},
     "torch.compile, sparse": {"kind": "torch", "dense": False, "compiled": True},
 }
+REMAT = {
+    "semcolor_jax, remat decoder": {"kind": "ours", "remat": "decoder"},
+    "semcolor_jax, remat all": {"kind": "ours", "remat": "all"},
+}
+"""Ours with blocks computed again in the backward pass: measured in the case "memory" only."""
 PEAKS = {"peak, jax": {"kind": "peak_jax"}, "peak, torch": {"kind": "peak_torch"}}
 PEAK_SHAPES = ((2, 224, 192, 64), (2, 112, 384, 128), (8, 56, 256, 256))
 """Batch, side, input and output channels."""
@@ -68,6 +73,7 @@ def our_step(settings: Mapping[str, Any], *, heads: str = "fused") -> tuple[Any,
 
     config = default()
     config.model.width, config.loss.heads = settings["width"], heads
+    config.train.remat = settings.get("remat", "none")
     model, optimizer = build_model(config), build_optimizer(config, steps_per_epoch=1000)
     variables = init_variables(model, jax.random.key(0, impl="rbg"), config=config)
     weights = np.ones(313, np.float32)
@@ -88,7 +94,7 @@ def ours(settings: Mapping[str, Any]) -> Callable[[], Mapping[str, Any]]:
         state, metrics = step(state, batch)
         jax.block_until_ready((state, metrics))
 
-    for _ in range(WARM_UP):
+    for _ in range(settings.get("warm_up", WARM_UP)):
         run()
     return lambda: {"seconds": timed(run)}
 
@@ -105,7 +111,7 @@ def torch_case(settings: Mapping[str, Any]) -> Callable[[], Mapping[str, Any]]:
     tensors = torch_unet.make_batch(batch, rgb2lab(batch["image"]).astype(np.float32), dense=settings["dense"])
     model = torch_unet.UNet(settings["width"])
     step = torch_unet.make_step(model, tensors, torch.ones(313), compiled=settings["compiled"])
-    for _ in range(WARM_UP):
+    for _ in range(settings.get("warm_up", WARM_UP)):
         step()
     return lambda: {"seconds": timed(step)}
 
@@ -197,18 +203,22 @@ def measure_times(size: str, *, repeats: int) -> dict[str, Any]:
 
 
 def measure_memory(size: str) -> dict[str, Any]:
-    """Runs each case of a size alone, for three steps, and asks for its peak."""
+    """Runs each case of a size alone, for two steps, and asks for its peak; gives the time of the second step too."""
     from common import report, workers
 
-    peaks = {}
-    for name, case in CASES.items():
+    peaks, seconds = {}, {}
+    for name, case in (CASES | REMAT).items():
         with workers(__file__, {name: {**case, **SIZES[size]}}) as running:
-            running[name].ask("run")
+            seconds[name] = round(running[name].ask("run")["seconds"], 2)
             peaks[name] = round(running[name].ask("memory")["peak_mb"])
-        report({"size": size, "case": name, "peak_mb": peaks[name]})
-    ours = peaks["semcolor_jax"]
-    shares = {name: round(ours / peak, 3) for name, peak in peaks.items() if name != "semcolor_jax"}
-    return {"setting": SIZES[size], "peak_mb": peaks, "ours_as_a_share_of": shares}
+        report({"size": size, "case": name, "peak_mb": peaks[name], "seconds": seconds[name]})
+    dense = peaks["torch eager, dense"]
+    return {
+        "setting": SIZES[size],
+        "peak_mb": peaks,
+        "share_of_torch_eager_dense": {name: round(peak / dense, 3) for name, peak in peaks.items()},
+        "seconds_of_one_step": seconds,
+    }
 
 
 def show(results: Mapping[str, Any]) -> None:
@@ -218,9 +228,10 @@ def show(results: Mapping[str, Any]) -> None:
     for size, result in results.items():
         print(f"\n{size}: {result['setting']}")
         if "peak_mb" in result:
+            shares, seconds = result["share_of_torch_eager_dense"], result["seconds_of_one_step"]
             print_table(
-                ("", "peak MB", "ours/its"),
-                [(name, peak, result["ours_as_a_share_of"].get(name, "")) for name, peak in result["peak_mb"].items()],
+                ("", "peak MB", "of torch eager, dense", "s"),
+                [(name, peak, shares[name], seconds[name]) for name, peak in result["peak_mb"].items()],
             )
             continue
         print_table(
@@ -235,7 +246,7 @@ def show(results: Mapping[str, Any]) -> None:
 
 def main() -> None:
     """Parses the command line, measures, prints and writes the result."""
-    from common import environment, save, serve, version
+    from common import RESULTS, environment, save, serve, version
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=7)
@@ -256,7 +267,12 @@ def main() -> None:
         size: measure_memory(size) if size == "memory" else measure_times(size, repeats=args.repeats) for size in sizes
     }
     show(results)
-    save("train_step", {**results, **environment(PACKAGES)}, output=args.output)
+    path = args.output or RESULTS / "train_step.json"
+    # Cases that did not run this time keep what they had.
+    earlier = json.loads(path.read_text()) if path.exists() else {}
+    known = {size: earlier[size] for size in SIZES if size in earlier}
+    measured = {size: result | environment(PACKAGES) for size, result in results.items()}
+    save("train_step", known | measured, output=path)
 
 
 if __name__ == "__main__":

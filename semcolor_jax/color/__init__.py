@@ -5,7 +5,7 @@ Units everywhere: L in 0..100, a and b in CIE units.
 
 from semcolor_jax.color.bins import AB_BINS, BIN_TABLE_ID, NUM_BINS
 from semcolor_jax.color.decoding import annealed_mean, mode
-from semcolor_jax.color.encoding import SoftCode, nearest_bin, soft_encode
+from semcolor_jax.color.encoding import SoftCode, SoftPlanes, nearest_bin, soft_encode, soft_encode_planes
 from semcolor_jax.color.gamut import fit_to_gamut, in_gamut
 from semcolor_jax.color.lab import lab_to_rgb, rgb_to_lab
 from semcolor_jax.color.rebalancing import rebalancing_weights, smooth_prior
@@ -15,6 +15,7 @@ __all__ = [
     "BIN_TABLE_ID",
     "NUM_BINS",
     "SoftCode",
+    "SoftPlanes",
     "annealed_mean",
     "fit_to_gamut",
     "in_gamut",
@@ -25,4 +26,5 @@ __all__ = [
     "rgb_to_lab",
     "smooth_prior",
     "soft_encode",
+    "soft_encode_planes",
 ]

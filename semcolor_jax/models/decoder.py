@@ -10,7 +10,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from semcolor_jax.models.encoders import Encoding
-from semcolor_jax.models.layers import conv_relu, remat_if, upsample
+from semcolor_jax.models.layers import JoinedConv, conv_relu, remat_if
 
 
 class Decoder(nn.Module):
@@ -39,7 +39,8 @@ class Decoder(nn.Module):
 
 def _block(decoder: Decoder, x: Array, skip: Array, *, level: int) -> Array:
     """The block that leaves the resolution of `level`, inside the decoder's compact method."""
-    x = jnp.concatenate([upsample(x), skip], axis=-1)
-    for index in (1, 2, 3):
-        x = conv_relu(x, decoder.width * 2**level, name=f"conv{level + 1}_{index}", dtype=decoder.dtype)
+    features = decoder.width * 2**level
+    x = nn.relu(JoinedConv(features, dtype=decoder.dtype, name=f"conv{level + 1}_1")(x, skip))
+    for index in (2, 3):
+        x = conv_relu(x, features, name=f"conv{level + 1}_{index}", dtype=decoder.dtype)
     return x

@@ -17,7 +17,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from semcolor_jax.models.layers import pad_to_stride, upsample
+from semcolor_jax.models.convolution import upsample
+from semcolor_jax.models.layers import pad_to_stride
 from semcolor_jax.models.published_layers import conv, linear, norm, scaled
 from semcolor_jax.models.semcolor import SCENES, Predictions
 

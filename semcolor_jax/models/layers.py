@@ -12,7 +12,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32
 
-from semcolor_jax.models.convolution import convolve
+from semcolor_jax.models.convolution import convolve, convolve_joined
 
 STRIDE = 16
 """Height and width of the pixels that one cell of X_enc stands for: four halvings."""
@@ -34,6 +34,22 @@ def conv_relu(
     return nn.relu(convolution(x))
 
 
+class JoinedConv(nn.Module):
+    """3x3 convolution of two maps side by side, the first enlarged twice; its parameters are those of `nn.Conv`."""
+
+    features: int
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B h w C"], skip: Float[Array, "B H W D"]) -> Float[Array, "B H W features"]:
+        """Returns the convolution of nearest-neighbour x and, behind its channels, `skip`, twice as large as x."""
+        shape = (3, 3, x.shape[-1] + skip.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.he_normal(), shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros_init(), (self.features,), jnp.float32)
+        x, skip, kernel, bias = (array.astype(self.dtype) for array in (x, skip, kernel, bias))
+        return convolve_joined(x, skip, kernel) + bias
+
+
 def remat_if(remat: bool, function: Callable[..., Any]) -> Callable[..., Any]:
     """Returns `function(module, *arrays)`, with `remat` one that keeps its inputs alone for the backward pass.
 
@@ -47,13 +63,6 @@ def batch_norm(x: Float[Array, "B H W C"], *, name: str, train: bool, dtype: DTy
     """Batch normalisation with the defaults of Keras, which the paper used; statistics are always float32."""
     norm = nn.BatchNorm(use_running_average=not train, momentum=0.99, epsilon=1e-3, dtype=dtype, name=name)
     return norm(x)
-
-
-def upsample(x: Float[Array, "B H W C"]) -> Float[Array, "B 2*H 2*W C"]:
-    """Nearest neighbour: every pixel becomes 2x2 equal ones."""
-    batch, height, width, channels = x.shape
-    x = jnp.broadcast_to(x[:, :, None, :, None, :], (batch, height, 2, width, 2, channels))
-    return x.reshape(batch, 2 * height, 2 * width, channels)
 
 
 def enlarge(x: Float[Array, "B h w C"], factor: int) -> Float[Array, "B factor*h factor*w C"]:

@@ -22,8 +22,10 @@ from jaxtyping import Array, Float, UInt8
 from semcolor_jax.color import SoftCode
 from semcolor_jax.data.example import IGNORE_LABEL
 
-CHUNK_PIXELS = 8192
-"""Pixels of the batch whose logits are alive at once: 313 float32 channels of them are 10 MB."""
+CHUNK_PIXELS = 2048
+"""Pixels of the batch whose logits are alive at once, on a CPU: 313 float32 channels of them are 2.6 MB."""
+ACCELERATOR_CHUNK_PIXELS = 8192
+"""The same on anything else, where more work at once pays: 10 MB."""
 
 
 class Head(NamedTuple):
@@ -82,42 +84,49 @@ def _with_gradient(evaluate: Callable[..., _LossAndGradient]) -> Callable[..., F
 
 def _cross_entropy(x_map, head: Head, targets) -> _LossAndGradient:
     """Sum over pixels of pixel_weight times the cross-entropy against five bins."""
+    matrix = _matrix(head)
 
-    def chunk(head_gradient, inputs):
-        x, indices, weights, pixel_weight = inputs
-        x = x.astype(jnp.float32)
-        logits = x @ head.kernel + head.bias
-        top = jnp.max(logits, axis=-1, keepdims=True)
-        exponentials = jnp.exp(logits - top)
-        total = jnp.sum(exponentials, axis=-1, keepdims=True)
+    def chunk(matrix_gradient, inputs):
+        x, *targets = inputs
+        indices, weights, pixel_weight = (target.reshape(-1, *target.shape[3:]) for target in targets)
+        pixels = _pixels(x)
+        logits = pixels @ matrix
+        top = jnp.max(logits, axis=-1)
+        exponentials = jnp.exp(logits - top[:, None])
+        total = jnp.sum(exponentials, axis=-1)
         chosen = jnp.sum(weights * jnp.take_along_axis(logits, indices, axis=-1), axis=-1)
-        loss = jnp.sum(pixel_weight * ((jnp.log(total) + top)[..., 0] - chosen))
+        loss = jnp.sum(pixel_weight * (jnp.log(total) + top - chosen))
         # The dense target lives only inside this expression, which XLA fuses into one pass over the logits.
         bins = jnp.arange(logits.shape[-1])
-        target = sum(weights[..., k, None] * (indices[..., k, None] == bins) for k in range(weights.shape[-1]))
-        gradient = pixel_weight[..., None] * (exponentials / total - target)
-        return _add(head_gradient, x, gradient), (loss, gradient @ head.kernel.T)
+        weights = weights * pixel_weight[:, None]
+        target = sum(jnp.where(indices[:, k, None] == bins, weights[:, k, None], 0.0) for k in range(weights.shape[-1]))
+        gradient = (pixel_weight / total)[:, None] * exponentials - target
+        added, x_gradient = _backward(pixels, gradient, head)
+        return matrix_gradient + added, (loss, x_gradient.reshape(x.shape))
 
-    head_gradient, (losses, x_gradient) = _scan_rows(chunk, _zeros(head), (x_map, *targets))
-    return _LossAndGradient(loss=jnp.sum(losses), x_map=_join_rows(x_gradient), head=head_gradient)
+    matrix_gradient, (losses, x_gradient) = _scan_rows(chunk, jnp.zeros_like(matrix), (x_map, *targets))
+    return _LossAndGradient(loss=jnp.sum(losses), x_map=_join_rows(x_gradient), head=_head(matrix_gradient))
 
 
 def _dice(x_map, head: Head, targets) -> _LossAndGradient:
     """One pass for the sums over pixels that the score of each class needs, one for the gradient they determine."""
     (labels,) = targets
+    matrix = _matrix(head)
     classes = jnp.arange(head.bias.shape[0])
 
     def probabilities(x, labels):
-        prob = jax.nn.softmax(x.astype(jnp.float32) @ head.kernel + head.bias, axis=-1)
-        return prob, (labels != IGNORE_LABEL)[..., None], labels[..., None] == classes
+        pixels, labels = _pixels(x), labels.reshape(-1, 1)
+        logits = pixels @ matrix
+        exponentials = jax.lax.optimization_barrier(jnp.exp(logits - jnp.max(logits, axis=-1, keepdims=True)))
+        prob = exponentials * (1.0 / jnp.sum(exponentials, axis=-1, keepdims=True))
+        return pixels, prob, labels != IGNORE_LABEL, labels == classes
 
     def sums(carry, inputs):
-        prob, valid, truth = probabilities(*inputs)
+        _, prob, valid, truth = probabilities(*inputs)
         overlap, squares, size = carry
-        pixels = (0, 1, 2)
-        overlap += jnp.sum(jnp.where(truth, prob, 0.0), axis=pixels)
-        squares += jnp.sum(jnp.where(valid, jnp.square(prob), 0.0), axis=pixels)
-        size += jnp.sum(truth, axis=pixels, dtype=jnp.float32)
+        overlap += jnp.sum(jnp.where(truth, prob, 0.0), axis=0)
+        squares += jnp.sum(jnp.where(valid, jnp.square(prob), 0.0), axis=0)
+        size += jnp.sum(truth, axis=0, dtype=jnp.float32)
         return (overlap, squares, size), None
 
     zeros = jnp.zeros_like(head.bias)
@@ -131,24 +140,37 @@ def _dice(x_map, head: Head, targets) -> _LossAndGradient:
     from_truth = jnp.where(present, -2.0 / denominator, 0.0) / count
     from_square = jnp.where(present, 2.0 * score / denominator, 0.0) / count
 
-    def chunk(head_gradient, inputs):
-        prob, valid, truth = probabilities(*inputs)
-        wanted = jnp.where(valid, jnp.where(truth, from_truth, 0.0) + from_square * prob, 0.0)
-        gradient = prob * (wanted - jnp.sum(prob * wanted, axis=-1, keepdims=True))
-        return _add(head_gradient, inputs[0].astype(jnp.float32), gradient), gradient @ head.kernel.T
+    def chunk(matrix_gradient, inputs):
+        pixels, prob, valid, truth = probabilities(*inputs)
+        wanted = jnp.where(truth, from_truth, 0.0) + from_square * prob
+        gradient = jnp.where(valid, prob * (wanted - jnp.sum(prob * wanted, axis=-1, keepdims=True)), 0.0)
+        added, x_gradient = _backward(pixels, gradient, head)
+        return matrix_gradient + added, x_gradient.reshape(inputs[0].shape)
 
-    head_gradient, x_gradient = _scan_rows(chunk, _zeros(head), (x_map, labels))
-    return _LossAndGradient(loss=loss, x_map=_join_rows(x_gradient), head=head_gradient)
-
-
-def _zeros(head: Head) -> Head:
-    return Head(kernel=jnp.zeros_like(head.kernel), bias=jnp.zeros_like(head.bias))
+    matrix_gradient, x_gradient = _scan_rows(chunk, jnp.zeros_like(matrix), (x_map, labels))
+    return _LossAndGradient(loss=loss, x_map=_join_rows(x_gradient), head=_head(matrix_gradient))
 
 
-def _add(total: Head, x: Float[Array, "b r w width"], gradient: Float[Array, "b r w channels"]) -> Head:
-    """Adds a chunk's part of the head's gradient."""
-    kernel = jnp.einsum("brwc,brwq->cq", x, gradient)
-    return Head(kernel=total.kernel + kernel, bias=total.bias + jnp.sum(gradient, axis=(0, 1, 2)))
+def _matrix(head: Head) -> Float[Array, "width+1 channels"]:
+    """Returns kernel and bias as one matrix, for pixels that end in a 1: one product has the bias added already."""
+    return jnp.concatenate([head.kernel, head.bias[None]])
+
+
+def _head(matrix: Float[Array, "width+1 channels"]) -> Head:
+    return Head(kernel=matrix[:-1], bias=matrix[-1])
+
+
+def _pixels(x: Float[Array, "b r w width"]) -> Float[Array, "pixels width+1"]:
+    x = x.astype(jnp.float32).reshape(-1, x.shape[-1])
+    return jnp.concatenate([x, jnp.ones_like(x[:, :1])], axis=-1)
+
+
+def _backward(
+    pixels: Float[Array, "pixels width+1"], gradient: Float[Array, "pixels channels"], head: Head
+) -> tuple[Float[Array, "width+1 channels"], Float[Array, "pixels width"]]:
+    """Returns the gradients of matrix and pixels from that of the logits."""
+    gradient = jax.lax.optimization_barrier(gradient)  # or else XLA computes it once for each of the products
+    return jnp.einsum("pc,pq->cq", pixels, gradient), gradient @ head.kernel.T
 
 
 def _scan_rows(function: Callable, carry: Any, arrays: tuple[Array, ...]) -> tuple[Any, Any]:
@@ -166,6 +188,7 @@ def _join_rows(chunks: Float[Array, "n b r w c"]) -> Float[Array, "b h w c"]:
 
 
 def _rows_per_chunk(height: int, *, row_pixels: int) -> int:
-    """Returns the largest divisor of the height that keeps a chunk within CHUNK_PIXELS, or else 1."""
-    fitting = [rows for rows in range(1, height + 1) if height % rows == 0 and rows * row_pixels <= CHUNK_PIXELS]
+    """Returns the largest divisor of the height that keeps a chunk within the limit, or else 1."""
+    limit = CHUNK_PIXELS if jax.default_backend() == "cpu" else ACCELERATOR_CHUNK_PIXELS
+    fitting = [rows for rows in range(1, height + 1) if height % rows == 0 and rows * row_pixels <= limit]
     return max(fitting, default=1)

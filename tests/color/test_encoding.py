@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
-from semcolor_jax.color import AB_BINS, SoftCode, bins, nearest_bin, rgb_to_lab, soft_encode
+from semcolor_jax.color import AB_BINS, SoftCode, bins, nearest_bin, rgb_to_lab, soft_encode, soft_encode_planes
 from semcolor_jax.color.encoding import SORTING_NETWORK
 from semcolor_jax.errors import UserError
 
@@ -79,7 +79,13 @@ def test_any_color_and_sigma_equals_brute_force(ab, sigma):
     assert_is_the_brute_force_code(soft_encode(ab, sigma=sigma), ab, sigma=sigma)
 
 
-def test_agrees_with_scikit_learn():
+def stacked(ab: np.ndarray) -> SoftCode:
+    planes = jax.jit(soft_encode_planes)(ab)
+    return SoftCode(*(jnp.stack(arrays, axis=-1) for arrays in planes))
+
+
+@pytest.mark.parametrize("encode", [encode, stacked], ids=["code", "planes"])
+def test_agrees_with_scikit_learn(encode):
     ab = np.random.default_rng(2).uniform(-110, 110, (5000, 2)).astype(np.float32)
     distance, index = NearestNeighbors(n_neighbors=5, algorithm="kd_tree").fit(BINS).kneighbors(ab.astype(np.float64))
     gaussian = np.exp(-(distance**2 - distance[:, :1] ** 2) / 50)
@@ -145,6 +151,14 @@ def test_leading_axes_are_free():
     assert soft_encode(ab[:0]).weights.shape == (0, 3, 4, 5)
 
 
+def test_planes_hold_the_code():
+    ab = np.random.default_rng(6).uniform(-140, 140, (7, 50, 2)).astype(np.float32)
+    code, planes = soft_encode(ab, sigma=3.0), soft_encode_planes(ab, sigma=3.0)
+    assert len(planes.indices) == len(planes.weights) == 5
+    np.testing.assert_array_equal(np.stack(planes.indices, axis=-1), code.indices)
+    np.testing.assert_allclose(np.stack(planes.weights, axis=-1), code.weights, atol=1e-6)
+
+
 def test_vmap_and_grad_pass_through():
     ab = jnp.array(np.random.default_rng(5).uniform(-100, 100, (3, 4, 2)), jnp.float32)
     np.testing.assert_array_equal(jax.vmap(soft_encode)(ab).indices, soft_encode(ab).indices)
@@ -153,13 +167,14 @@ def test_vmap_and_grad_pass_through():
 
 
 @pytest.mark.parametrize("sigma", [0.0, -1.0, float("nan")])
-def test_sigma_must_be_positive(sigma):
+@pytest.mark.parametrize("function", [soft_encode, soft_encode_planes])
+def test_sigma_must_be_positive(function, sigma):
     with pytest.raises(UserError, match="sigma"):
-        soft_encode(np.zeros((1, 2), np.float32), sigma=sigma)
+        function(np.zeros((1, 2), np.float32), sigma=sigma)
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 5)])
-@pytest.mark.parametrize("function", [soft_encode, nearest_bin])
+@pytest.mark.parametrize("function", [soft_encode, soft_encode_planes, nearest_bin])
 def test_wrong_shape_is_refused(function, shape):
     with pytest.raises(ValueError, match="last axis of 2"):
         function(np.zeros(shape, np.float32))

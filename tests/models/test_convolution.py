@@ -1,5 +1,7 @@
 """The kernel gradient as matrix products, against finite sums written out in numpy and against XLA's own."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,8 +35,9 @@ def test_kernel_gradient_is_the_sum_over_pixels(stride, channels, size, monkeypa
     np.testing.assert_allclose(result, slow_kernel_gradient(x, g, stride=stride), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(("stride", "channels"), [(1, (8, 4)), (1, (4, 8)), (2, (4, 4))])
-def test_both_gradients_are_those_of_xla(stride, channels):
+@pytest.mark.parametrize(("stride", "channels"), [(1, (8, 4)), (1, (4, 8)), (1, (8, 8)), (2, (4, 4))])
+def test_both_gradients_are_those_of_xla(stride, channels, monkeypatch):
+    monkeypatch.setattr(convolution, "FILTERING_CHANNELS", 8)
     rng = np.random.default_rng(1)
     x = jnp.asarray(rng.standard_normal((2, 32, 48, channels[0])), jnp.float32)
     kernel = jnp.asarray(rng.standard_normal((3, 3, *channels)), jnp.float32)
@@ -47,6 +50,34 @@ def test_both_gradients_are_those_of_xla(stride, channels):
     )
     plain = jax.jit(jax.value_and_grad(lambda x, k: loss(lambda *a: convolution._plain(*a, stride), x, k), (0, 1)))
     for a, b in zip(jax.tree.leaves(ours(x, kernel)), jax.tree.leaves(plain(x, kernel)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * float(jnp.abs(b).max()))
+
+
+@pytest.mark.parametrize(("size", "channels"), [((3, 2), (4, 3, 2)), ((8, 12), (8, 4, 4)), ((8, 12), (16, 8, 8))])
+def test_joined_is_xlas_convolution_of_the_joined_array(size, channels, monkeypatch):
+    monkeypatch.setattr(convolution, "FILTERING_CHANNELS", 8)
+    monkeypatch.setattr(convolution, "FILTERING_CHANNELS_ENLARGED", 8)
+    of_x, of_skip, features = channels
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((2, *size, of_x)).astype(np.float32)
+    skip = rng.standard_normal((2, 2 * size[0], 2 * size[1], of_skip)).astype(np.float32)
+    kernel = rng.standard_normal((3, 3, of_x + of_skip, features)).astype(np.float32)
+
+    def plain(x, skip, kernel):
+        enlarged = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
+        return jax.lax.conv_general_dilated(
+            jnp.concatenate([enlarged, skip], axis=-1), kernel, (1, 1), "SAME", dimension_numbers=convolution.DIMENSIONS
+        )
+
+    upstream = rng.standard_normal((*skip.shape[:3], features)).astype(np.float32)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def value_and_gradients(function, *arguments):
+        value, pull_back = jax.vjp(function, *arguments)
+        return value, pull_back(upstream)
+
+    ours, xlas = (value_and_gradients(function, x, skip, kernel) for function in (convolution.convolve_joined, plain))
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(xlas), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * float(jnp.abs(b).max()))
 
 
