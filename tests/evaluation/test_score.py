@@ -137,6 +137,14 @@ def test_nothing_is_computed_twice(folders, monkeypatch):
     assert again.images["good"]["p04"] == first.images["good"]["p04"]
 
 
+def test_measures_of_pairs_see_no_originals(folders, monkeypatch):
+    seen = []
+    original = run._compute
+    monkeypatch.setattr(run, "_compute", lambda m, batch: seen.append((m.name, len(batch.stems))) or original(m, batch))
+    scored(folders, "good", metrics=("psnr", "colourfulness"))
+    assert sorted(seen) == [("colourfulness", 12), ("colourfulness", 12), ("psnr", 12)]
+
+
 def test_a_killed_run_goes_on(folders):
     expected = scored(folders, "good")
     cache = folders / "out" / run.CACHE

@@ -91,15 +91,18 @@ def read_pairs(tasks: Iterable[Task], *, size: int | None, threads: int | None =
 
 
 def batches(pairs: Iterable[Loaded], *, size: int | None) -> Iterator[MethodBatch]:
-    """Yields the pairs in batches: of one shape with a `size`, of few shapes for whole photos."""
-    open_batches: dict[tuple[int, int], list[Loaded]] = collections.defaultdict(list)
+    """Yields the pairs in batches: of one shape with a `size`, of few shapes for whole photos.
+
+    Originals get batches of their own, which need no measure of pairs.
+    """
+    open_batches: dict[tuple[tuple[int, int], bool], list[Loaded]] = collections.defaultdict(list)
     for pair in pairs:
         shape = bucket(pair.truth.shape[0], pair.truth.shape[1]) if size is None else (size, size)
-        members = open_batches[shape]
-        members.append(pair)
-        if len(members) == _capacity(shape):
-            yield _stack(open_batches.pop(shape), shape)
-    for shape, members in open_batches.items():
+        kind = shape, pair.method == ORIGINALS
+        open_batches[kind].append(pair)
+        if len(open_batches[kind]) == _capacity(shape):
+            yield _stack(open_batches.pop(kind), shape)
+    for (shape, _), members in open_batches.items():
         yield _stack(members, shape)
 
 
