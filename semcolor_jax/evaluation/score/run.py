@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -237,9 +238,11 @@ def _compute(measure: Measure, batch: Batch) -> list[Values]:
 def _check_scored(values: MethodValues, problems: Sequence[Problem], *, methods: Sequence[str]) -> None:
     for method in methods:
         if not values[method]:
-            first = next((p for p in problems if p.kind in EXCLUDED and p.method in (method, ORIGINALS)), None)
-            reason = f"; the first problem: {first.detail}" if first else ""
-            raise UserError(f"no pair of {method} can be scored{reason.rstrip('.')}.")
+            wrong = [p for p in problems if p.kind in EXCLUDED and p.method in (method, ORIGINALS)]
+            counts = collections.Counter(EXCLUDED[problem.kind] for problem in wrong)
+            summary = ", ".join(f"{count} {what}" for what, count in counts.items())
+            details = [p.detail for p in sorted(wrong, key=lambda p: p.kind == "missing")]  # absence says least
+            raise UserError(f"no pair of {method} can be scored: {summary}; the first: {details[0].rstrip('.')}.")
 
 
 def _known(values: MethodValues, column: str) -> Iterator[bool]:
