@@ -98,7 +98,8 @@ def _distance(params, truth, prediction, sizes, network):
     both = features(params, jnp.concatenate([truth, prediction]), jnp.tile(sizes, (2, 1)), network=network)
     total = jnp.zeros(len(truth), jnp.float32)
     for (activations, inner), head in zip(both, params["heads"], strict=True):
-        norm = jnp.sqrt(_channel_sum(jnp.square(activations)))
+        # Fused into its consumers, the norm of a pixel would be computed once for each of its channels.
+        norm = jax.lax.optimization_barrier(jnp.sqrt(_channel_sum(jnp.square(activations))))
         one, other = jnp.split(activations / (norm + _EPSILON), 2)
         weighted = _channel_sum(jnp.square(one - other) * head)
         total += spatial_mean(weighted, inner[: len(truth)])[:, 0]

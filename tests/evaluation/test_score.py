@@ -176,6 +176,22 @@ def test_photos_of_any_size_in_few_shapes():
     assert all((seen[pair.stem] == pair.prediction).all() for pair in loaded)
 
 
+def test_threads_keep_the_order_and_hand_on_errors():
+    taken = []
+
+    def items():
+        for item in range(20):
+            taken.append(item)
+            yield item
+
+    results = streaming.map_ahead(lambda item: 60 // (15 - item), items(), threads=3, ahead=2)
+    assert next(results) == 4
+    assert len(taken) <= 4  # no more than wait, and the one that was asked for
+    assert [next(results) for _ in range(14)] == [60 // (15 - item) for item in range(1, 15)]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
 def test_small_photos_get_no_lpips_and_are_named(folders):
     for part in ("originals", "good"):
         for index in range(11):
