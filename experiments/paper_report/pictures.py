@@ -91,7 +91,7 @@ def draw_first(photos: PhotoSet, *, count: int, colored: bool) -> Photo:
       colored: the photos have colours of their own; a grey copy then stands before the methods.
 
     Raises:
-      UserError: there are no photos, or none of any method, or one of them cannot be read.
+      UserError: there are no photos, or none of any method, or one of the originals cannot be read.
     """
     if photos.original is None:
         raise UserError(f"there is no folder {photos.home / 'original'}.")
@@ -106,7 +106,7 @@ def draw_first(photos: PhotoSet, *, count: int, colored: bool) -> Photo:
         row["photo"] = PhotoCell(photo, "" if colored else stem)
         for method, name in zip(photos.methods, names, strict=True):
             found = files[name].get(stem)
-            row[method_title(method)] = PhotoCell(_fit(read_photo(found)), "") if found else EmptyCell("no photo")
+            row[method_title(method)] = _cell(found)
         rows.append(row)
     return draw_rows(list(rows[0]), rows)
 
@@ -131,6 +131,15 @@ def draw_segmentation(files: Mapping[str, Path], colorizer: Colorizer) -> Photo:
         }
         rows.append(row)
     return draw_rows(list(rows[0]), rows)
+
+
+def _cell(file: Path | None) -> Cell:
+    if file is None:
+        return EmptyCell("no photo")
+    try:
+        return PhotoCell(_fit(read_photo(file)), "")
+    except UserError:
+        return EmptyCell("unreadable")
 
 
 def _grey(photo: Photo) -> Photo:

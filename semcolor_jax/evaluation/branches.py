@@ -23,8 +23,8 @@ from semcolor_jax.models.semcolor import Enlargement
 Predict = Callable[[np.ndarray], Predictions]
 """Lightness (B, H, W, 1), 0..100, to predictions of the same height and width; `models.Predictor` is one."""
 
-BRANCHES: Mapping[str, str] = {"reg": "regression", "soft": "annealed mean"}
-"""The branches that give colour, and what reports call them."""
+BRANCHES = ("reg", "soft")
+"""The branches that give colour: the network's ab, and the annealed mean of its distributions."""
 
 
 CHOICES = (*BRANCHES, "both")
@@ -61,13 +61,18 @@ class ColorChoice:
     @property
     def needs(self) -> tuple[str, ...]:
         """The branches that the network must have."""
-        return tuple(BRANCHES) if self.branch == "both" else (self.branch,)
+        return BRANCHES if self.branch == "both" else (self.branch,)
 
     def apply(self, colors: Mapping[str, Any]) -> Any:
         """Returns the final ab, any shape, from that of the branches it `needs`."""
         if self.branch == "both":
             return self.saturation * ((1 - self.share) * colors["reg"] + self.share * colors["soft"])
         return self.saturation * colors[self.branch]
+
+
+def branch_titles(ab_title: str) -> dict[str, str]:
+    """Returns what reports call the branches of a network whose `Predictions` have that `ab_title`."""
+    return {"reg": ab_title, "soft": "annealed mean"}
 
 
 def branch_colors(predictions: Predictions, *, temperature: float) -> dict[str, Float[np.ndarray, "b h w 2"]]:

@@ -90,8 +90,10 @@ def read_labels(path: Path, *, classes: int, names: Mapping[str, int]) -> dict[s
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"the labels {path} cannot be read: {error}.") from error
+    except OSError as error:
+        raise UserError(f"the labels {path} cannot be read: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"the labels {path} cannot be read: they are not text in UTF-8.") from error
     labels = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():

@@ -32,7 +32,7 @@ class EvaluationResult:
 
     `branches` maps "grey" (the same lightness without colour), "reg" and "soft" to their metrics by name, as
     in `METRICS`. `segmentation` and `scenes` are None where the network has no such branch or no image has
-    the label.
+    the label. `ab_title` is what reports call "reg".
     """
 
     protocol: str
@@ -41,10 +41,11 @@ class EvaluationResult:
     truth_colourfulness: float
     segmentation: segmentation.SegmentationScores | None
     scenes: scenes.SceneScores | None
+    ab_title: str = "regression"
 
     @property
     def monitor(self) -> float:
-        """Mean PSNR (dB) of the branch that colours by default: the annealed mean, or else the regression."""
+        """Mean PSNR (dB) of the branch that colours by default: the annealed mean, or else the network's ab."""
         return self.branches["soft" if "soft" in self.branches else "reg"]["psnr"]
 
 
@@ -105,6 +106,7 @@ class _Tally:
 
     def __init__(self) -> None:
         self.images = 0
+        self._ab_title = "regression"
         self._sums: dict[str, dict[str, float]] = collections.defaultdict(lambda: collections.defaultdict(float))
         self._confusion = np.zeros((NUM_SEG_CLASSES, NUM_SEG_CLASSES), np.int64)
         self._segmented = 0
@@ -115,6 +117,7 @@ class _Tally:
         lightness = rgb_to_lab(sample.image, xp=np)[..., :1]
         predictions = predictor(lightness[None])
         self.images += 1
+        self._ab_title = predictions.ab_title
         self._sums["truth"]["colourfulness"] += similarity.colourfulness(sample.image)
         self._add_photo("grey", truth=sample.image, prediction=grey_copy(lightness))
         for branch, ab in branch_colors(predictions, temperature=temperature).items():
@@ -134,6 +137,7 @@ class _Tally:
             truth_colourfulness=truth["colourfulness"],
             segmentation=(segmentation.score(self._confusion, images=self._segmented) if self._segmented else None),
             scenes=scenes.score(self._scenes, unlabelled=self._without_scene) if self._scenes else None,
+            ab_title=self._ab_title,
         )
 
     def _add_photo(self, row: str, *, truth: np.ndarray, prediction: np.ndarray) -> None:

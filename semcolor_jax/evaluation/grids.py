@@ -12,7 +12,14 @@ from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.data.example import IGNORE_LABEL, Sample
 from semcolor_jax.errors import UserError
 from semcolor_jax.evaluation import scenes
-from semcolor_jax.evaluation.branches import BRANCHES, Predict, branch_colors, grey_copy, recombine, segment
+from semcolor_jax.evaluation.branches import (
+    Predict,
+    branch_colors,
+    branch_titles,
+    grey_copy,
+    recombine,
+    segment,
+)
 from semcolor_jax.evaluation.drawing import (
     Cell,
     ClassMapCell,
@@ -62,11 +69,12 @@ def _row(predictor: Predict, sample: Sample, *, temperature: float) -> dict[str,
     lightness = rgb_to_lab(sample.image, xp=np)[..., :1]
     grey = grey_copy(lightness)
     predictions = predictor(lightness[None])
+    titles = branch_titles(predictions.ab_title)
     row: dict[str, Cell] = {"grey input": PhotoCell(grey, decibels(sample.image, grey))}
     for branch, ab in branch_colors(predictions, temperature=temperature).items():
         photo = recombine(lightness, ab[0])
         setting = f" T={temperature:g}" if branch == "soft" else ""
-        row[BRANCHES[branch] + setting] = PhotoCell(photo, decibels(sample.image, photo))
+        row[titles[branch] + setting] = PhotoCell(photo, decibels(sample.image, photo))
     row["original"] = PhotoCell(sample.image, sample.name)
     classes = segment(predictions)
     if classes is not None:

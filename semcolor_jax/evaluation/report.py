@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from semcolor_jax.data.taxonomy import COCO_STUFF
-from semcolor_jax.evaluation.branches import BRANCHES
+from semcolor_jax.evaluation.branches import branch_titles
 from semcolor_jax.evaluation.evaluate import EvaluationResult
 from semcolor_jax.evaluation.scenes import SceneScores
 from semcolor_jax.evaluation.segmentation import SegmentationScores
 from semcolor_jax.files import write_text
 
-_ROWS = {"grey": "grey copy", **BRANCHES}
 _COLUMNS = {
     "psnr": ("PSNR dB", "{:.2f}"),
     "ssim": ("SSIM", "{:.4f}"),
@@ -39,7 +38,8 @@ def write_json(path: Path, result: EvaluationResult) -> None:
 def format_table(result: EvaluationResult) -> str:
     """Returns the result as text: the colour table, then segmentation, scenes and the protocol."""
     rows = [["", *(title for title, _ in _COLUMNS.values())]]
-    for row, title in _ROWS.items():
+    titles = {"grey": "grey copy", **branch_titles(result.ab_title)}
+    for row, title in titles.items():
         if row in result.branches:
             rows.append([title, *(_cell(result.branches[row], metric) for metric in _COLUMNS)])
     rows.append(["original photo", *_cells_of_truth(result)])

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float64, Int, UInt8
 
-from semcolor_jax.color import rgb_to_lab
+from semcolor_jax.color.lab import rgb_planes_to_ab
 from semcolor_jax.evaluation.similarity import PSNR_CEILING
 from semcolor_jax.evaluation.valid_area import Sizes, keep_inside
 
@@ -120,68 +120,55 @@ def _squared_errors(truth: Array, prediction: Array, sizes: Sizes) -> Array:
 def _ssim_losses(truth: Array, prediction: Array, sizes: Sizes) -> Array:
     """Returns sums of 1 - SSIM over the windows inside the images.
 
-    E[x^2] - E[x]^2 would lose its digits in float32 where an image is flat. The variance in a window is instead the
+    The terms need var x + var y and cov alone: with the sum s and the difference d of both images they are
+    (var s + var d) / 2 and (var s - var d) / 4.
+
+    E[s^2] - E[s]^2 would lose its digits in float32 where an image is flat. The variance in a window is instead the
     mean of its columns' variances plus the variance of their means, sums of squares all.
     """
-    x, y = truth.astype(jnp.float32), prediction.astype(jnp.float32)
-    columns = _moments(x, y, axis=1)
-    rows = _moments(columns.mean_x, columns.mean_y, axis=2)
-    var_x, var_y, cov = (
-        within + _smooth(between, axis=2)
-        for within, between in (
-            (rows.var_x, columns.var_x),
-            (rows.var_y, columns.var_y),
-            (rows.cov, columns.cov),
-        )
-    )
-    mean_x, mean_y = rows.mean_x, rows.mean_y
-    luminance = (2 * mean_x * mean_y + _C1) / (jnp.square(mean_x) + jnp.square(mean_y) + _C1)
-    structure = (2 * cov + _C2) / (var_x + var_y + _C2)
-    return _pieces(keep_inside(1 - luminance * structure, sizes - SSIM_WINDOW + 1))
+    batch, height, _, channels = truth.shape
+    # Channels beside the columns: rows are long then, and the compiler computes them in vectors.
+    x, y = (images.astype(jnp.float32).reshape(batch, height, -1) for images in (truth, prediction))
+    mean_sum, var_sum = _window_moments(x + y, channels=channels)
+    mean_difference, var_difference = _window_moments(x - y, channels=channels)
+    squares, products = (jnp.square(mean_sum) + sign * jnp.square(mean_difference) for sign in (1, -1))
+    luminance = (products / 2 + _C1) / (squares / 2 + _C1)
+    structure = ((var_sum - var_difference) / 2 + _C2) / ((var_sum + var_difference) / 2 + _C2)
+    losses = (1 - luminance * structure).reshape(batch, height - SSIM_WINDOW + 1, -1, channels)
+    return _pieces(keep_inside(losses, sizes - SSIM_WINDOW + 1))
 
 
-class _Moments(NamedTuple):
-    mean_x: Array
-    mean_y: Array
-    var_x: Array
-    var_y: Array
-    cov: Array
+def _window_moments(x: Array, *, channels: int) -> tuple[Array, Array]:
+    """Returns the weighted mean and variance of every window of images (B, H, W * channels)."""
+    mean_of_columns, variance_in_columns = _moments(x, axis=1, step=1)
+    mean, variance_of_columns = _moments(mean_of_columns, axis=2, step=channels)
+    return mean, variance_of_columns + _window_sum(lambda s: variance_in_columns[s], axis=2, step=channels, like=x)
 
 
-def _moments(x: Array, y: Array, *, axis: int) -> _Moments:
-    """Returns the weighted moments of both in windows along one axis."""
-    # Fused into their consumers, the means would be computed eleven times over.
-    mean_x, mean_y = jax.lax.optimization_barrier((_smooth(x, axis=axis), _smooth(y, axis=axis)))
-    moments = _Moments(
-        mean_x=mean_x,
-        mean_y=mean_y,
-        var_x=_window_sum(lambda s: jnp.square(x[s] - mean_x), axis=axis, like=x),
-        var_y=_window_sum(lambda s: jnp.square(y[s] - mean_y), axis=axis, like=x),
-        cov=_window_sum(lambda s: (x[s] - mean_x) * (y[s] - mean_y), axis=axis, like=x),
-    )
-    return jax.lax.optimization_barrier(moments)
+def _moments(x: Array, *, axis: int, step: int) -> tuple[Array, Array]:
+    """Returns weighted mean and variance in windows along one axis."""
+    # Fused into its consumers, the mean would be computed eleven times over.
+    mean = jax.lax.optimization_barrier(_window_sum(lambda s: x[s], axis=axis, step=step, like=x))
+    variance = _window_sum(lambda s: jnp.square(x[s] - mean), axis=axis, step=step, like=x)
+    return mean, jax.lax.optimization_barrier(variance)
 
 
-def _smooth(x: Array, *, axis: int) -> Array:
-    return _window_sum(lambda s: x[s], axis=axis, like=x)
-
-
-def _window_sum(term: Callable[[Any], Any], *, axis: int, like: Array) -> Any:
-    """Returns the Gaussian-weighted sum of `term(slice)` over the slices that slide along the axis."""
+def _window_sum(term: Callable[[Any], Any], *, axis: int, step: int, like: Array) -> Any:
+    """Returns the Gaussian-weighted sum of `term(slice)` over the slices that slide along the axis in such steps."""
     taps = np.exp(-0.5 * np.square(np.arange(-(SSIM_WINDOW // 2), SSIM_WINDOW // 2 + 1) / _SSIM_SIGMA))
     taps = (taps / taps.sum()).astype(np.float32)
-    length = like.shape[axis] - SSIM_WINDOW + 1
+    length = like.shape[axis] - (SSIM_WINDOW - 1) * step
     before = (slice(None),) * axis
-    total = taps[0] * term((*before, slice(0, length)))
-    for index in range(1, SSIM_WINDOW):
-        total = total + taps[index] * term((*before, slice(index, index + length)))
-    return total
+    slices = [(*before, slice(index * step, index * step + length)) for index in range(SSIM_WINDOW)]
+    return sum(tap * term(place) for tap, place in zip(taps, slices, strict=True))
 
 
 @jax.jit
 def _ab_distances(truth: Array, prediction: Array, sizes: Sizes) -> tuple[Array, Array, Array]:
-    difference = rgb_to_lab(truth)[..., 1:] - rgb_to_lab(prediction)[..., 1:]
-    squares = keep_inside(jnp.sum(jnp.square(difference), axis=-1, keepdims=True), sizes)
+    true_a, true_b = rgb_planes_to_ab(*(truth[..., channel] for channel in range(3)))
+    a, b = rgb_planes_to_ab(*(prediction[..., channel] for channel in range(3)))
+    squares = keep_inside((jnp.square(true_a - a) + jnp.square(true_b - b))[..., None], sizes)
+    squares = jax.lax.optimization_barrier(squares)  # for all three below, not for each anew
     distances = jnp.sqrt(squares)
     rounded_up = jnp.clip(jnp.ceil(distances), 0, MAX_ERROR + 1).astype(jnp.uint8)
     return _pieces(distances), _pieces(squares), rounded_up[..., 0]

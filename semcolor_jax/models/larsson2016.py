@@ -67,7 +67,7 @@ class Larsson2016(nn.Module):
         hue, chroma = (enlarge(jax.nn.softmax(part, axis=-1), DENSE_STRIDE)[:, :height, :width] for part in logits)
         color = decode_histograms(HueChroma(hue=hue, chroma=chroma))
         rgb = hue_chroma_to_rgb(color, grey=grey_of(lightness.astype(jnp.float32))[..., 0])
-        return Predictions(ab=rgb_to_lab(rgb)[..., 1:])
+        return Predictions(ab=rgb_to_lab(rgb)[..., 1:], ab_title="decoded histograms")
 
     @nn.compact
     def histogram_logits(

@@ -63,6 +63,7 @@ class Predictions:
     seg_logits: jax.Array | None = None  # (B, H, W, 183), before the softmax
     scene_logits: jax.Array | None = None  # (B, 365), before the softmax
     enlargement: Enlargement | None = flax.struct.field(pytree_node=False, default=None)  # None: of the image's size
+    ab_title: str = flax.struct.field(pytree_node=False, default="regression")  # how `ab` came about, for reports
 
 
 class SceneHead(nn.Module):

@@ -34,6 +34,7 @@ WINDOW = 7
 """Side of the square whose histogram a place is trained towards, in pixels."""
 
 GRID_STEP, GRID_SIDE = 10, 23
+"""Distance of the 23 x 23 class centres of `siggraph17` in CIE units, and their number along a and b."""
 
 
 def zhang2016(model: nn.Module, variables: Mapping[str, Any], inputs: Inputs) -> ModelLosses:

@@ -1,4 +1,6 @@
-"""Real photos and distorted versions of them, from the embedded photos."""
+"""Real photos and distorted versions of them, from the embedded photos or others."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -6,12 +8,18 @@ from PIL import Image, ImageFilter
 from semcolor_jax.data.embedded import photos
 
 
-def photo_pairs(count: int, *, side: int = 64) -> tuple[np.ndarray, np.ndarray]:
-    """Returns crops (count, side, side, 3) and versions with noise, blur, less colour, other colour or shifted."""
+def photo_pairs(
+    count: int, *, side: int = 64, images: Sequence[np.ndarray] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns crops (count, side, side, 3) and versions with noise, blur, less colour, other colour or shifted.
+
+    Of the embedded photos, unless `images` are given, at least 4 pixels larger than the crops.
+    """
+    images = [photo.image for photo in photos()] if images is None else images
     rng = np.random.default_rng(5)
     truths, others = [], []
     for index in range(count):
-        photo = photos()[index % len(photos())].image
+        photo = images[index % len(images)]
         top, left = (rng.integers(0, length - side - 4) for length in photo.shape[:2])
         window = photo[top : top + side, left : left + side]
         grey = window.mean(-1, keepdims=True)

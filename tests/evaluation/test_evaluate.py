@@ -187,6 +187,15 @@ def test_table_names_rows_counts_baselines_and_protocol(full_result):
     assert "16x16" in table
 
 
+def test_table_names_the_networks_ab_as_the_network_says(make_sample):
+    def predict(lightness):
+        return Predictions(ab=np.zeros((*lightness.shape[:3], 2), np.float32), ab_title="decoded histograms")
+
+    table = format_table(evaluate(predict, [make_sample()], temperature=1.0, size=None))
+    assert "decoded histograms  " in table
+    assert "regression" not in table
+
+
 def test_table_leaves_out_what_was_not_measured(make_sample):
     table = format_table(evaluate(grey_predictor, [make_sample()], temperature=1.0, size=None))
     assert "annealed mean  " not in table

@@ -107,7 +107,10 @@ def test_a_method_without_any_pair_is_a_mistake(folders):
     save(folders / "small" / "p00.png", np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(UserError, match="has the name of one in"):
         scored(folders, "other")
-    with pytest.raises(UserError, match="no pair of small can be scored; the first problem"):
+    with pytest.raises(
+        UserError,
+        match=r"11 no coloured photo, 1 size differs.*; the first: .*p00\.png has 8x8",
+    ):
         scored(folders, "small")
     with pytest.raises(UserError, match="given twice"):
         scored(folders, "good", "good")
@@ -137,6 +140,14 @@ def test_nothing_is_computed_twice(folders, monkeypatch):
     assert again.images["good"]["p04"] == first.images["good"]["p04"]
 
 
+def test_measures_of_pairs_see_no_originals(folders, monkeypatch):
+    seen = []
+    original = run._compute
+    monkeypatch.setattr(run, "_compute", lambda m, batch: seen.append((m.name, len(batch.stems))) or original(m, batch))
+    scored(folders, "good", metrics=("psnr", "colourfulness"))
+    assert sorted(seen) == [("colourfulness", 12), ("colourfulness", 12), ("psnr", 12)]
+
+
 def test_a_killed_run_goes_on(folders):
     expected = scored(folders, "good")
     cache = folders / "out" / run.CACHE
@@ -163,6 +174,22 @@ def test_photos_of_any_size_in_few_shapes():
             seen[stem] = np.asarray(group.batch.prediction[index, :height, :width])
     assert len(seen) == 30
     assert all((seen[pair.stem] == pair.prediction).all() for pair in loaded)
+
+
+def test_threads_keep_the_order_and_hand_on_errors():
+    taken = []
+
+    def items():
+        for item in range(20):
+            taken.append(item)
+            yield item
+
+    results = streaming.map_ahead(lambda item: 60 // (15 - item), items(), threads=3, ahead=2)
+    assert next(results) == 4
+    assert len(taken) <= 4  # no more than wait, and the one that was asked for
+    assert [next(results) for _ in range(14)] == [60 // (15 - item) for item in range(1, 15)]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
 
 
 def test_small_photos_get_no_lpips_and_are_named(folders):

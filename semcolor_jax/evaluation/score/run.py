@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import logging
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,12 +19,15 @@ from semcolor_jax.evaluation.score import statistics
 from semcolor_jax.evaluation.score.measures import COLUMNS, Batch, Measure
 from semcolor_jax.evaluation.score.pairing import EXCLUDED, ORIGINALS, Pairing, Problem, pair_folders
 from semcolor_jax.evaluation.score.results import ResultCache, Values, file_identity, key_of
-from semcolor_jax.evaluation.score.streaming import Loaded, MethodBatch, Task, batches, read_pairs
+from semcolor_jax.evaluation.score.streaming import Loaded, MethodBatch, Task, batches, map_ahead, read_pairs
 
 logger = logging.getLogger(__name__)
 
 CACHE = "results.jsonl"
 _LOG_EVERY = 500
+
+_BATCHES_AT_ONCE = 2
+"""While one batch is in a measure that keeps all cores busy in parts only, the next is in another."""
 
 MethodValues = dict[str, dict[str, Values]]
 """Values by method and stem."""
@@ -134,9 +139,17 @@ def _measure(
             else:
                 yield item
 
-    for done in batches(usable(), size=size):
-        work.compute(done)
+    loaded = batches(usable(), size=size)
+    for computed in map_ahead(work.compute, loaded, threads=_BATCHES_AT_ONCE, ahead=_BATCHES_AT_ONCE):
+        work.keep(computed)
     return work.values, [*problems, *work.notes()]
+
+
+class Computed(NamedTuple):
+    """What came of a batch: the method and stem of each photo, and the values by their keys in the cache."""
+
+    photos: list[tuple[str, str]]
+    entries: list[tuple[str, Values]]
 
 
 class _Work:
@@ -148,6 +161,7 @@ class _Work:
             method: {stem: file_identity(path) for stem, path in files.items()}
             for method, files in pairing.files.items()
         }
+        self._locks = {measure.name: threading.Lock() for measure in measures}
         self._done = 0
         self.values: MethodValues = {method: {} for method in pairing.files}
 
@@ -162,8 +176,9 @@ class _Work:
             if missing:
                 yield Task(stem, original, missing)
 
-    def compute(self, done: MethodBatch) -> None:
-        """Computes whatever the cache does not have of a batch, one measure after the other."""
+    def compute(self, done: MethodBatch) -> Computed:
+        """Computes whatever the cache does not have of a batch, one measure after the other; for any thread."""
+        entries = []
         for measure in self._measures:
             wanted = [
                 (index, method, stem)
@@ -172,16 +187,20 @@ class _Work:
             ]
             if not wanted:
                 continue
-            computed = _compute(measure, done.batch)
-            self._cache.add(
-                [
-                    (self._key(measure, method, stem), {**computed[index], "grayscale": done.grayscale[index]})
-                    for index, method, stem in wanted
-                ]
-            )
-        for method, stem in zip(done.methods, done.batch.stems, strict=True):
+            with self._locks[measure.name]:  # or two batches would compile the same at once
+                computed = _compute(measure, done.batch)
+            entries += [
+                (self._key(measure, method, stem), {**computed[index], "grayscale": done.grayscale[index]})
+                for index, method, stem in wanted
+            ]
+        return Computed(list(zip(done.methods, done.batch.stems, strict=True)), entries)
+
+    def keep(self, computed: Computed) -> None:
+        """Writes what has been computed to the cache."""
+        self._cache.add(computed.entries)
+        for method, stem in computed.photos:
             self._recall(method, stem)
-        before, self._done = self._done, self._done + len(done.methods)
+        before, self._done = self._done, self._done + len(computed.photos)
         if before // _LOG_EVERY != self._done // _LOG_EVERY:
             logger.info("measured %d photos", self._done)
 
@@ -237,9 +256,11 @@ def _compute(measure: Measure, batch: Batch) -> list[Values]:
 def _check_scored(values: MethodValues, problems: Sequence[Problem], *, methods: Sequence[str]) -> None:
     for method in methods:
         if not values[method]:
-            first = next((p for p in problems if p.kind in EXCLUDED and p.method in (method, ORIGINALS)), None)
-            reason = f"; the first problem: {first.detail}" if first else ""
-            raise UserError(f"no pair of {method} can be scored{reason.rstrip('.')}.")
+            wrong = [p for p in problems if p.kind in EXCLUDED and p.method in (method, ORIGINALS)]
+            counts = collections.Counter(EXCLUDED[problem.kind] for problem in wrong)
+            summary = ", ".join(f"{count} {what}" for what, count in counts.items())
+            details = [p.detail for p in sorted(wrong, key=lambda p: p.kind == "missing")]  # absence says least
+            raise UserError(f"no pair of {method} can be scored: {summary}; the first: {details[0].rstrip('.')}.")
 
 
 def _known(values: MethodValues, column: str) -> Iterator[bool]:

@@ -6,8 +6,9 @@ import collections
 import concurrent.futures
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +19,9 @@ from semcolor_jax.data.photos import read_photo
 from semcolor_jax.errors import UserError
 from semcolor_jax.evaluation.score.measures import Batch
 from semcolor_jax.evaluation.score.pairing import ORIGINALS, Problem
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 BATCH_PIXELS = 16 * 256**2
 """Of all originals in a batch, at most."""
@@ -76,30 +80,46 @@ def read_pairs(tasks: Iterable[Task], *, size: int | None, threads: int | None =
       threads: that read and decode; by default one per core.
     """
     threads = threads or os.cpu_count() or 1
+    for results in map_ahead(lambda task: _load(task, size), tasks, threads=threads, ahead=16 + 2 * threads):
+        yield from results
+
+
+def map_ahead(function: Callable[[A], B], items: Iterable[A], *, threads: int, ahead: int) -> Iterator[B]:
+    """Yields what the function returns for each item, in order, while threads work on the next ones.
+
+    Args:
+      function: called in the threads.
+      items: taken in the caller's thread, as needed.
+      threads: at work.
+      ahead: results that may wait for the caller, at most.
+    """
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        waiting: collections.deque[concurrent.futures.Future[list[Loaded | Problem]]] = collections.deque()
+        waiting: collections.deque[concurrent.futures.Future[B]] = collections.deque()
         try:
-            for task in tasks:
-                waiting.append(pool.submit(_load, task, size))
-                if len(waiting) > 16 + 2 * threads:
-                    yield from waiting.popleft().result()
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > ahead:
+                    yield waiting.popleft().result()
             while waiting:
-                yield from waiting.popleft().result()
+                yield waiting.popleft().result()
         finally:
             for future in waiting:
                 future.cancel()
 
 
 def batches(pairs: Iterable[Loaded], *, size: int | None) -> Iterator[MethodBatch]:
-    """Yields the pairs in batches: of one shape with a `size`, of few shapes for whole photos."""
-    open_batches: dict[tuple[int, int], list[Loaded]] = collections.defaultdict(list)
+    """Yields the pairs in batches: of one shape with a `size`, of few shapes for whole photos.
+
+    Originals get batches of their own, which need no measure of pairs.
+    """
+    open_batches: dict[tuple[tuple[int, int], bool], list[Loaded]] = collections.defaultdict(list)
     for pair in pairs:
         shape = bucket(pair.truth.shape[0], pair.truth.shape[1]) if size is None else (size, size)
-        members = open_batches[shape]
-        members.append(pair)
-        if len(members) == _capacity(shape):
-            yield _stack(open_batches.pop(shape), shape)
-    for shape, members in open_batches.items():
+        kind = shape, pair.method == ORIGINALS
+        open_batches[kind].append(pair)
+        if len(open_batches[kind]) == _capacity(shape):
+            yield _stack(open_batches.pop(kind), shape)
+    for (shape, _), members in open_batches.items():
         yield _stack(members, shape)
 
 

@@ -82,7 +82,7 @@ def text(score: Score) -> str:
     width = max(len(title) for title, _ in table.titles)
     lines = []
     for method, count, cells in table.rows:
-        lines.append(f"{method} ({count} photos)")
+        lines.append(f"{method} ({count} photo{'' if count == '1' else 's'})")
         for (title, better), cell in zip(table.titles, cells, strict=True):
             if cell.value:
                 lines.append(f"  {title + _ARROWS[better]:{width + 2}}  {cell.value:>8}  {cell.interval}".rstrip())
@@ -106,12 +106,12 @@ def markdown(score: Score) -> str:
 def latex(score: Score) -> str:
     """Returns a tabular for the package booktabs; the protocol and the problems as comments and as a note."""
     table = make_table(score)
-    header = ["Method", "Photos", *(_latex(title) + _LATEX_ARROWS[better] for title, better in table.titles)]
+    header = ["Method", "Photos", *(latex_text(title) + _LATEX_ARROWS[better] for title, better in table.titles)]
     rows = []
     for method, count, cells in table.rows:
         numbers = [f"{cell.value} {{\\scriptsize {cell.interval}}}" if cell.interval else cell.value for cell in cells]
-        rows.append([_latex(method), count, *numbers])
-    notes_text = " ".join(_latex(note) for note in notes(score))
+        rows.append([latex_text(method), count, *numbers])
+    notes_text = " ".join(latex_text(note) for note in notes(score))
     return "\n".join(
         [
             f"\\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
@@ -183,9 +183,16 @@ def notes(score: Score) -> list[str]:
     counts = ", ".join(f"{method} {len(score.images[method])}" for method in methods)
     lines = [
         f"Protocol: {'; '.join(score.protocol)}.",
-        f"Photos: {score.originals} originals; pairs scored: {counts}. Intervals: 95 % bootstrap over photos "
-        f"({statistics.RESAMPLES} resamples).",
+        f"Photos: {score.originals} originals; pairs scored: {counts}. Intervals: {100 * statistics.CONFIDENCE:g} % "
+        f"bootstrap over photos ({statistics.RESAMPLES} resamples).",
     ]
+    if any(score.images[method].keys() != score.images[methods[0]].keys() for method in methods):
+        lines.append("The methods are not scored on the same photos, so their means differ for that reason, too.")
+    if score.fid:
+        sides = ", ".join(
+            f"{method} {count} against {reference}" for method, (_, count, reference) in score.fid.items()
+        )
+        lines.append(f"Photos in {score.fid_title}: {sides}; fewer photos give a larger distance.")
     for (method, kind), stems in _by_kind(score).items():
         verb = "left out of every mean" if kind in EXCLUDED else "note"
         shown = ", ".join(stems[:_NAMED]) + (", ..." if len(stems) > _NAMED else "")
@@ -206,10 +213,12 @@ def _by_kind(score: Score) -> dict[tuple[str, str], list[str]]:
 def _cell(estimate: statistics.Estimate | None, form: str) -> Cell:
     if estimate is None or not estimate.photos:
         return Cell("", "")
-    return Cell(form.format(estimate.value), f"[{form.format(estimate.low)}, {form.format(estimate.high)}]")
+    value, low, high = map(form.format, estimate[:3])
+    return Cell(value, f"[{low}, {high}]" if estimate.photos > 1 else "")
 
 
-def _latex(raw: str) -> str:
+def latex_text(raw: str) -> str:
+    """Returns text as LaTeX shows it literally."""
     return raw.translate(_LATEX_ESCAPES)
 
 
