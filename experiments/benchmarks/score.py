@@ -229,7 +229,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=1000)
-    parser.add_argument("--blocks", type=int, default=5, help="the two sides take turns this often")
+    parser.add_argument("--blocks", type=int, default=4, help="the two sides take turns this often")
     parser.add_argument("--tuned", action="store_true", help="add the reference with batches and processes")
     parser.add_argument("-o", "--output", type=Path, default=RESULT)
     args = parser.parse_args()

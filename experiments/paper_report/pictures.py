@@ -127,10 +127,16 @@ def draw_segmentation(files: Mapping[str, Path], colorizer: Colorizer) -> Photo:
         row: dict[str, Cell] = {
             "grey copy": PhotoCell(_grey(_fit(photo)), stem),
             "colours": PhotoCell(_fit(result.rgb), ""),
-            "segmentation": class_map(grey, result.segmentation),
+            "segmentation": class_map(grey, _enlarged(result.segmentation, height=grey.shape[0], width=grey.shape[1])),
         }
         rows.append(row)
     return draw_rows(list(rows[0]), rows)
+
+
+def _enlarged(classes: UInt8[np.ndarray, "h w"], *, height: int, width: int) -> UInt8[np.ndarray, "height width"]:
+    """Repeats the classes of a network whose output is smaller than what it sees."""
+    factor = -(-height // len(classes))
+    return np.repeat(np.repeat(classes, factor, axis=0), factor, axis=1)[:height, :width]
 
 
 def _cell(file: Path | None) -> Cell:

@@ -55,6 +55,8 @@ class Lpips:
     def __init__(self, network: Network = "alex"):
         self.network: Network = network
         self.params = jax.device_put(_load(network))
+        if network == "alex":  # for VGG16 they would take memory, and save little time
+            self.params["convolutions"] = [_with_factors(layer) for layer in self.params["convolutions"]]
 
     def __call__(
         self,
@@ -140,8 +142,8 @@ _LAYERS: Mapping[str, _Layers] = {"alex": _alex_layers, "vgg": _vgg_layers}
 
 
 def _convolve(layer: Any, x: Array, sizes: Sizes, *, stride: int, padding: int) -> Array:
-    if stride == 1 and winograd.pays(x.shape, layer["kernel"].shape, padding=padding):
-        y = winograd.convolve(x, layer["kernel"], padding=padding)
+    if stride == 1 and winograd.pays(x.shape, len(layer["kernel"]), padding=padding):
+        y = winograd.convolve(x, layer.get("factors") or winograd.factors(layer["kernel"]), padding=padding)
     else:
         y = jax.lax.conv_general_dilated(
             x,
@@ -152,6 +154,13 @@ def _convolve(layer: Any, x: Array, sizes: Sizes, *, stride: int, padding: int) 
             precision=jax.lax.Precision.HIGHEST,  # TF32 would move the third digit
         )
     return keep_inside(jax.nn.relu(y + layer["bias"]), sizes)
+
+
+@jax.jit
+def _with_factors(layer: dict[str, Array]) -> dict[str, Any]:
+    """Adds what `winograd.convolve` takes for the kernel, so that it is not computed for every batch."""
+    fits = jax.default_backend() == "cpu" and len(layer["kernel"]) in winograd.TAPS
+    return {**layer, "factors": winograd.factors(layer["kernel"])} if fits else layer
 
 
 def _max_pool(x: Array, *, window: int) -> Array:

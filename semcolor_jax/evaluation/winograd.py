@@ -23,6 +23,9 @@ from jaxtyping import Array, Float
 TILE = 4
 """Rows and columns of results that a tile gives."""
 
+TAPS = (3, 5)
+"""Rows and columns of the kernels for which it pays."""
+
 MAX_TILES = 4096
 """Of all images together: with more, the products would take memory by the gigabyte."""
 
@@ -59,20 +62,30 @@ def matrices(taps: int) -> Matrices:
     return Matrices(inputs=inputs, kernel=kernel, outputs=outputs)
 
 
-def pays(shape: Sequence[int], kernel_shape: Sequence[int], *, padding: int) -> bool:
+def pays(shape: Sequence[int], taps: int, *, padding: int) -> bool:
     """Whether `convolve` is the faster way here: on a CPU, with enough channels and not too many tiles."""
     batch, height, width, channels = shape
-    taps = kernel_shape[0]
-    if jax.default_backend() != "cpu" or taps not in (3, 5) or channels < 16:
+    if jax.default_backend() != "cpu" or taps not in TAPS or channels < 16:
         return False
     down, across = _tiles(height, width, taps=taps, padding=padding)
     return batch * down * across <= MAX_TILES
 
 
-def convolve(x: Float[Array, "B H W C"], kernel: Float[Array, "r r C K"], *, padding: int) -> Float[Array, "B h w K"]:
-    """Returns the convolution of stride 1 with so many zeros around the image; h = H + 2 padding - r + 1."""
+def factors(kernel: Float[Array, "r r C K"]) -> Grid:
+    """Returns G k G^T, each entry (C, K): what `convolve` takes for the kernel, and several times as large."""
+    return _transform(matrices(len(kernel)).kernel, [list(row) for row in kernel])
+
+
+def convolve(x: Float[Array, "B H W C"], factors: Grid, *, padding: int) -> Float[Array, "B h w K"]:
+    """Returns the convolution of stride 1 with so many zeros around the image; h = H + 2 padding - r + 1.
+
+    Args:
+      x: the images.
+      factors: of the kernel, from `factors`.
+      padding: zeros on each side.
+    """
     batch, height, width, channels = x.shape
-    taps, features = kernel.shape[0], kernel.shape[-1]
+    taps, features = len(factors) - TILE + 1, factors[0][0].shape[-1]
     down, across = _tiles(height, width, taps=taps, padding=padding)
     beyond = [TILE * count + taps - 1 - side - padding for count, side in ((down, height), (across, width))]
     padded = jnp.pad(x, ((0, 0), (padding, beyond[0]), (padding, beyond[1]), (0, 0)))
@@ -81,7 +94,6 @@ def convolve(x: Float[Array, "B H W C"], kernel: Float[Array, "r r C K"], *, pad
     places = [[padded[:, i : i + rows : TILE, j : j + columns : TILE] for j in range(side)] for i in range(side)]
     algorithm = matrices(taps)
     tiles = _transform(algorithm.inputs, places)
-    factors = _transform(algorithm.kernel, [list(row) for row in kernel])
     # One product per entry: XLA's batched product takes half as long again.
     products = [
         [jnp.matmul(tile.reshape(-1, channels), factor, precision=jax.lax.Precision.HIGHEST) for tile, factor in pairs]
