@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 
-LARGE = 8 * 2**20
+LARGE = 4 * 2**20
 """Bytes from which on a block is large: photos and a network's features are, the arrays of a strip are not."""
 
 _M_MMAP_THRESHOLD = -3  # glibc's malloc.h

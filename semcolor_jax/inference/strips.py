@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Float32, Int32, UInt8
 from semcolor_jax.color import lab as cielab
 from semcolor_jax.color.gamut import Ray, srgb8
 
-STRIP_PIXELS = 2**17
+STRIP_PIXELS = 2**16
 _THREADS = 2  # one copies pixels while the other computes
 
 _LUMINANCE = (cielab.XYZ_FROM_LINEAR[1][:, None] * cielab.LINEAR_FROM_UINT8).astype(np.float32)
