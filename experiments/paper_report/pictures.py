@@ -18,7 +18,7 @@ from semcolor_jax.evaluation.drawing import Cell, EmptyCell, PhotoCell, class_ma
 from semcolor_jax.evaluation.score.pairing import ORIGINALS, pair_folders
 from semcolor_jax.evaluation.score.streaming import center_square
 from semcolor_jax.evaluation.similarity import capped_psnr
-from semcolor_jax.inference.colorize import Colorizer, shrink
+from semcolor_jax.inference.colorize import Colorizer
 
 from .layout import PhotoSet, method_title
 from .scoring import SetScore
@@ -123,20 +123,19 @@ def draw_segmentation(files: Mapping[str, Path], colorizer: Colorizer) -> Photo:
         result = colorizer(photo)
         if result.segmentation is None:
             raise UserError("the network has no segmentation branch.")
-        grey = _grey(shrink(photo, side=colorizer.side))
+        grey = _grey(_fit(photo))
         row: dict[str, Cell] = {
-            "grey copy": PhotoCell(_grey(_fit(photo)), stem),
+            "grey copy": PhotoCell(grey, stem),
             "colours": PhotoCell(_fit(result.rgb), ""),
-            "segmentation": class_map(grey, _enlarged(result.segmentation, height=grey.shape[0], width=grey.shape[1])),
+            "segmentation": class_map(grey, _resized(result.segmentation, height=grey.shape[0], width=grey.shape[1])),
         }
         rows.append(row)
     return draw_rows(list(rows[0]), rows)
 
 
-def _enlarged(classes: UInt8[np.ndarray, "h w"], *, height: int, width: int) -> UInt8[np.ndarray, "height width"]:
-    """Repeats the classes of a network whose output is smaller than what it sees."""
-    factor = -(-height // len(classes))
-    return np.repeat(np.repeat(classes, factor, axis=0), factor, axis=1)[:height, :width]
+def _resized(classes: UInt8[np.ndarray, "h w"], *, height: int, width: int) -> UInt8[np.ndarray, "height width"]:
+    """Returns the class nearest to each pixel: the network ran at another size than that of the picture."""
+    return np.asarray(Image.fromarray(classes).resize((width, height), Image.Resampling.NEAREST))
 
 
 def _cell(file: Path | None) -> Cell:

@@ -100,7 +100,7 @@ def make_report(
 
 
 def _curves(scores: Mapping[str, SetScore], output: Path) -> Figure:
-    caption = "cumulative histograms of the ab distance, over all pixels of all photos of a set"
+    caption = "cumulative histograms of the ab distance, over all pixels of the photos of a set that a method has"
     panels = {
         TEST_SETS[name]: {method_title(m): scored.score.curves[n] for m, n in scored.names.items()}
         for name, scored in scores.items()

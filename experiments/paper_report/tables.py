@@ -16,7 +16,7 @@ from typing import NamedTuple
 from semcolor_jax.evaluation.score.measures import COLUMNS
 from semcolor_jax.evaluation.score.pairing import ORIGINALS
 from semcolor_jax.evaluation.score.run import Score
-from semcolor_jax.evaluation.score.statistics import Estimate
+from semcolor_jax.evaluation.score.statistics import CONFIDENCE, Estimate
 from semcolor_jax.evaluation.score.tables import latex_text
 
 from . import published
@@ -24,6 +24,8 @@ from .layout import METHODS, TEST_SETS, method_title
 from .scoring import SetScore
 
 FID = "fid"
+_SIMILARITY = ("PSNR", "SSIM", "ab distance")
+_PERCEPTUAL = ("LPIPS", "FID", "imagenet", "places365")
 _ARROWS = {"up": (" ↑", r" $\uparrow$"), "down": (" ↓", r" $\downarrow$"), "": ("", "")}
 
 
@@ -74,7 +76,9 @@ def similarity_table(name: str, title: str, set_names: Sequence[str], scores: Ma
         if method in published.ROWS:
             rows.append(_papers_row(method, columns))
     rows.append(_papers_row(published.BEST, columns))
-    return Table(name, title, tuple(columns), tuple(rows), (*_protocols(set_names, scores), published.NOT_COMPARABLE))
+    return Table(
+        name, title, tuple(columns), tuple(rows), (*_notes(set_names, scores, _SIMILARITY), published.NOT_COMPARABLE)
+    )
 
 
 def perceptual_table(scores: Mapping[str, SetScore]) -> Table:
@@ -89,7 +93,7 @@ def perceptual_table(scores: Mapping[str, SetScore]) -> Table:
             if name.startswith(kind):
                 columns.append(Column(name, f"{kind}_top1", COLUMNS[f"{kind}_top1"].title, "up"))
     rows = [_originals_row(columns, scores), *(_row(m, columns, scores) for m in _methods(list(TEST_SETS), scores))]
-    notes = (*_protocols(list(TEST_SETS), scores), "The text of the paper states no figure of these metrics.")
+    notes = (*_notes(list(TEST_SETS), scores, _PERCEPTUAL), "The text of the paper states no figure of these metrics.")
     title = "Perceptual metrics (section V-C): FID, LPIPS and top-1 accuracy of VGG16"
     return Table("perceptual", title, tuple(columns), tuple(rows), notes)
 
@@ -160,10 +164,18 @@ def _papers_row(method: str, columns: Sequence[Column]) -> Row:
     return Row(method, published.ROWS[method], cells, papers=True)
 
 
-def _protocols(set_names: Sequence[str], scores: Mapping[str, SetScore]) -> list[str]:
-    found = [score for name in set_names if (score := scores[name].score)]
-    protocol = dict.fromkeys(sentence for score in found for sentence in score.protocol)
-    return [f"Protocol: {'; '.join(protocol)}."] if protocol else []
+def _notes(set_names: Sequence[str], scores: Mapping[str, SetScore], metrics: tuple[str, ...]) -> list[str]:
+    """Returns the protocol of the metrics whose sentences begin so, and how many photos the sets have."""
+    found = {name: score for name in set_names if (score := scores[name].score)}
+    if not found:
+        return []
+    areas = dict.fromkeys(score.protocol[0] for score in found.values())
+    sentences = dict.fromkeys(
+        sentence for score in found.values() for sentence in score.protocol[1:] if sentence.startswith(metrics)
+    )
+    counts = ", ".join(f"{TEST_SETS[name]} {score.originals}" for name, score in found.items())
+    intervals = f"intervals: {100 * CONFIDENCE:g} % bootstrap over photos"
+    return [f"Protocol: {'; '.join([*areas, *sentences])}.", f"Photos: {counts}; {intervals}."]
 
 
 def _footnotes(table: Table) -> dict[str, int]:

@@ -55,7 +55,7 @@ class Lpips:
     def __init__(self, network: Network = "alex"):
         self.network: Network = network
         self.params = jax.device_put(_load(network))
-        if network == "alex":  # for VGG16 they would take memory, and save little time
+        if network == "alex":  # VGG16, with three times as many layers, would take minutes to compile
             self.params["convolutions"] = [_with_factors(layer) for layer in self.params["convolutions"]]
 
     def __call__(
@@ -142,8 +142,8 @@ _LAYERS: Mapping[str, _Layers] = {"alex": _alex_layers, "vgg": _vgg_layers}
 
 
 def _convolve(layer: Any, x: Array, sizes: Sizes, *, stride: int, padding: int) -> Array:
-    if stride == 1 and winograd.pays(x.shape, len(layer["kernel"]), padding=padding):
-        y = winograd.convolve(x, layer.get("factors") or winograd.factors(layer["kernel"]), padding=padding)
+    if "factors" in layer and winograd.pays(x.shape, len(layer["kernel"]), padding=padding):
+        y = winograd.convolve(x, layer["factors"], padding=padding)
     else:
         y = jax.lax.conv_general_dilated(
             x,

@@ -209,6 +209,12 @@ def test_segmentation_views(results):
 
     files = {"p0": results / "legacy" / "original" / "p0.png"}
     assert pictures.draw_segmentation(files, Colorizer(predict, choice=ColorChoice("reg"))).shape[2] == 3
+    coarse = Colorizer(
+        lambda lightness: predict(lightness).replace(seg_logits=predict(lightness).seg_logits[:, ::2, ::2]),
+        choice=ColorChoice("reg"),
+    )
+    expected = pictures.draw_segmentation(files, Colorizer(predict, choice=ColorChoice("reg")))
+    np.testing.assert_array_equal(pictures.draw_segmentation(files, coarse), expected)
     blind = Colorizer(lambda lightness: predict(lightness).replace(seg_logits=None), choice=ColorChoice("reg"))
     with pytest.raises(UserError, match="no segmentation branch"):
         pictures.draw_segmentation(files, blind)
