@@ -20,6 +20,7 @@ from paper_report.scoring import Settings
 
 from semcolor_jax import cli
 from semcolor_jax.evaluation.score.commands import parse_size
+from semcolor_jax.inference.compile_cache import enable_compile_cache
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -62,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "places365": (arguments.places365_weights, arguments.places365_labels),
         },
     )
+    enable_compile_cache()
     with cli.user_errors():
         unpack(arguments.results, arguments.unpack)
         sets = find_sets(arguments.results, arguments.folder)

@@ -97,6 +97,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         elif arguments.command == "scenes":
             scene_commands.run(arguments)
         elif arguments.command == "score":
+            from semcolor_jax.inference.compile_cache import enable_compile_cache
+
+            enable_compile_cache()
             score_commands.run(arguments)
 
 

@@ -91,9 +91,14 @@ def convolve(x: Float[Array, "B H W C"], factors: Grid, *, padding: int) -> Floa
     padded = jnp.pad(x, ((0, 0), (padding, beyond[0]), (padding, beyond[1]), (0, 0)))
     side = TILE + taps - 1
     rows, columns = TILE * (down - 1) + 1, TILE * (across - 1) + 1
-    places = [[padded[:, i : i + rows : TILE, j : j + columns : TILE] for j in range(side)] for i in range(side)]
     algorithm = matrices(taps)
-    tiles = _transform(algorithm.inputs, places)
+    lines = [padded[:, i : i + rows : TILE] for i in range(side)]
+    # Barriers here and below: what has been summed down is not to be computed anew for each sum across.
+    halves = [jax.lax.optimization_barrier(_sum(row, lines)) for row in algorithm.inputs]
+    tiles = [
+        [_sum(row, [half[:, :, j : j + columns : TILE] for j in range(side)]) for row in algorithm.inputs]
+        for half in halves
+    ]
     # One product per entry: XLA's batched product takes half as long again.
     products = [
         [jnp.matmul(tile.reshape(-1, channels), factor, precision=jax.lax.Precision.HIGHEST) for tile, factor in pairs]
@@ -112,7 +117,7 @@ def _tiles(height: int, width: int, *, taps: int, padding: int) -> tuple[int, in
 
 
 def _transform(matrix: np.ndarray, grid: Grid) -> Grid:
-    """Returns matrix @ grid @ matrix^T; what has been summed down is not computed anew for each sum across."""
+    """Returns matrix @ grid @ matrix^T."""
     half = [[jax.lax.optimization_barrier(_sum(row, column)) for column in zip(*grid, strict=True)] for row in matrix]
     return [[_sum(row, line) for row in matrix] for line in half]
 
