@@ -17,8 +17,9 @@ quickstart: setup
 	$(PYTHON_ENV) launch.py --config configs/quickstart.py --workdir $(QUICKSTART)
 	$(PYTHON_ENV) launch.py --task evaluate --workdir $(QUICKSTART)
 	$(PYTHON_ENV) -m semcolor_jax sample-photos -o $(QUICKSTART)/photos
-	$(PYTHON_ENV) -m semcolor_jax colorize $(QUICKSTART)/photos -o $(QUICKSTART)/colorized --workdir $(QUICKSTART)
-	@echo "Look at $(QUICKSTART)/samples.png and $(QUICKSTART)/colorized; the numbers are in $(QUICKSTART)/metrics.json."
+	$(PYTHON_ENV) -m semcolor_jax colorize $(QUICKSTART)/photos -o $(QUICKSTART)/colorized --model $(QUICKSTART)
+	$(PYTHON_ENV) -m semcolor_jax colorize $(QUICKSTART)/photos -o $(QUICKSTART)/colorized_release
+	@echo "Look at $(QUICKSTART)/samples.png, $(QUICKSTART)/colorized and $(QUICKSTART)/colorized_release; the numbers are in $(QUICKSTART)/metrics.json."
 
 # Runs every notebook; the copies with their outputs are in runs/notebooks.
 notebooks: setup

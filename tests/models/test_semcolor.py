@@ -113,7 +113,7 @@ def test_a_branch_that_is_off_has_no_parameters_and_no_prediction(branches):
     model = SemColorNet(width=2, scene_features=4, branches=branches)
     variables = shapes_of(model)
     image = jax.ShapeDtypeStruct((1, 16, 16, 1), jnp.float32)
-    predictions = jax.eval_shape(lambda v, x: vars(model.apply(v, x, train=False)), variables, image)
+    predictions = vars(jax.eval_shape(lambda v, x: model.apply(v, x, train=False), variables, image))
     fields = {"soft": "color_logits", "reg": "ab", "scene": "scene_logits", "seg": "seg_logits"}
     assert variables["params"].keys() == {"backbone", "decoder"} | {f"{name}_head" for name in branches}
     for name, field in fields.items():
