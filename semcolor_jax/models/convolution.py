@@ -98,7 +98,8 @@ def _forward(inputs: Array, kernel: Array, stride: int) -> tuple[Array, tuple[Ar
 
 
 def _backward(stride: int, residuals: tuple[Array, Array], upstream: Array) -> tuple[Array, Array]:
-    inputs, kernel = residuals
+    # Or else XLA keeps the transforms of the forward pass until here, several times as large as what they are made of.
+    (inputs, kernel), upstream = jax.lax.optimization_barrier((residuals, upstream))
     if _saves_by_filtering(inputs.shape, kernel.shape, stride):
         of_inputs = minimal_filtering.input_gradient(minimal_filtering.SAME, upstream, kernel)
         of_kernel = minimal_filtering.kernel_gradient(minimal_filtering.SAME, inputs, upstream)
@@ -130,7 +131,7 @@ def _forward_enlarged(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Arra
 
 
 def _backward_enlarged(residuals: tuple[Array, Array], upstream: Array) -> tuple[Array, Array]:
-    x, kernel = residuals
+    (x, kernel), upstream = jax.lax.optimization_barrier((residuals, upstream))
     if min(kernel.shape[2:]) >= FILTERING_CHANNELS_ENLARGED:
         of_x = minimal_filtering.input_gradient(minimal_filtering.ENLARGED, upstream, kernel)
         of_kernel = minimal_filtering.kernel_gradient(minimal_filtering.ENLARGED, x, upstream)
