@@ -78,7 +78,7 @@ def save_trained(workdir: Path, output: Path) -> int:
     """
     config = load_config(workdir)
     frozen = always_frozen(config)
-    arrays = flatten_dict(_to_float16(restore_variables(workdir)), sep="/")
+    arrays: dict[str, Any] = flatten_dict(_to_float16(restore_variables(workdir)), sep="/")
     published = _to_float16(_published(config))
     trained = {
         name: array
