@@ -5,8 +5,9 @@ python experiments/ablation.py --data DATA --workdir runs/ablation [--steps 2000
 All six networks see the same photos of `configs/release.py`'s mix in the same order, for as many steps, with Adam at
 the same rates and random first weights of the same seeds (`--encoder vgg16` begins the three ablations with ImageNet's
 frozen encoder instead; the comparison methods have no such encoder and are left out then). They are evaluated on the
-same validation photos. `experiments/results/ablation.json` has every run, mean and spread over the seeds, seconds per
-run, and the cumulative histogram of ab distances (Fig. 12). A stopped run goes on where it was.
+same validation photos. `experiments/results/ablation.json` has every run, mean and spread over the seeds, and seconds
+per run; `ablation.md` beside it the table, and `ablation.png` the cumulative histograms of ab distances (Fig. 12). A
+stopped run goes on where it was.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 from ml_collections import ConfigDict
+from paper_report.curves import draw_curves
 
 from semcolor_jax import cli
 from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.data.example import Sample
+from semcolor_jax.data.photos import write_image
 from semcolor_jax.data.pipeline import eval_samples
 from semcolor_jax.data.sources import make_source
 from semcolor_jax.evaluation import similarity
@@ -50,6 +53,8 @@ RATE = 1e-3
 ABLATIONS = {"RegSoft": "regsoft", "ClasRegSoft": "clasregsoft", "SegClasRegSoft": "segclasregsoft"}
 COMPARISONS = {"Zhang 2016": "zhang2016", "Larsson 2016": "larsson2016", "Iizuka 2016": "iizuka2016"}
 METRICS = ("psnr", "ssim", "ab_distance", "colourfulness")
+HEADINGS = ("PSNR (dB)", "SSIM", "ab distance", "colourfulness", "AUC")
+BRANCHES = {"soft": "annealed mean", "reg": "regression"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +133,7 @@ def run(method: str, *, seed: int, samples: Sequence[Sample]) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     predictor = load_predictor(workdir)
     result: dict[str, Any] = {"seed": seed, "seconds": round(seconds, 1)}
-    for branch in ("soft", "reg"):
+    for branch in BRANCHES:
 
         def color(lightness: np.ndarray, branch: str = branch) -> np.ndarray:
             return branch_colors(predictor(lightness[None]), temperature=config.inference.temperature)[branch][0]
@@ -142,7 +147,7 @@ def run(method: str, *, seed: int, samples: Sequence[Sample]) -> dict[str, Any]:
 def summary(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Returns mean and standard deviation over the seeds, and the mean curve, of every branch."""
     table: dict[str, Any] = {}
-    for branch in (name for name in ("soft", "reg") if name in runs[0]):
+    for branch in (name for name in BRANCHES if name in runs[0]):
         values = [run[branch]["values"] for run in runs]
         table[branch] = {
             metric: {
@@ -155,6 +160,36 @@ def summary(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return table
 
 
+def table(results: dict[str, Any]) -> str:
+    """Returns mean and spread of every method and branch in Markdown."""
+    settings, grey = results["settings"], results["grey copy"]["values"]
+    lines = [
+        f"{settings['steps']} updates of {settings['batch_size']} crops of {settings['crop']} pixels, width "
+        f"{settings['width']}, {settings['seeds']} seeds; {settings['photos']} validation photos, their central "
+        f"square at {settings['size']} pixels. Mean and, after the sign, standard deviation over the seeds.",
+        "",
+        "| method | colours by | " + " | ".join(HEADINGS) + " | seconds a run |",
+        "|---|---|" + "---|" * (len(HEADINGS) + 1),
+        "| grey copy | | " + " | ".join(f"{value:.4g}" for value in grey.values()) + " | |",
+    ]
+    for method in (name for name in (*ABLATIONS, *COMPARISONS) if name in results):
+        seconds = statistics.fmean(run["seconds"] for run in results[method]["runs"])
+        for branch in (name for name in BRANCHES if name in results[method]):
+            values = [value for name, value in results[method][branch].items() if name != "curve"]
+            cells = [f"{v['mean']:.4g}" + (f" ± {v['spread']:.2g}" if v["spread"] is not None else "") for v in values]
+            lines.append(f"| {method} | {BRANCHES[branch]} | " + " | ".join(cells) + f" | {seconds:.0f} |")
+    return "\n".join([*lines, ""])
+
+
+def histogram(results: dict[str, Any]) -> np.ndarray:
+    """Draws Fig. 12: a curve for each method, by its annealed mean where it has one."""
+    curves = {"grey copy": results["grey copy"]["curve"]}
+    for method in (name for name in (*ABLATIONS, *COMPARISONS) if name in results):
+        branch = next(name for name in BRANCHES if name in results[method])
+        curves[method] = results[method][branch]["curve"]
+    return draw_curves({"validation photos": curves})
+
+
 def main(_: list[str]) -> None:
     """Trains and compares."""
     methods = [*ABLATIONS, *([] if ENCODER.value == "vgg16" else COMPARISONS)]
@@ -165,7 +200,9 @@ def main(_: list[str]) -> None:
     results: dict[str, Any] = {
         "settings": {
             "steps": STEPS.value,
+            "seeds": SEEDS.value,
             "batch_size": config.data.batch_size,
+            "crop": config.data.image_size,
             "width": WIDTH.value,
             "encoder": ENCODER.value,
             "photos": len(samples),
@@ -177,7 +214,10 @@ def main(_: list[str]) -> None:
         runs = [run(method, seed=seed, samples=samples) for seed in range(SEEDS.value)]
         results[method] = {"runs": runs, **summary(runs)}
         write_json(OUTPUT.value, results)
-        print(method, {branch: results[method][branch]["psnr"] for branch in ("soft", "reg") if branch in runs[0]})
+        print(method, {branch: results[method][branch]["psnr"] for branch in BRANCHES if branch in runs[0]})
+    output = Path(OUTPUT.value)
+    output.with_suffix(".md").write_text(table(results), encoding="utf-8")
+    write_image(output.with_suffix(".png"), histogram(results))
 
 
 if __name__ == "__main__":

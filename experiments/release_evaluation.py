@@ -4,13 +4,15 @@ python experiments/release_evaluation.py --model semcolor-v1 --data DATA --outpu
 
 For each data set of `configs/release.py` the photos of DATA/SET/val are written to OUT/SET as PNG files: the originals,
 the grey copies, and what the model makes of these by its defaults and by its regression alone. Then they are scored at
-full size. `experiments/results/release_evaluation.json` has the means of each set and of all photos together;
+full size. `experiments/results/release_evaluation.json` has the means of each set and of all photos together, and how
+well the network names the classes and scenes of the labelled sets; `release_evaluation.md` is the same as a table, and
 OUT/grid.png shows 60 photos, drawn by seed 0 (original, default colours, regression). Whatever is in OUT already is not
 made again.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import runpy
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,10 +23,14 @@ import numpy as np
 from absl import app, flags
 
 from semcolor_jax import cli
+from semcolor_jax import config as configs
 from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.data.photos import list_images, read_photo, write_image
+from semcolor_jax.data.pipeline import eval_samples
+from semcolor_jax.data.sources import make_source
 from semcolor_jax.evaluation.branches import ColorChoice, grey_copy
 from semcolor_jax.evaluation.drawing import PhotoCell, draw_rows
+from semcolor_jax.evaluation.evaluate import evaluate
 from semcolor_jax.evaluation.score import run as scoring
 from semcolor_jax.evaluation.score.measures import make_measure
 from semcolor_jax.evaluation.similarity import colourfulness
@@ -43,6 +49,8 @@ METHODS = ("grey", "regression", "default")
 METRICS = ("psnr", "ssim", "l2ab", "lpips", "colourfulness")
 COLUMNS = ("psnr", "ssim", "ab_distance", "lpips_alex", "colourfulness")
 GRID_PHOTOS = 60
+CLASS_SETS = ("coco_panoptic", "stanford_background", "labelme_facade", "camvid", "clothing")
+SCENE_SETS = ("intel_scenes", "sun_scenes")  # by their folders; the other sets' scenes are a teacher's guesses
 
 
 def prepare(photos: Path, folder: Path, *, limit: int) -> None:
@@ -95,6 +103,51 @@ def summary(images: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, di
     return means
 
 
+def labels(colorizer: Colorizer, sets: Sequence[str]) -> dict[str, Any]:
+    """Returns how the network does on the labels of these sets, beside always answering the most frequent one."""
+    config = configs.default()
+    config.data.source = "mix"
+    config.data.mix = ",".join(f"folder:{DATA.value}/{name}=1" for name in sets)
+    samples = eval_samples(make_source(config, "val"), limit=LIMIT.value * len(sets))
+    result = evaluate(colorizer.predictor, samples, temperature=1.0, size=colorizer.side)
+    scores = result.scenes if sets is SCENE_SETS else result.segmentation
+    assert scores is not None
+    return {"sets": list(sets), "size": colorizer.side, **dataclasses.asdict(scores)}
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """Returns the table of a result of `main`."""
+    lines = [
+        "| photos of | number | PSNR above grey (dB) | ab distance of grey's | colourfulness of the originals' "
+        "| LPIPS: grey | regression | default |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name in (*data_sets(), "all"):
+        row = result[name]
+        chosen = row["default"]
+        colourful = chosen["colourfulness"] / row["original"]["colourfulness"]
+        lpips = " | ".join(f"{row[method]['lpips_alex']:.4f}" for method in METHODS)
+        lines.append(
+            f"| {name} | {chosen['photos']} | {chosen['psnr_above_grey']:+.2f} | {chosen['ab_distance_of_grey']:.3f} "
+            f"| {colourful:.2f} | {lpips} |"
+        )
+    classes, scenes = result["segmentation"], result["scenes"]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Segmentation ({classes['images']} photos of {', '.join(classes['sets'])}; {classes['classes']} classes): "
+            f"mIoU {classes['mean_iou']:.1%}, pixel accuracy {classes['pixel_accuracy']:.1%}; always the most frequent "
+            f"class: {classes['majority_mean_iou']:.1%}, {classes['majority_pixel_accuracy']:.1%}.",
+            "",
+            f"Scene ({scenes['images']} photos of {', '.join(scenes['sets'])}): top-1 {scenes['top1']:.1%}, top-5 "
+            f"{scenes['top5']:.1%}; always the most frequent: {scenes['majority_top1']:.1%}, "
+            f"{scenes['majority_top5']:.1%}.",
+            "",
+        ]
+    )
+
+
 def grid(folders: Sequence[Path]) -> np.ndarray:
     """Draws 60 photos of all sets, three a row, each as original, default colours and regression."""
     files = [(folder, file.name) for folder in folders for file in list_images(folder / "original")]
@@ -139,8 +192,10 @@ def main(_: list[str]) -> None:
         truth += originals
         print(json.dumps({folder.name: table[folder.name]}))
     table["all"] = {**summary(everything), "original": {"colourfulness": round(float(np.mean(truth)), 4)}}
+    table["segmentation"], table["scenes"] = labels(default, CLASS_SETS), labels(default, SCENE_SETS)
     write_json(RESULT.value, {"model": MODEL.value, "limit": LIMIT.value, "size": "full", **table})
-    print(json.dumps(table["all"], indent=1))
+    Path(RESULT.value).with_suffix(".md").write_text(markdown(table), encoding="utf-8")
+    print(markdown(table))
     write_image(Path(OUTPUT.value) / "grid.png", grid(folders))
 
 
