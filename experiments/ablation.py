@@ -74,7 +74,7 @@ def config_of(method: str, *, seed: int) -> ConfigDict:
     """Returns the training of one method: the release's photos at their first size, everything else alike."""
     config = release_config(DATA.value)
     config.name, config.seed = method, seed
-    config.growth.epoch = 0.0
+    config.growth.epoch, config.data.prior_images = 0.0, 2000
     config.model.width, config.model.output_stride = WIDTH.value, 1
     config.model.encoder, config.model.frozen_blocks = "vgg_like", 0
     config.optimizer.encoder_rate = 1.0

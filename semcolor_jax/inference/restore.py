@@ -20,7 +20,7 @@ RELEASES = Path(__file__).parents[2] / "checkpoints"
 """Where the released models lie in a clone of the repository."""
 
 
-DEFAULT_MODEL = "semcolor-v1-unfinished"
+DEFAULT_MODEL = "semcolor-v1"
 """What the commands and `semcolor_jax.load` colour with, unless told otherwise."""
 
 
@@ -34,11 +34,10 @@ def find_model(name: str | os.PathLike[str]) -> Path:
     Raises:
       UserError: there is no such model.
     """
-    for path in (Path(name), RELEASES / name, RELEASES / f"{os.fspath(name)}.npz"):
+    for path in (Path(name), RELEASES / name):
         if (path / "config.json").is_file() or (path.suffix == ".npz" and path.is_file()):
             return path
-    folders, files = RELEASES.glob("*/config.json"), RELEASES.glob("*.npz")
-    released = sorted({path.parent.name for path in folders} | {path.stem for path in files})
+    released = sorted(path.parent.name for path in RELEASES.glob("*/config.json"))
     raise UserError(
         f"There is no model {os.fspath(name)!r}: give the folder of a training (its --workdir) or a released model "
         f"({', '.join(released) or 'none here'})."

@@ -1,9 +1,8 @@
 """Weights without the training around them: the released form, and the trained part alone as one small file.
 
 A released model is a folder: `config.json` and `weights/` (orbax, 16 bits). `inference.restore` takes such a folder
-wherever it takes a work directory. The trained part (`.npz`, 16 bits, kernels of the decoder 8) leaves out what is
-frozen and so can be had from the published weights anyway; `config.train.start_from` begins a training with it, and
-`load_trained` makes it whole.
+wherever it takes a work directory. The trained part (`.npz`, 16 bits) leaves out what is frozen and so can be had from
+the published weights anyway; `config.train.start_from` begins a training with it, and `load_trained` makes it whole.
 """
 
 from __future__ import annotations
@@ -38,7 +37,6 @@ Variables = dict[str, Any]
 
 _CONFIG = "config"
 _BACKBONE = "params/backbone/"
-_SCALE = ":scale"
 
 
 def export_release(workdir: Path, output: Path) -> None:
@@ -69,9 +67,7 @@ def save_release(variables: Variables, output: Path, *, config: ConfigDict) -> N
 
 
 def save_trained(workdir: Path, output: Path) -> int:
-    """Writes the trained part of the newest weights of a work directory as one `.npz`; returns its bytes.
-
-    In float16, and the kernels of the decoder in 8 bits, so that the file stays small.
+    """Writes the trained part of the newest weights of a work directory as one `.npz`, in float16; returns its bytes.
 
     Raises:
       UserError: `workdir` has no checkpoint; `output` cannot be written.
@@ -86,7 +82,7 @@ def save_trained(workdir: Path, output: Path) -> int:
         if not _is_frozen(name, frozen_blocks=frozen) and not np.array_equal(array, published.get(name))
     }
     buffer = io.BytesIO()
-    content: dict[str, Any] = {_CONFIG: np.array(json.dumps(_portable(config).to_dict())), **_packed(trained)}
+    content: dict[str, Any] = {_CONFIG: np.array(json.dumps(_portable(config).to_dict())), **trained}
     np.savez_compressed(buffer, **content)
     with replacing(output) as temporary:
         temporary.write_bytes(buffer.getvalue())
@@ -158,30 +154,9 @@ def _read_trained(path: Path) -> tuple[ConfigDict, dict[str, np.ndarray]]:
         with np.load(path, allow_pickle=False) as archive:
             stored = {name: archive[name] for name in archive.files}
         config.update(json.loads(str(stored.pop(_CONFIG))))
-        return config, _unpacked(stored)
     except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is not a file of trained weights: {error}.") from error
-
-
-def _packed(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns the arrays, the decoder's kernels (nearly all bytes) in 8 bits with a scale per output channel."""
-    packed = {}
-    for name, array in arrays.items():
-        if not (name.startswith("params/decoder/") and name.endswith("/kernel")):
-            packed[name] = array
-            continue
-        kernel = np.asarray(array, np.float32)
-        scale = np.maximum(np.abs(kernel).max(axis=(0, 1, 2)) / 127, 1e-12)
-        packed[name], packed[name + _SCALE] = np.round(kernel / scale).astype(np.int8), scale
-    return packed
-
-
-def _unpacked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {
-        name: array * arrays[name + _SCALE] if name + _SCALE in arrays else array
-        for name, array in arrays.items()
-        if not name.endswith(_SCALE)
-    }
+    return config, stored
 
 
 def _portable(config: ConfigDict) -> ConfigDict:
