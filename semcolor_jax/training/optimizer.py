@@ -175,7 +175,7 @@ def thaw_step(config: ConfigDict, *, steps_per_epoch: int) -> int:
     return round(max(config.growth.epoch, config.growth.thaw_epoch) * steps_per_epoch)
 
 
-def _late_bias_correction(config: ConfigDict, *, thaw: int) -> optax.GradientTransformation:
+def _late_bias_correction(config: ConfigDict, *, thaw: int) -> optax.GradientTransformationExtraArgs:
     """Corrects Adam's moments of blocks that thaw later for the zeros that they began with (Kingma and Ba 2015).
 
     Adam counts from the first update of all, so that without this the first updates of these blocks would be several
