@@ -32,7 +32,7 @@ from semcolor_jax.models import Predictor, build_model, init_variables
 from semcolor_jax.training import checkpoints, sharding
 from semcolor_jax.training.checkpoints import Checkpoints, DataPosition
 from semcolor_jax.training.monitor import Every, StepLog, StopRequest, format_metrics, timed_next
-from semcolor_jax.training.optimizer import build_optimizer, total_steps
+from semcolor_jax.training.optimizer import build_optimizer, thaw_step, total_steps
 from semcolor_jax.training.state import TrainState, create_state
 from semcolor_jax.training.step import TrainStep, make_train_step
 from semcolor_jax.training.weights import start_from
@@ -251,7 +251,8 @@ def _phase_configs(config: ConfigDict, *, steps_per_epoch: int) -> dict[int, Con
         phases[round(growth.epoch * steps_per_epoch)] = grown
         thawed = grown.copy_and_resolve_references()
         thawed.model.frozen_blocks = growth.frozen_blocks
-        phases[round(max(growth.epoch, growth.thaw_epoch) * steps_per_epoch)] = thawed
+        if start := thaw_step(config, steps_per_epoch=steps_per_epoch):
+            phases[start] = thawed
     return phases
 
 

@@ -150,6 +150,9 @@ def build_optimizer(config: ConfigDict, *, steps_per_epoch: int) -> optax.Gradie
         raise UserError(f"config.optimizer.name is {optimizer.name!r}; known are {', '.join(by_name)}.")
     clip = [optax.clip_by_global_norm(optimizer.clip_norm)] if optimizer.clip_norm > 0 else []
     slower = [optax.masked(optax.scale(optimizer.encoder_rate), _is_encoder)] if optimizer.encoder_rate != 1 else []
+    thaw = thaw_step(config, steps_per_epoch=steps_per_epoch)
+    if thaw and optimizer.name == "adam":
+        slower.append(_late_bias_correction(config, thaw=thaw))
     decay = [_kernel_decay(optimizer.weight_decay)] if optimizer.weight_decay > 0 else []
     rate = (
         stepwise_learning_rate(config.schedule)
@@ -163,6 +166,33 @@ def build_optimizer(config: ConfigDict, *, steps_per_epoch: int) -> optax.Gradie
     # Frozen weights have no moments: they would double what each checkpoint holds of them, for nothing.
     label = functools.partial(_trained_or_frozen, frozen_blocks=frozen_blocks)
     return optax.partition({"trained": trained, "frozen": optax.set_to_zero()}, label)
+
+
+def thaw_step(config: ConfigDict, *, steps_per_epoch: int) -> int:
+    """Returns how many updates are done when blocks of the encoder thaw (`config.growth`); 0 if none does."""
+    if always_frozen(config) == config.model.frozen_blocks:
+        return 0
+    return round(max(config.growth.epoch, config.growth.thaw_epoch) * steps_per_epoch)
+
+
+def _late_bias_correction(config: ConfigDict, *, thaw: int) -> optax.GradientTransformationExtraArgs:
+    """Corrects Adam's moments of blocks that thaw later for the zeros that they began with (Kingma and Ba 2015).
+
+    Adam counts from the first update of all, so that without this the first updates of these blocks would be several
+    times the learning rate, and undo what the encoder has learnt.
+    """
+    b1, b2 = 0.9, config.optimizer.beta2
+
+    def factor(count: jax.typing.ArrayLike) -> jax.Array:
+        done, since = jnp.asarray(count) + 1.0, jnp.maximum(jnp.asarray(count) - thaw + 1.0, 1.0)
+        second = jnp.sqrt((1 - b2**since) / (1 - b2**done))
+        return second * (1 - b1**done) / (1 - b1**since)
+
+    def thaws(params: Any) -> Any:
+        first = _trained_or_frozen(params, frozen_blocks=config.model.frozen_blocks)
+        return jax.tree.map(lambda label: label == "frozen", first)
+
+    return optax.masked(optax.scale_by_schedule(factor), thaws)
 
 
 def _is_encoder(params: Any) -> Any:

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from semcolor_jax.models import build_model, init_variables
@@ -124,3 +125,28 @@ def test_the_encoder_takes_smaller_steps_by_its_factor(tiny_config):
         rates[factor] = {part: float(jax.tree.leaves(updates[part])[0].ravel()[0]) for part in ("backbone", "decoder")}
     assert rates[0.1]["decoder"] == rates[1.0]["decoder"] == pytest.approx(-tiny_config.schedule.stage1_rate)
     assert rates[0.1]["backbone"] == pytest.approx(0.1 * rates[1.0]["backbone"])
+
+
+def test_adam_moves_a_block_that_thaws_late_as_it_moves_one_that_begins_then(tiny_config):
+    """The reference is optax's Adam, begun at the thaw."""
+    thaw, rng = 6, np.random.default_rng(0)
+    tiny_config.model.frozen_blocks, tiny_config.growth.frozen_blocks = 5, 3
+    tiny_config.growth.epoch, tiny_config.growth.thaw_epoch = 1.0, 3.0
+    tiny_config.schedule.stage1_epochs = 100.0  # one rate throughout
+    params = {"backbone": {"conv4_1": {"kernel": jnp.zeros(3)}}, "decoder": {"kernel": jnp.zeros(3)}}
+    optimizer = build_optimizer(tiny_config, steps_per_epoch=2)
+    state = optimizer.init(params)
+    fresh = optax.adam(tiny_config.schedule.stage1_rate)
+    fresh_state = fresh.init(params["backbone"])
+    for step in range(thaw + 5):
+        gradient = jax.tree.map(lambda w: jnp.asarray(rng.normal(size=w.shape), jnp.float32), params)
+        if step < thaw:
+            gradient["backbone"] = jax.tree.map(jnp.zeros_like, gradient["backbone"])
+        updates, state = optimizer.update(gradient, state, params, value=jnp.ones(()))
+        if step >= thaw:
+            expected, fresh_state = fresh.update(gradient["backbone"], fresh_state)
+            np.testing.assert_allclose(
+                updates["backbone"]["conv4_1"]["kernel"], expected["conv4_1"]["kernel"], rtol=1e-4
+            )
+            magnitude = np.abs(updates["backbone"]["conv4_1"]["kernel"]).max()
+            assert magnitude <= 1.01 * tiny_config.schedule.stage1_rate if step == thaw else magnitude > 0
