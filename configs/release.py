@@ -67,5 +67,5 @@ def get_config(data: str = "data") -> ConfigDict:
     config.train.eval_every_steps = 1000
     config.train.eval_samples = 150
     config.train.grid_samples = 16
-    config.inference.update(dict(side=96, branch="both", share=0.5))  # by experiments/color_choice.py
+    config.inference.update(dict(side=96, branch="both", share=0.25))  # by experiments/color_choice.py
     return config

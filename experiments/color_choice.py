@@ -41,10 +41,10 @@ SIDES = flags.DEFINE_list("sides", ["96", "128", "160"], "Short sides in pixels 
 OUTPUT = flags.DEFINE_string("output", "experiments/results/color_choice.json", "File of the scores.")
 
 CHOICES = [
-    *(ColorChoice("reg", saturation=saturation) for saturation in (1.0, 1.2, 1.4)),
+    *(ColorChoice("reg", saturation=saturation) for saturation in (1.0, 1.2)),
     *(
         ColorChoice("both", temperature=temperature, share=share, saturation=saturation)
-        for temperature, share, saturation in itertools.product((0.38, 0.6, 1.0), (0.3, 0.6, 1.0), (1.0, 1.2))
+        for temperature, share, saturation in itertools.product((0.38, 0.6), (0.2, 0.3, 0.4, 0.6, 1.0), (1.0,))
     ),
 ]
 
