@@ -64,6 +64,8 @@ def save_release(variables: Variables, output: Path, *, config: ConfigDict) -> N
         save_config(temporary, config)
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save((temporary / "weights").absolute(), _to_float16(variables))
+        # Orbax's note of success names the temporary folder; here the renaming of the whole is what says it.
+        (temporary / "weights" / "commit_success.txt").unlink(missing_ok=True)
 
 
 def save_trained(workdir: Path, output: Path) -> int:
