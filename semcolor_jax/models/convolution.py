@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,27 +33,14 @@ FILTERING_CHANNELS_ENLARGED = 64
 
 
 def convolve(
-    inputs: Float[Array, "B H W C"],
-    kernel: Float[Array, "3 3 C K"],
-    window_strides: Sequence[int],
-    padding: str,
-    **unused: Any,
+    inputs: Float[Array, "B H W C"], kernel: Float[Array, "3 3 C K"], *, stride: int = 1
 ) -> Float[Array, "B h w K"]:
-    """Stands in for `lax.conv_general_dilated` as the `conv_general_dilated` of a `flax.linen.Conv`.
+    """Returns the SAME convolution; any dtype, the same for both.
 
-    On several devices, and on anything but a CPU, it is that function: the chunks below would have to be summed over
-    the devices one by one, and GPU libraries have good kernel gradients.
-
-    Args:
-      inputs: any dtype, the kernel's.
-      kernel: of an undilated, ungrouped convolution.
-      window_strides: the same for height and width.
-      padding: "SAME".
-      **unused: Flax's names for what is at its default here.
+    On several devices, and on anything but a CPU, it is `lax.conv_general_dilated`: the chunks below would have to be
+    summed over the devices one by one, and GPU libraries have good kernel gradients.
     """
-    if kernel.shape[:2] == (SIDE, SIDE) and _on_one_cpu():
-        return _convolve(inputs, kernel, window_strides[0])
-    return _plain(inputs, kernel, window_strides[0])
+    return _convolve(inputs, kernel, stride) if on_one_cpu() else _plain(inputs, kernel, stride)
 
 
 def convolve_joined(
@@ -64,7 +50,7 @@ def convolve_joined(
 
     On one CPU the two parts are convolved apart, and neither the enlarged x nor the joined array is ever made.
     """
-    if not _on_one_cpu():
+    if not on_one_cpu():
         return _plain(jnp.concatenate([upsample(x), skip], axis=-1), kernel, 1)
     of_x, of_skip = jnp.split(kernel, [x.shape[-1]], axis=2)
     return _convolve_enlarged(x, of_x) + _convolve(skip, of_skip, 1)
@@ -77,7 +63,8 @@ def upsample(x: Float[Array, "B H W C"]) -> Float[Array, "B 2*H 2*W C"]:
     return x.reshape(batch, 2 * height, 2 * width, channels)
 
 
-def _on_one_cpu() -> bool:
+def on_one_cpu() -> bool:
+    """Whether the program is for one CPU device."""
     return jax.default_backend() == "cpu" and jax.device_count() == 1
 
 
@@ -99,7 +86,9 @@ def _forward(inputs: Array, kernel: Array, stride: int) -> tuple[Array, tuple[Ar
 
 def _backward(stride: int, residuals: tuple[Array, Array], upstream: Array) -> tuple[Array, Array]:
     # Or else XLA keeps the transforms of the forward pass until here, several times as large as what they are made of.
-    (inputs, kernel), upstream = jax.lax.optimization_barrier((residuals, upstream))
+    # Not the kernel: the state is donated, and XLA would copy it for the barrier.
+    inputs, kernel = residuals
+    inputs, upstream = jax.lax.optimization_barrier((inputs, upstream))
     if _saves_by_filtering(inputs.shape, kernel.shape, stride):
         of_inputs = minimal_filtering.input_gradient(minimal_filtering.SAME, upstream, kernel)
         of_kernel = minimal_filtering.kernel_gradient(minimal_filtering.SAME, inputs, upstream)
@@ -107,10 +96,15 @@ def _backward(stride: int, residuals: tuple[Array, Array], upstream: Array) -> t
         _, pull_back = jax.vjp(lambda x: _plain(x, kernel, stride), inputs)
         (of_inputs,) = pull_back(upstream)
         of_kernel = kernel_gradient(inputs, upstream, stride=stride)
-    return of_inputs, of_kernel.astype(kernel.dtype)
+    return _together(of_inputs, of_kernel.astype(kernel.dtype))
 
 
 _convolve.defvjp(_forward, _backward)
+
+
+def _together(of_inputs: Array, of_kernel: Array) -> tuple[Array, Array]:
+    """Lets neither gradient wait for the optimizer: what they are made of would be held until then."""
+    return jax.lax.optimization_barrier((of_inputs, of_kernel))
 
 
 def _saves_by_filtering(inputs: Sequence[int], kernel: Sequence[int], stride: int) -> bool:
@@ -131,14 +125,15 @@ def _forward_enlarged(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Arra
 
 
 def _backward_enlarged(residuals: tuple[Array, Array], upstream: Array) -> tuple[Array, Array]:
-    (x, kernel), upstream = jax.lax.optimization_barrier((residuals, upstream))
+    x, kernel = residuals
+    x, upstream = jax.lax.optimization_barrier((x, upstream))
     if min(kernel.shape[2:]) >= FILTERING_CHANNELS_ENLARGED:
         of_x = minimal_filtering.input_gradient(minimal_filtering.ENLARGED, upstream, kernel)
         of_kernel = minimal_filtering.kernel_gradient(minimal_filtering.ENLARGED, x, upstream)
     else:
         of_x = packed_convolution.input_gradient(upstream, kernel)
         of_kernel = packed_convolution.unfold(_packed_kernel_gradient(x, packed_convolution.pack(upstream)))
-    return of_x, of_kernel.astype(kernel.dtype)
+    return _together(of_x, of_kernel.astype(kernel.dtype))
 
 
 _convolve_enlarged.defvjp(_forward_enlarged, _backward_enlarged)

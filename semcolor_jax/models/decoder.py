@@ -10,7 +10,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from semcolor_jax.models.encoders import Encoding
-from semcolor_jax.models.layers import JoinedConv, conv_relu, remat_if
+from semcolor_jax.models.layers import ConvRelu, JoinedConvRelu, remat_if
 
 
 class Decoder(nn.Module):
@@ -40,7 +40,7 @@ class Decoder(nn.Module):
 def _block(decoder: Decoder, x: Array, skip: Array, *, level: int) -> Array:
     """The block that leaves the resolution of `level`, inside the decoder's compact method."""
     features = decoder.width * 2**level
-    x = nn.relu(JoinedConv(features, dtype=decoder.dtype, name=f"conv{level + 1}_1")(x, skip))
+    x = JoinedConvRelu(features, dtype=decoder.dtype, name=f"conv{level + 1}_1")(x, skip)
     for index in (2, 3):
-        x = conv_relu(x, features, name=f"conv{level + 1}_{index}", dtype=decoder.dtype)
+        x = ConvRelu(features, dtype=decoder.dtype, name=f"conv{level + 1}_{index}")(x)
     return x

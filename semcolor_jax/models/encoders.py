@@ -23,7 +23,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from semcolor_jax.models.layers import batch_norm, conv_relu, remat_if
+from semcolor_jax.models.layers import ConvRelu, batch_norm, remat_if
 
 VGG16_BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """Filters of the 13 convolutions of VGG16 (Simonyan and Zisserman 2015, configuration D), by block."""
@@ -67,8 +67,8 @@ class VggLikeEncoder(nn.Module):
 def _vgg_like_block(encoder: VggLikeEncoder, x: Array, *, level: int, train: bool) -> tuple[Array, Array]:
     """Returns the block's skip and its output, inside the encoder's compact method."""
     block, features, middle = level + 1, encoder.width * 2**level, level == 4
-    skip = conv_relu(x, features, name=f"conv{block}_1", dtype=encoder.dtype)
-    x = conv_relu(skip, features, name=f"conv{block}_2", dtype=encoder.dtype, stride=1 if middle else 2)
+    skip = ConvRelu(features, dtype=encoder.dtype, name=f"conv{block}_1")(x)
+    x = ConvRelu(features, dtype=encoder.dtype, stride=1 if middle else 2, name=f"conv{block}_2")(skip)
     return skip, batch_norm(x, name=f"norm{block}", train=train, dtype=encoder.dtype)
 
 
@@ -109,7 +109,7 @@ def vgg16_blocks(x: Float[Array, "B H W 3"], *, dtype: DTypeLike = jnp.float32, 
         if blocks:
             x = nn.max_pool(x, (2, 2), strides=(2, 2))
         for index, features in enumerate(filters, start=1):
-            x = conv_relu(x, features, name=f"conv{block}_{index}", dtype=dtype)
+            x = ConvRelu(features, dtype=dtype, name=f"conv{block}_{index}")(x)
         if block <= frozen_blocks:
             x = jax.lax.stop_gradient(x)
         blocks.append(x)

@@ -18,36 +18,63 @@ STRIDE = 16
 """Height and width of the pixels that one cell of X_enc stands for: four halvings."""
 
 
-def conv_relu(
-    x: Float[Array, "B H W C"], features: int, *, name: str, dtype: DTypeLike, stride: int = 1
-) -> Float[Array, "B h w features"]:
-    """3x3 convolution and ReLU, inside a compact module; `stride` divides the resolution, rounding up."""
-    convolution = nn.Conv(
-        features,
-        kernel_size=(3, 3),
-        strides=(stride, stride),
-        kernel_init=nn.initializers.he_normal(),
-        dtype=dtype,
-        conv_general_dilated=convolve,
-        name=name,
-    )
-    return nn.relu(convolution(x))
+class ConvRelu(nn.Module):
+    """3x3 convolution and ReLU; `stride` divides the resolution, rounding up. Its parameters are those of `nn.Conv`."""
+
+    features: int
+    dtype: DTypeLike
+    stride: int = 1
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B h w features"]:
+        """Returns the features, in `dtype`."""
+        kernel, bias = _parameters(self, x.shape[-1], dtype=self.dtype)
+        return add_bias_relu(convolve(x.astype(self.dtype), kernel, stride=self.stride), bias)
 
 
-class JoinedConv(nn.Module):
-    """3x3 convolution of two maps side by side, the first enlarged twice; its parameters are those of `nn.Conv`."""
+class JoinedConvRelu(nn.Module):
+    """3x3 convolution of two maps side by side, the first enlarged twice, and ReLU; parameters as of `nn.Conv`."""
 
     features: int
     dtype: DTypeLike
 
     @nn.compact
     def __call__(self, x: Float[Array, "B h w C"], skip: Float[Array, "B H W D"]) -> Float[Array, "B H W features"]:
-        """Returns the convolution of nearest-neighbour x and, behind its channels, `skip`, twice as large as x."""
-        shape = (3, 3, x.shape[-1] + skip.shape[-1], self.features)
-        kernel = self.param("kernel", nn.initializers.he_normal(), shape, jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros_init(), (self.features,), jnp.float32)
-        x, skip, kernel, bias = (array.astype(self.dtype) for array in (x, skip, kernel, bias))
-        return convolve_joined(x, skip, kernel) + bias
+        """Returns the features of nearest-neighbour x and, behind its channels, `skip`, twice as large as x."""
+        kernel, bias = _parameters(self, x.shape[-1] + skip.shape[-1], dtype=self.dtype)
+        return add_bias_relu(convolve_joined(x.astype(self.dtype), skip.astype(self.dtype), kernel), bias)
+
+
+def _parameters(module: ConvRelu | JoinedConvRelu, channels: int, *, dtype: DTypeLike) -> tuple[Array, Array]:
+    """Makes kernel and bias inside a compact method; returns them in the compute type."""
+    shape = (3, 3, channels, module.features)
+    kernel = module.param("kernel", nn.initializers.he_normal(), shape, jnp.float32)
+    bias = module.param("bias", nn.initializers.zeros_init(), shape[-1:], jnp.float32)
+    return kernel.astype(dtype), bias.astype(dtype)
+
+
+@jax.custom_vjp
+def add_bias_relu(x: Float[Array, "B H W C"], bias: Float[Array, " C"]) -> Float[Array, "B H W C"]:
+    """Returns max(x + bias, 0), and keeps nothing but that for the backward pass.
+
+    `jax.nn.relu` keeps its argument, an array more per layer. The barrier has XLA read the result in the backward pass,
+    where it would work it out from x again.
+    """
+    return jax.lax.optimization_barrier(jnp.maximum(x + bias, 0))
+
+
+def _add_bias_relu_forward(x: Array, bias: Array) -> tuple[Array, Array]:
+    y = add_bias_relu(x, bias)
+    return y, y
+
+
+def _add_bias_relu_backward(y: Array, upstream: Array) -> tuple[Array, Array]:
+    of_x = jnp.where(y > 0, upstream, 0)
+    of_bias = jnp.sum(of_x, axis=(0, 1, 2), dtype=jnp.float32).astype(of_x.dtype)
+    return jax.lax.optimization_barrier((of_x, of_bias))  # both now: of_x need not wait for whoever wants of_bias
+
+
+add_bias_relu.defvjp(_add_bias_relu_forward, _add_bias_relu_backward)
 
 
 def remat_if(remat: bool, function: Callable[..., Any]) -> Callable[..., Any]:

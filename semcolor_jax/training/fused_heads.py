@@ -6,7 +6,7 @@ Both losses are linear in what flows back into them (a scalar), so the gradient 
 the same pass over the chunks, and only X_map's gradient (as large as X_map) is kept for the backward pass.
 
 The values and gradients are those of `losses.soft_encoding_loss` and `losses.softmax_dice_loss` on the head's logits.
-Chunks are taken along the image's rows, never along the batch: a batch that is sharded over devices stays so.
+On several devices chunks are taken along the image's rows, never along the batch: a batch that is sharded stays so.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from jaxtyping import Array, Float, UInt8
 
 from semcolor_jax.color import SoftCode
 from semcolor_jax.data.example import IGNORE_LABEL
+from semcolor_jax.models.convolution import on_one_cpu
+from semcolor_jax.models.semcolor import AB_SCALE
+from semcolor_jax.training import losses
 
 CHUNK_PIXELS = 2048
 """Pixels of the batch whose logits are alive at once, on a CPU: 313 float32 channels of them are 2.6 MB."""
@@ -61,6 +64,40 @@ def softmax_dice_loss(
 ) -> Float[Array, ""]:
     """`losses.softmax_dice_loss` of the logits that the head reads out of X_map (eq. 19)."""
     return _with_gradient(_dice)(x_map, head, (labels,))
+
+
+def regression_loss(x_map: Float[Array, "b h w width"], head: Head, *, ab: Float[Array, "b h w 2"]) -> Float[Array, ""]:
+    """`losses.regression_loss` of the ab that the head reads out of X_map (eq. 18).
+
+    Two channels need no chunks. It is here so that nothing of X_map's size is kept for the backward pass.
+    """
+    return _regression(x_map, head, ab)
+
+
+@jax.custom_vjp
+def _regression(x_map: Array, head: Head, ab: Array) -> Array:
+    return _regression_forward(x_map, head, ab)[0]
+
+
+def _regression_forward(x_map: Array, head: Head, ab: Array) -> tuple[Array, tuple[Any, ...]]:
+    x = x_map.astype(jnp.float32)
+    loss, of_logits = jax.value_and_grad(lambda logits: losses.regression_loss(AB_SCALE * jnp.tanh(logits), ab))(
+        x @ head.kernel + head.bias
+    )
+    # The narrower factor first, which XLA transposes.
+    of_head = Head(kernel=jnp.einsum("bhwk,bhwc->kc", of_logits, x).T, bias=jnp.sum(of_logits, axis=(0, 1, 2)))
+    # Now, and not when the optimizer asks for it: X_map would have to live until then.
+    of_logits, of_head = jax.lax.optimization_barrier((of_logits, of_head))
+    return loss, (of_logits.astype(x_map.dtype), head.kernel.astype(x_map.dtype), of_head)
+
+
+def _regression_backward(residuals: tuple[Any, ...], upstream: Array) -> tuple[Array, Head, None]:
+    of_logits, kernel, of_head = residuals
+    of_map = (upstream.astype(of_logits.dtype) * of_logits) @ kernel.T
+    return of_map, jax.tree.map(lambda gradient: upstream * gradient, of_head), None
+
+
+_regression.defvjp(_regression_forward, _regression_backward)
 
 
 def _with_gradient(evaluate: Callable[..., _LossAndGradient]) -> Callable[..., Float[Array, ""]]:
@@ -104,8 +141,10 @@ def _cross_entropy(x_map, head: Head, targets) -> _LossAndGradient:
         added, x_gradient = _backward(pixels, gradient, head)
         return matrix_gradient + added, (loss, x_gradient.reshape(x.shape))
 
-    matrix_gradient, (losses, x_gradient) = _scan_rows(chunk, jnp.zeros_like(matrix), (x_map, *targets))
-    return _LossAndGradient(loss=jnp.sum(losses), x_map=_join_rows(x_gradient), head=_head(matrix_gradient))
+    matrix_gradient, (of_chunks, x_gradient) = _scan_rows(chunk, jnp.zeros_like(matrix), (x_map, *targets))
+    return _LossAndGradient(
+        loss=jnp.sum(of_chunks), x_map=_join_rows(x_gradient, batch=x_map.shape[0]), head=_head(matrix_gradient)
+    )
 
 
 def _dice(x_map, head: Head, targets) -> _LossAndGradient:
@@ -148,7 +187,7 @@ def _dice(x_map, head: Head, targets) -> _LossAndGradient:
         return matrix_gradient + added, x_gradient.reshape(inputs[0].shape)
 
     matrix_gradient, x_gradient = _scan_rows(chunk, jnp.zeros_like(matrix), (x_map, labels))
-    return _LossAndGradient(loss=loss, x_map=_join_rows(x_gradient), head=_head(matrix_gradient))
+    return _LossAndGradient(loss=loss, x_map=_join_rows(x_gradient, batch=x_map.shape[0]), head=_head(matrix_gradient))
 
 
 def _matrix(head: Head) -> Float[Array, "width+1 channels"]:
@@ -174,17 +213,28 @@ def _backward(
 
 
 def _scan_rows(function: Callable, carry: Any, arrays: tuple[Array, ...]) -> tuple[Any, Any]:
-    """`lax.scan` of `function` over chunks of rows (axis 1) of arrays (B, H, W, ...)."""
+    """`lax.scan` of `function` over chunks of rows of arrays (B, H, W, ...), each (b, rows, W, ...).
+
+    On one CPU a chunk is rows of one image, which takes no copy of the arrays; elsewhere it is the same rows of all.
+    """
     batch, height, width = arrays[0].shape[:3]
-    rows = _rows_per_chunk(height, row_pixels=batch * width)
-    chunks = jax.tree.map(lambda a: jnp.moveaxis(a.reshape(batch, height // rows, rows, *a.shape[2:]), 1, 0), arrays)
+    if on_one_cpu():
+        rows = _rows_per_chunk(height, row_pixels=width)
+        chunks = jax.tree.map(lambda a: a.reshape(batch * (height // rows), 1, rows, *a.shape[2:]), arrays)
+    else:
+        rows = _rows_per_chunk(height, row_pixels=batch * width)
+        chunks = jax.tree.map(
+            lambda a: jnp.moveaxis(a.reshape(batch, height // rows, rows, *a.shape[2:]), 1, 0), arrays
+        )
     return jax.lax.scan(function, carry, chunks)
 
 
-def _join_rows(chunks: Float[Array, "n b r w c"]) -> Float[Array, "b h w c"]:
+def _join_rows(chunks: Float[Array, "n b r w c"], *, batch: int) -> Float[Array, "batch h w c"]:
     """Puts the chunks of `_scan_rows` together again."""
-    n, batch, rows, width, channels = chunks.shape
-    return jnp.moveaxis(chunks, 0, 1).reshape(batch, n * rows, width, channels)
+    width, channels = chunks.shape[3:]
+    if chunks.shape[1] == batch:
+        chunks = jnp.moveaxis(chunks, 0, 1)
+    return chunks.reshape(batch, -1, width, channels)
 
 
 def _rows_per_chunk(height: int, *, row_pixels: int) -> int:

@@ -21,6 +21,9 @@ from semcolor_jax.training.state import PyTree, TrainState, average
 
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]
 
+CPU_OPTIONS = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
+"""XLA's default order of operations begins what can run side by side, and so holds a third more memory."""
+
 
 class Targets(NamedTuple):
     """What the colour branches are trained towards, made on the device from the batch's photos."""
@@ -67,10 +70,9 @@ def fused_losses(
         variables, lightness, train=True, mutable=["batch_stats"], rngs=rngs, method="features"
     )
     params = variables["params"]
-    # The compiler drops the wide heads from this call, because nothing uses their logits.
-    pixelwise = cast(Predictions, model.apply({"params": params}, features.map, method="heads"))
-    narrow = Predictions(ab=pixelwise.ab, scene_logits=features.scene_logits)
-    terms = loss_terms(narrow, batch, targets=targets)
+    terms = loss_terms(Predictions(scene_logits=features.scene_logits), batch, targets=targets)
+    if "reg_head" in params:
+        terms["reg"] = fused_heads.regression_loss(features.map, fused_heads.head_of(params["reg_head"]), ab=targets.ab)
     if "soft_head" in params:
         terms["soft"] = fused_heads.soft_encoding_loss(
             features.map,
@@ -164,6 +166,8 @@ def make_train_step(
             return losses.joint_loss(result.terms, weights=alphas), result
 
         (loss, result), grads = jax.value_and_grad(joint, has_aux=True)(state.params)
+        # Weights change when all gradients are there. Else XLA copies them first, for gradients that still need them.
+        grads = jax.lax.optimization_barrier(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params, value=loss)
         params = cast(PyTree, optax.apply_updates(state.params, updates))
         new_state = TrainState(
@@ -181,4 +185,4 @@ def make_train_step(
         }
         return new_state, metrics
 
-    return jax.jit(step, donate_argnums=0)
+    return jax.jit(step, donate_argnums=0, compiler_options=CPU_OPTIONS if jax.default_backend() == "cpu" else None)

@@ -73,6 +73,18 @@ def test_softmax_dice_loss_and_gradient(monkeypatch, labels, chunk_pixels):
     assert_same_gradients(fused, plain, random_map(), random_head(6, 183))
 
 
+def test_regression_loss_and_gradient():
+    ab = jnp.asarray(RNG.uniform(-100, 100, size=(2, 12, 10, 2)), jnp.float32)
+
+    def fused(x_map, head):
+        return 2.0 * fused_heads.regression_loss(x_map, head, ab=ab)
+
+    def plain(x_map, head):
+        return 2.0 * losses.regression_loss(110.0 * jnp.tanh(x_map @ head.kernel + head.bias), ab)
+
+    assert_same_gradients(fused, plain, random_map(), random_head(6, 2))
+
+
 def test_no_array_of_all_logits_outlives_a_chunk(monkeypatch):
     """The largest array in the compiled program is far below (B, H, W, 313)."""
     monkeypatch.setattr(fused_heads, "CHUNK_PIXELS", 256)

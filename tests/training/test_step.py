@@ -14,7 +14,7 @@ import pytest
 from skimage.color import rgb2lab
 
 from semcolor_jax.color import rgb_to_lab, soft_encode
-from semcolor_jax.config import branches
+from semcolor_jax.config import branches, default
 from semcolor_jax.models import Predictions, build_model, init_variables
 from semcolor_jax.training.optimizer import build_optimizer
 from semcolor_jax.training.state import create_state
@@ -106,6 +106,35 @@ def test_remat_takes_the_same_step_with_the_same_parameters(tiny_config, remat):
     assert jax.tree.structure(result) == jax.tree.structure(expected)
     for a, b in zip(jax.tree.leaves(result), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.slow
+def test_the_compiled_step_holds_little_more_than_features_and_gradients():
+    """Half as much again leaves no room for copied weights, for features kept twice, or for gradients that wait."""
+    config = default()
+    config.model.width = 16
+    model, optimizer = build_model(config), build_optimizer(config, steps_per_epoch=10)
+    step = make_train_step(model, optimizer, loss_config=config.loss, class_weights=np.ones(313, np.float32), seed=0)
+    batch = random_batch(np.random.default_rng(5), size=128, batch=4)
+    lightness = jnp.zeros((4, 128, 128, 1))
+    state = jax.eval_shape(
+        lambda: create_state(model.init(jax.random.key(0, impl="rbg"), lightness, train=False), optimizer)
+    )
+
+    def features(variables):
+        layers = ("ConvRelu", "JoinedConvRelu", "BatchNorm")
+        _, variables = model.apply(
+            variables,
+            lightness,
+            train=True,
+            mutable=["batch_stats", "intermediates"],
+            capture_intermediates=lambda module, _: type(module).__name__ in layers,
+            method="features",
+        )
+        return variables["intermediates"]
+
+    held = sum(4 * leaf.size for leaf in jax.tree.leaves((jax.eval_shape(features, state.variables), state.params)))
+    assert step.lower(state, batch).compile().memory_analysis().temp_size_in_bytes < 1.5 * held
 
 
 @pytest.mark.slow

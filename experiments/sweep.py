@@ -1,0 +1,103 @@
+"""Loss weights, rebalancing and decoder width: the release's network trained shortly with one value changed at a time.
+
+python experiments/sweep.py --data DATA --workdir runs/sweep [--steps 400] [--width 16]
+
+Each training is `configs/release.py` with its encoder frozen, on its photos at their first size. The values of the
+release are trained with three seeds, which shows how much a difference has to be to mean anything; every other value
+with the first of them. `experiments/results/sweep.json` has every run, and `sweep.md` beside it the table. A stopped
+sweep goes on where it was.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from absl import app, flags
+from ml_collections import ConfigDict
+from short_training import BRANCHES, HEADINGS, METRICS, SIZE, cells, run, score, short_config, summary, val_squares
+
+from semcolor_jax import cli
+from semcolor_jax.files import write_json
+
+DATA = flags.DEFINE_string("data", None, "Folder of the data sets.", required=True)
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs.", required=True)
+STEPS = flags.DEFINE_integer("steps", 400, "Updates of each run.", lower_bound=10)
+WIDTH = flags.DEFINE_integer("width", 16, "config.model.width where it is not what changes.", lower_bound=1)
+PHOTOS = flags.DEFINE_integer("photos", 200, "Validation photos.", lower_bound=1)
+OUTPUT = flags.DEFINE_string("output", "experiments/results/sweep.json", "File of the results.")
+
+SEEDS = 3
+VALUES: dict[str, tuple[float, ...]] = {
+    "loss.soft": (0.3, 3.0),
+    "loss.reg": (1.0, 30.0),
+    "loss.scene": (0.03, 3.0),
+    "loss.seg": (0.1, 10.0),
+    "loss.rebalancing_lambda": (0.5, 1.0),
+    "model.width": (8, 32),
+}
+"""Below and above what the release has, except that lambda ends at 1, where nothing is rebalanced, and that widths are
+around `--width`."""
+
+
+def config_of(field: str | None = None, value: float = 0.0, *, seed: int = 0) -> ConfigDict:
+    """Returns the release's short training, with one field changed."""
+    config = short_config(DATA.value, steps=STEPS.value, width=WIDTH.value, encoder="vgg16", seed=seed)
+    config.name = "sweep"
+    if field:
+        config.update_from_flattened_dict({field: value})
+    return config
+
+
+def table(results: dict[str, Any]) -> str:
+    """Returns every value's scores in Markdown."""
+    settings, grey = results["settings"], results["grey copy"]["values"]
+    lines = [
+        f"{settings['steps']} updates of {settings['batch_size']} crops of {settings['crop']} pixels, width "
+        f"{settings['width']}; {settings['photos']} validation photos, their central square at {settings['size']} "
+        f"pixels. The release's values: mean and standard deviation of {SEEDS} seeds; the others: the first seed.",
+        "",
+        "| value | colours by | " + " | ".join(HEADINGS) + " |",
+        "|---|---|" + "---|" * len(HEADINGS),
+        "| grey copy | | " + " | ".join(f"{grey[metric]:.4g}" for metric in METRICS) + " |",
+    ]
+    for name, branches in results["values"].items():
+        for branch, title in BRANCHES.items():
+            lines.append("| " + " | ".join([name, title, *cells(branches[branch])]) + " |")
+    return "\n".join([*lines, ""])
+
+
+def main(_: list[str]) -> None:
+    """Trains and compares."""
+    config = config_of()
+    samples = val_squares(config, limit=PHOTOS.value)
+    results: dict[str, Any] = {
+        "settings": {
+            "steps": STEPS.value,
+            "batch_size": config.data.batch_size,
+            "crop": config.data.image_size,
+            "width": WIDTH.value,
+            "photos": len(samples),
+            "size": SIZE,
+        },
+        "grey copy": dataclasses.asdict(score(samples, lambda lightness: None)),
+        "values": {},
+    }
+    trainings = {"the release's": [(f"release_{seed}", config_of(seed=seed)) for seed in range(SEEDS)]} | {
+        f"{field} = {value:g}": [(f"{field}_{value:g}", config_of(field, value))]
+        for field, values in VALUES.items()
+        for value in values
+    }
+    output = Path(OUTPUT.value)
+    for name, seeds in trainings.items():
+        runs = [run(config, Path(WORKDIR.value) / folder, samples=samples) for folder, config in seeds]
+        results["values"][name] = {"runs": runs, **summary(runs)}
+        write_json(output, results)
+        output.with_suffix(".md").write_text(table(results), encoding="utf-8")
+        print(name, {branch: results["values"][name][branch]["psnr"] for branch in BRANCHES}, flush=True)
+
+
+if __name__ == "__main__":
+    with cli.user_errors():
+        app.run(main, flags_parser=cli.parse_flags)
