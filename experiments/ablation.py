@@ -3,10 +3,11 @@
 python experiments/ablation.py --data DATA --workdir runs/ablation [--steps 2000] [--seeds 3] [--width 16]
 
 All six networks see the same photos of `configs/release.py`'s mix in the same order, for as many steps, with Adam at
-the same rates and random first weights of the same seeds (`--encoder vgg16` begins the three ablations with ImageNet's
-frozen encoder instead; the comparison methods have no such encoder and are left out then). They are evaluated on the
-same validation photos. The output file has every run, mean and spread over the seeds, and seconds per run; `.md` beside
-it the table, and `.png` the cumulative histograms of ab distances (Fig. 12). A stopped run goes on where it was.
+the same rates and random first weights of the same seeds. `--encoder vgg16` begins with ImageNet's frozen encoder
+instead. The comparison methods have no such encoder and are left out then, and so is ClasRegSoft: the scene branch
+reads the encoder alone, so where that is frozen, it changes no colour. All are evaluated on the same validation photos.
+The output file has every run, mean and spread over the seeds, and seconds per run; `.md` beside it the table, and
+`.png` the cumulative histograms of ab distances (Fig. 12). A stopped run goes on where it was.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def histogram(results: dict[str, Any]) -> np.ndarray:
 
 def main(_: list[str]) -> None:
     """Trains and compares."""
-    methods = [*ABLATIONS, *([] if ENCODER.value == "vgg16" else COMPARISONS)]
+    methods = ["RegSoft", "SegClasRegSoft"] if ENCODER.value == "vgg16" else [*ABLATIONS, *COMPARISONS]
     config = config_of("RegSoft", seed=0)
     samples = val_squares(config, limit=PHOTOS.value)
     results: dict[str, Any] = {

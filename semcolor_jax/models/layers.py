@@ -57,14 +57,13 @@ def _parameters(module: ConvRelu | JoinedConvRelu, channels: int, *, dtype: DTyp
 def add_bias_relu(x: Float[Array, "B H W C"], bias: Float[Array, " C"]) -> Float[Array, "B H W C"]:
     """Returns max(x + bias, 0), and keeps nothing but that for the backward pass.
 
-    `jax.nn.relu` keeps its argument, an array more per layer. The barrier has XLA read the result in the backward pass,
-    where it would work it out from x again.
+    `jax.nn.relu` keeps its argument, an array more per layer.
     """
-    return jax.lax.optimization_barrier(jnp.maximum(x + bias, 0))
+    return jnp.maximum(x + bias, 0)
 
 
 def _add_bias_relu_forward(x: Array, bias: Array) -> tuple[Array, Array]:
-    y = add_bias_relu(x, bias)
+    y = jax.lax.optimization_barrier(add_bias_relu(x, bias))  # or else XLA works it out from x again, and keeps that
     return y, y
 
 
