@@ -4,7 +4,8 @@ python experiments/sweep.py --data DATA --workdir runs/sweep [--steps 400] [--wi
 
 Each training is `configs/release.py` with its encoder frozen, on its photos at their first size. The values of the
 release are trained with three seeds, which shows how much a difference has to be to mean anything; every other value
-with the first of them. `experiments/results/sweep.json` has every run, and `sweep.md` beside it the table. A stopped
+with the first of them. The scene's weight is left out: while the encoder is frozen, the scene branch learns by itself
+and changes no colour. `experiments/results/sweep.json` has every run, and `sweep.md` beside it the table. A stopped
 sweep goes on where it was.
 """
 
@@ -30,12 +31,11 @@ OUTPUT = flags.DEFINE_string("output", "experiments/results/sweep.json", "File o
 
 SEEDS = 3
 VALUES: dict[str, tuple[float, ...]] = {
-    "loss.soft": (0.3, 3.0),
     "loss.reg": (1.0, 30.0),
-    "loss.scene": (0.03, 3.0),
-    "loss.seg": (0.1, 10.0),
     "loss.rebalancing_lambda": (0.5, 1.0),
+    "loss.seg": (0.1, 10.0),
     "model.width": (8, 32),
+    "loss.soft": (0.3, 3.0),
 }
 """Below and above what the release has, except that lambda ends at 1, where nothing is rebalanced, and that widths are
 around `--width`."""
