@@ -12,9 +12,7 @@ The output file has every run, mean and spread over the seeds, and seconds per r
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-import statistics
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ import numpy as np
 from absl import app, flags
 from ml_collections import ConfigDict
 from paper_report.curves import draw_curves
-from short_training import BRANCHES, HEADINGS, METRICS, SIZE, cells, run, score, short_config, summary, val_squares
+from short_training import BRANCHES, begin, run, short_config, summary, table
 
 from semcolor_jax import cli
 from semcolor_jax.data.photos import write_image
@@ -38,6 +36,7 @@ ENCODER = flags.DEFINE_enum("encoder", "vgg_like", ["vgg_like", "vgg16"], "Of th
 OUTPUT = flags.DEFINE_string("output", "experiments/results/ablation.json", "File of the results.")
 
 ABLATIONS = {"RegSoft": "regsoft", "ClasRegSoft": "clasregsoft", "SegClasRegSoft": "segclasregsoft"}
+NOTE = "Mean and, after the sign, standard deviation over the runs, which differ in their seed."
 COMPARISONS = {"Zhang 2016": "zhang2016", "Larsson 2016": "larsson2016", "Iizuka 2016": "iizuka2016"}
 
 
@@ -55,28 +54,6 @@ def config_of(method: str, *, seed: int) -> ConfigDict:
     return config
 
 
-def table(results: dict[str, Any]) -> str:
-    """Returns mean and spread of every method and branch in Markdown."""
-    settings, grey = results["settings"], results["grey copy"]["values"]
-    lines = [
-        f"{settings['steps']} updates of {settings['batch_size']} crops of {settings['crop']} pixels, width "
-        f"{settings['width']}, encoder {settings['encoder']}; {settings['photos']} validation photos, their central "
-        f"square at {settings['size']} pixels. Mean and, after the sign, standard deviation over the runs, which "
-        "differ in their seed.",
-        "",
-        "| method | colours by | " + " | ".join(HEADINGS) + " | runs | seconds a run |",
-        "|---|---|" + "---|" * (len(HEADINGS) + 2),
-        "| grey copy | | " + " | ".join(f"{grey[metric]:.4g}" for metric in METRICS) + " | | |",
-    ]
-    for method in (name for name in (*ABLATIONS, *COMPARISONS) if name in results):
-        seconds = statistics.median(run["seconds"] for run in results[method]["runs"])
-        count = len(results[method]["runs"])
-        for branch in (name for name in BRANCHES if name in results[method]):
-            row = [method, BRANCHES[branch], *cells(results[method][branch]), str(count), f"{seconds:.0f}"]
-            lines.append("| " + " | ".join(row) + " |")
-    return "\n".join([*lines, ""])
-
-
 def histogram(results: dict[str, Any]) -> np.ndarray:
     """Draws Fig. 12: a curve for each method, by its annealed mean where it has one."""
     curves = {"grey copy": results["grey copy"]["curve"]}
@@ -89,20 +66,7 @@ def histogram(results: dict[str, Any]) -> np.ndarray:
 def main(_: list[str]) -> None:
     """Trains and compares."""
     methods = ["RegSoft", "SegClasRegSoft"] if ENCODER.value == "vgg16" else [*ABLATIONS, *COMPARISONS]
-    config = config_of("RegSoft", seed=0)
-    samples = val_squares(config, limit=PHOTOS.value)
-    results: dict[str, Any] = {
-        "settings": {
-            "steps": STEPS.value,
-            "batch_size": config.data.batch_size,
-            "crop": config.data.image_size,
-            "width": WIDTH.value,
-            "encoder": ENCODER.value,
-            "photos": len(samples),
-            "size": SIZE,
-        },
-        "grey copy": dataclasses.asdict(score(samples, lambda lightness: None)),
-    }
+    samples, results = begin(config_of("RegSoft", seed=0), photos=PHOTOS.value)
     runs: dict[str, list[dict[str, Any]]] = {method: [] for method in methods}
     output = Path(OUTPUT.value)
     for seed, method in itertools.product(range(SEEDS.value), methods):  # a stopped experiment has fair halves
@@ -110,7 +74,8 @@ def main(_: list[str]) -> None:
         runs[method].append(run(config_of(method, seed=seed), workdir, samples=samples))
         results[method] = {"runs": runs[method], **summary(runs[method])}
         write_json(output, results)
-        output.with_suffix(".md").write_text(table(results), encoding="utf-8")
+        rows = ((name, results[name]) for name in methods if name in results)
+        output.with_suffix(".md").write_text(table(results, rows, first="method", note=NOTE), encoding="utf-8")
         write_image(output.with_suffix(".png"), histogram(results))
         print(method, seed, {name: results[method][name]["psnr"] for name in BRANCHES if name in runs[method][0]})
 

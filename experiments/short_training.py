@@ -10,7 +10,7 @@ import dataclasses
 import runpy
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +71,19 @@ def short_config(data: str, *, steps: int, width: int, encoder: str, seed: int) 
     return config
 
 
-def val_squares(config: ConfigDict, *, limit: int) -> list[Sample]:
-    """Returns the central squares of validation photos."""
-    samples = eval_samples(make_source(config, "val"), limit=limit)
-    return [center_square(sample, size=SIZE) for sample in samples]
+def begin(config: ConfigDict, *, photos: int) -> tuple[list[Sample], dict[str, Any]]:
+    """Returns the central squares of so many validation photos, and a record with the settings and the grey copy."""
+    samples = [center_square(sample, size=SIZE) for sample in eval_samples(make_source(config, "val"), limit=photos)]
+    settings = {
+        "steps": config.schedule.steps_total,
+        "batch_size": config.data.batch_size,
+        "crop": config.data.image_size,
+        "width": config.model.width,
+        "encoder": config.model.encoder,
+        "photos": len(samples),
+        "size": SIZE,
+    }
+    return samples, {"settings": settings, "grey copy": dataclasses.asdict(score(samples, lambda lightness: None))}
 
 
 def score(samples: Sequence[Sample], color: Callable[[np.ndarray], np.ndarray | None]) -> Scores:
@@ -139,7 +148,34 @@ def summary(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return table
 
 
-def cells(branch: dict[str, Any]) -> list[str]:
+def table(record: dict[str, Any], rows: Iterable[tuple[str, dict[str, Any]]], *, first: str, note: str) -> str:
+    """Returns a record in Markdown.
+
+    Args:
+      record: begun by `begin`.
+      rows: title and `summary` with its "runs", in the order of the table; a line for each of its branches.
+      first: heading of the titles.
+      note: what the table's numbers are, after the sentence on the settings.
+    """
+    settings, grey = record["settings"], record["grey copy"]["values"]
+    lines = [
+        f"{settings['steps']} updates of {settings['batch_size']} crops of {settings['crop']} pixels, width "
+        f"{settings['width']}, encoder {settings['encoder']}; {settings['photos']} validation photos, their central "
+        f"square at {settings['size']} pixels. {note}",
+        "",
+        f"| {first} | colours by | " + " | ".join(HEADINGS) + " | runs | seconds a run |",
+        "|---|---|" + "---|" * (len(HEADINGS) + 2),
+        "| grey copy | | " + " | ".join(f"{grey[metric]:.4g}" for metric in METRICS) + " | | |",
+    ]
+    for title, scores in rows:
+        seconds = statistics.median(run["seconds"] for run in scores["runs"])
+        for branch in (name for name in BRANCHES if name in scores):
+            cells = [title, BRANCHES[branch], *_cells(scores[branch]), str(len(scores["runs"])), f"{seconds:.0f}"]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join([*lines, ""])
+
+
+def _cells(branch: dict[str, Any]) -> list[str]:
     """Returns the columns `HEADINGS` of a table for one branch of a `summary`."""
     values = [branch[metric] for metric in METRICS]
     return [f"{v['mean']:.4g}" + (f" ± {v['spread']:.2g}" if v["spread"] is not None else "") for v in values]

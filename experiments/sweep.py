@@ -11,13 +11,11 @@ sweep goes on where it was.
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
-from typing import Any
 
 from absl import app, flags
 from ml_collections import ConfigDict
-from short_training import BRANCHES, HEADINGS, METRICS, SIZE, cells, run, score, short_config, summary, val_squares
+from short_training import BRANCHES, begin, run, short_config, summary, table
 
 from semcolor_jax import cli
 from semcolor_jax.files import write_json
@@ -30,6 +28,7 @@ PHOTOS = flags.DEFINE_integer("photos", 200, "Validation photos.", lower_bound=1
 OUTPUT = flags.DEFINE_string("output", "experiments/results/sweep.json", "File of the results.")
 
 SEEDS = 3
+NOTE = f"The release's values: mean and standard deviation of {SEEDS} seeds; the others: the first seed alone."
 VALUES: dict[str, tuple[float, ...]] = {
     "loss.reg": (1.0, 30.0),
     "loss.rebalancing_lambda": (0.5, 1.0),
@@ -50,40 +49,10 @@ def config_of(field: str | None = None, value: float = 0.0, *, seed: int = 0) ->
     return config
 
 
-def table(results: dict[str, Any]) -> str:
-    """Returns every value's scores in Markdown."""
-    settings, grey = results["settings"], results["grey copy"]["values"]
-    lines = [
-        f"{settings['steps']} updates of {settings['batch_size']} crops of {settings['crop']} pixels, width "
-        f"{settings['width']}; {settings['photos']} validation photos, their central square at {settings['size']} "
-        f"pixels. The release's values: mean and standard deviation of {SEEDS} seeds; the others: the first seed.",
-        "",
-        "| value | colours by | " + " | ".join(HEADINGS) + " |",
-        "|---|---|" + "---|" * len(HEADINGS),
-        "| grey copy | | " + " | ".join(f"{grey[metric]:.4g}" for metric in METRICS) + " |",
-    ]
-    for name, branches in results["values"].items():
-        for branch, title in BRANCHES.items():
-            lines.append("| " + " | ".join([name, title, *cells(branches[branch])]) + " |")
-    return "\n".join([*lines, ""])
-
-
 def main(_: list[str]) -> None:
     """Trains and compares."""
-    config = config_of()
-    samples = val_squares(config, limit=PHOTOS.value)
-    results: dict[str, Any] = {
-        "settings": {
-            "steps": STEPS.value,
-            "batch_size": config.data.batch_size,
-            "crop": config.data.image_size,
-            "width": WIDTH.value,
-            "photos": len(samples),
-            "size": SIZE,
-        },
-        "grey copy": dataclasses.asdict(score(samples, lambda lightness: None)),
-        "values": {},
-    }
+    samples, results = begin(config_of(), photos=PHOTOS.value)
+    results["values"] = {}
     trainings = {"the release's": [(f"release_{seed}", config_of(seed=seed)) for seed in range(SEEDS)]} | {
         f"{field} = {value:g}": [(f"{field}_{value:g}", config_of(field, value))]
         for field, values in VALUES.items()
@@ -94,7 +63,8 @@ def main(_: list[str]) -> None:
         runs = [run(config, Path(WORKDIR.value) / folder, samples=samples) for folder, config in seeds]
         results["values"][name] = {"runs": runs, **summary(runs)}
         write_json(output, results)
-        output.with_suffix(".md").write_text(table(results), encoding="utf-8")
+        rows = results["values"].items()
+        output.with_suffix(".md").write_text(table(results, rows, first="value", note=NOTE), encoding="utf-8")
         print(name, {branch: results["values"][name][branch]["psnr"] for branch in BRANCHES}, flush=True)
 
 
