@@ -14,8 +14,8 @@ from pathlib import Path
 from absl import app, flags
 from ml_collections import config_flags
 
-from semcolor_jax import cli
-from semcolor_jax.inference import colorize_command
+from semcolor_jax.cli import colorize_command
+from semcolor_jax.cli import flags as cli
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file of configs/.", lock_config=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of checkpoints, metrics and sample grids.", required=True)
@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> None:
     if TASK.value == "colorize":
         colorize_command.colorize(argv[1:], output=OUTPUT.value, model=workdir)
         return
-    from semcolor_jax import tasks  # imports JAX and TensorFlow: after the flags have been checked
+    from semcolor_jax.cli import tasks  # imports JAX and TensorFlow: after the flags have been checked
 
     if TASK.value == "train":
         tasks.train(CONFIG.value, workdir)

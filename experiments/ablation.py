@@ -22,9 +22,9 @@ from ml_collections import ConfigDict
 from paper_report.curves import draw_curves
 from short_training import BRANCHES, begin, run, short_config, summary, table
 
-from semcolor_jax import cli
-from semcolor_jax.data.photos import write_image
+from semcolor_jax.cli import flags as cli
 from semcolor_jax.files import write_json
+from semcolor_jax.photos.files import write_image
 
 DATA = flags.DEFINE_string("data", None, "Folder of the data sets.", required=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs.", required=True)

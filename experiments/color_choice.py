@@ -20,20 +20,20 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags
 
-from semcolor_jax import cli
+from semcolor_jax.checkpoints.training_runs import load_config
+from semcolor_jax.cli import flags as cli
 from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.data.example import Sample
 from semcolor_jax.data.mix import parse_mix
 from semcolor_jax.data.pipeline import eval_samples
 from semcolor_jax.data.sources import make_source
-from semcolor_jax.evaluation import similarity
-from semcolor_jax.evaluation.branches import ColorChoice, Predict, branch_colors
-from semcolor_jax.evaluation.lpips import Lpips
 from semcolor_jax.files import write_json
+from semcolor_jax.inference.branches import ColorChoice, Predict, branch_colors
 from semcolor_jax.inference.colorize import shrink
 from semcolor_jax.inference.restore import find_model, load_predictor
 from semcolor_jax.inference.strips import merge
-from semcolor_jax.training.checkpoints import load_config
+from semcolor_jax.metrics import similarity
+from semcolor_jax.metrics.lpips import Lpips
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Work directory of the training.", required=True)
 PER_SET = flags.DEFINE_integer("per_set", 20, "Photos of each data set.", lower_bound=1)

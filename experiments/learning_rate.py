@@ -17,7 +17,7 @@ import optax
 from PIL import Image, ImageDraw, ImageFont
 
 from semcolor_jax.config import default
-from semcolor_jax.data.photos import write_image
+from semcolor_jax.photos.files import write_image
 from semcolor_jax.training.optimizer import build_optimizer, total_steps
 
 STEPS_PER_EPOCH = 20

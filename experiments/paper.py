@@ -18,9 +18,9 @@ from paper_report.layout import find_sets, unpack
 from paper_report.report import make_report
 from paper_report.scoring import Settings
 
-from semcolor_jax import cli
-from semcolor_jax.evaluation.score.commands import parse_size
-from semcolor_jax.inference.compile_cache import enable_compile_cache
+from semcolor_jax.cli import flags as cli
+from semcolor_jax.cli.compile_cache import enable_compile_cache
+from semcolor_jax.cli.score_commands import parse_size
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -22,22 +22,22 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from semcolor_jax import cli
 from semcolor_jax import config as configs
+from semcolor_jax.cli import flags as cli
 from semcolor_jax.color import rgb_to_lab
-from semcolor_jax.data.photos import list_images, read_photo, write_image
 from semcolor_jax.data.pipeline import eval_samples
 from semcolor_jax.data.sources import make_source
-from semcolor_jax.evaluation.branches import ColorChoice, grey_copy
 from semcolor_jax.evaluation.drawing import PhotoCell, draw_rows
 from semcolor_jax.evaluation.evaluate import evaluate
 from semcolor_jax.evaluation.score import run as scoring
 from semcolor_jax.evaluation.score.measures import make_measure
-from semcolor_jax.evaluation.similarity import colourfulness
 from semcolor_jax.files import write_json
+from semcolor_jax.inference.branches import ColorChoice, grey_copy
 from semcolor_jax.inference.colorize import Colorizer
 from semcolor_jax.inference.photo_files import colorize_files
 from semcolor_jax.inference.restore import find_model, load_colorizer
+from semcolor_jax.metrics.similarity import colourfulness
+from semcolor_jax.photos.files import list_images, read_photo, write_image
 
 MODEL = flags.DEFINE_string("model", "semcolor-v1", "Released model, or work directory of a training.")
 DATA = flags.DEFINE_string("data", None, "Folder of the data sets.", required=True)

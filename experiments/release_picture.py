@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags
 
-from semcolor_jax import cli
+from semcolor_jax.cli import flags as cli
 from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.data.embedded import photos
-from semcolor_jax.data.photos import write_image
-from semcolor_jax.evaluation.branches import grey_copy
 from semcolor_jax.evaluation.drawing import PhotoCell, draw_rows
+from semcolor_jax.inference.branches import grey_copy
 from semcolor_jax.inference.colorize import shrink
 from semcolor_jax.inference.restore import DEFAULT_MODEL, find_model, load_colorizer
+from semcolor_jax.photos.files import write_image
 
 MODEL = flags.DEFINE_string("model", DEFAULT_MODEL, "Released model, or work directory of a training.")
 OUTPUT = flags.DEFINE_string("output", "docs/images/semcolor-v1.jpg", "The picture.")

@@ -65,8 +65,8 @@ def compiled_step(devices: int, *, size: int, heads: str, compiled: bool) -> dic
     import jax
     import numpy as np
 
+    from semcolor_jax.baselines.build import build_model, init_variables
     from semcolor_jax.config import default
-    from semcolor_jax.models import build_model, init_variables
     from semcolor_jax.training import sharding
     from semcolor_jax.training.optimizer import build_optimizer
     from semcolor_jax.training.state import create_state

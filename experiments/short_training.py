@@ -21,13 +21,13 @@ from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.data.example import Sample
 from semcolor_jax.data.pipeline import eval_samples
 from semcolor_jax.data.sources import make_source
-from semcolor_jax.evaluation import similarity
-from semcolor_jax.evaluation.branches import branch_colors, grey_copy, recombine
-from semcolor_jax.evaluation.error_histogram import ErrorHistogram
 from semcolor_jax.evaluation.evaluate import center_square
-from semcolor_jax.evaluation.similarity_batch import ab_errors
 from semcolor_jax.files import read_json, write_json
+from semcolor_jax.inference.branches import branch_colors, grey_copy, recombine
 from semcolor_jax.inference.restore import load_predictor
+from semcolor_jax.metrics import similarity
+from semcolor_jax.metrics.error_histogram import ErrorHistogram
+from semcolor_jax.metrics.similarity_batch import ab_errors
 from semcolor_jax.training import loop
 
 RATE = 1e-3

@@ -17,7 +17,7 @@ from absl import app, flags
 from ml_collections import ConfigDict
 from short_training import BRANCHES, begin, run, short_config, summary, table
 
-from semcolor_jax import cli
+from semcolor_jax.cli import flags as cli
 from semcolor_jax.files import write_json
 
 DATA = flags.DEFINE_string("data", None, "Folder of the data sets.", required=True)

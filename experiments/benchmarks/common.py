@@ -121,8 +121,8 @@ def write_random_model(folder: Path, config: Any) -> None:
     import jax.numpy as jnp
     import numpy as np
 
-    from semcolor_jax.models import build_model
-    from semcolor_jax.training.weights import save_release
+    from semcolor_jax.baselines.build import build_model
+    from semcolor_jax.checkpoints.releases import save_release
 
     config.model.pretrained = False
     config.data.source, config.data.mix = "embedded", ""

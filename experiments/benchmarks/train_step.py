@@ -71,8 +71,8 @@ def our_step(settings: Mapping[str, Any], *, heads: str = "fused") -> tuple[Any,
     """Returns the jitted step and the state it begins with."""
     import jax
 
+    from semcolor_jax.baselines.build import build_model, init_variables
     from semcolor_jax.config import default
-    from semcolor_jax.models import build_model, init_variables
     from semcolor_jax.training.optimizer import build_optimizer
     from semcolor_jax.training.state import create_state
     from semcolor_jax.training.step import make_train_step

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from semcolor_jax.evaluation.error_histogram import THRESHOLDS
+from semcolor_jax.metrics.error_histogram import THRESHOLDS
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 560, 400, 62, 18, 44, 52
 COLORS = ("#4271ae", "#d68c14", "#2e8b57", "#8e6bb0", "#8c564b", "#be3c38", "#5b6770", "#17a2b8")

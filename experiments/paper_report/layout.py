@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from semcolor_jax.data.photos import write_image
 from semcolor_jax.data.test_sets import PublishedTestSource
 from semcolor_jax.errors import UserError
+from semcolor_jax.photos.files import write_image
 
 ORIGINAL = "original"
 """Name of the folder of the photos themselves."""

@@ -11,14 +11,14 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from semcolor_jax.color import rgb_to_lab
-from semcolor_jax.data.photos import read_photo
 from semcolor_jax.errors import UserError
-from semcolor_jax.evaluation.branches import grey_copy
 from semcolor_jax.evaluation.drawing import Cell, EmptyCell, PhotoCell, class_map, draw_rows
 from semcolor_jax.evaluation.score.pairing import ORIGINALS, pair_folders
 from semcolor_jax.evaluation.score.streaming import center_square
-from semcolor_jax.evaluation.similarity import capped_psnr
+from semcolor_jax.inference.branches import grey_copy
 from semcolor_jax.inference.colorize import Colorizer
+from semcolor_jax.metrics.similarity import capped_psnr
+from semcolor_jax.photos.files import read_photo
 
 from .layout import PhotoSet, method_title
 from .scoring import SetScore

@@ -14,8 +14,8 @@ from typing import Protocol
 
 from PIL import Image, ImageFile
 
-from semcolor_jax.data.photos import list_images
 from semcolor_jax.errors import UserError
+from semcolor_jax.photos.files import list_images
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, tarfile.TarError, EOFError, RuntimeError, OSError)
 

@@ -22,9 +22,9 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFilter
 
-from semcolor_jax.data.example import IGNORE_LABEL, Example, Sample, Scene
-from semcolor_jax.data.taxonomy import IGNORE, coco_stuff_id, places365_id
+from semcolor_jax.data.example import Example, Sample, Scene
 from semcolor_jax.errors import UserError
+from semcolor_jax.taxonomy.label_sets import IGNORE, IGNORE_LABEL, coco_stuff_id, places365_id
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -9,20 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
 
+from semcolor_jax.taxonomy.label_sets import IGNORE_LABEL, TOP_SCENES
+
 if TYPE_CHECKING:
     import tensorflow as tf
-
-IGNORE_LABEL = 255
-"""Label of pixels that count nowhere."""
-
-NUM_SEG_CLASSES = 183
-"""COCO-Stuff: 182 ids of the stuffthingmaps, and unlabeled as class 0."""
-
-NUM_SCENES = 365
-"""Places365 categories."""
-
-TOP_SCENES = 5
-"""How many (index, probability) pairs describe a scene."""
 
 Example: TypeAlias = "dict[str, tf.Tensor]"
 """One sample inside tf.data: `image`, `labels`, `scene_index`, `scene_prob`, as in docs/architecture.md."""

@@ -30,9 +30,8 @@ import numpy as np
 from absl import logging
 
 from semcolor_jax.data.cpu_tf import tf
-from semcolor_jax.data.example import IGNORE_LABEL, Example, Sample, no_labels
+from semcolor_jax.data.example import Example, Sample, no_labels
 from semcolor_jax.data.folder_tables import FolderTables, LabelTable, load_folder_tables
-from semcolor_jax.data.photos import PHOTO_SUFFIXES, list_images, read_photo
 from semcolor_jax.data.scan import (
     LabelFacts,
     PhotoFacts,
@@ -43,6 +42,8 @@ from semcolor_jax.data.scan import (
     scan_photos,
 )
 from semcolor_jax.errors import UserError
+from semcolor_jax.photos.files import PHOTO_SUFFIXES, list_images, read_photo
+from semcolor_jax.taxonomy.label_sets import IGNORE_LABEL
 
 Split: TypeAlias = Literal["train", "val"]
 

@@ -3,7 +3,7 @@
 labels.json holds {"ignore": id or null, "unlabeled": id or null, "classes": {"0": name, ...}}, where pixels
 of the unlabeled id become COCO-Stuff's class 0 and those of the ignored id count nowhere. scenes.json holds
 {photo's path: [[Places365 index or name, probability], ...]}, up to five each; the probabilities are scaled
-to sum 1. A name means what the folder's own `taxonomy.yaml` says, else the table in `data.taxonomy` called
+to sum 1. A name means what the folder's own `taxonomy.yaml` says, else the table in `taxonomy.label_sets` called
 like the folder, else the COCO-Stuff class or Places365 category of that very name. Tables come first,
 because an equal name need not be an equal thing: a facade's "door" is COCO-Stuff's "door-stuff", while its
 "door" was never annotated.
@@ -20,17 +20,20 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from semcolor_jax.data.example import IGNORE_LABEL, NUM_SCENES, TOP_SCENES, Scene, no_scene
-from semcolor_jax.data.taxonomy import (
+from semcolor_jax.data.example import Scene, no_scene
+from semcolor_jax.errors import UserError
+from semcolor_jax.files import read_json
+from semcolor_jax.taxonomy.label_sets import (
+    IGNORE_LABEL,
+    NUM_SCENES,
     PLACES365,
+    TOP_SCENES,
     Taxonomy,
     coco_stuff_id,
     load_taxonomy,
     places365_id,
     taxonomy_names,
 )
-from semcolor_jax.errors import UserError
-from semcolor_jax.files import read_json
 
 UNLABELED = 0
 """COCO-Stuff's class of pixels that nobody labelled."""

@@ -22,9 +22,9 @@ from PIL import ImageFile
 from tqdm import tqdm
 
 from semcolor_jax.data.cpu_tf import tf
-from semcolor_jax.data.photos import decode, load_pixels, open_image
 from semcolor_jax.errors import UserError
 from semcolor_jax.files import read_json, write_json
+from semcolor_jax.photos.files import decode, load_pixels, open_image
 
 GRAY_SPREAD = 8
 """Channels that differ by no more than this are equal up to what JPEG does to a gray picture."""

@@ -21,11 +21,12 @@ from tqdm import tqdm
 
 from semcolor_jax.data.archive import Archive, open_archive, open_image_in
 from semcolor_jax.data.cpu_tf import tf
-from semcolor_jax.data.example import IGNORE_LABEL, Example, Sample, no_labels, no_scene
+from semcolor_jax.data.example import Example, Sample, no_labels, no_scene
 from semcolor_jax.data.folder import Split
-from semcolor_jax.data.photos import decode
 from semcolor_jax.data.scan import is_gray
 from semcolor_jax.errors import UserError
+from semcolor_jax.photos.files import decode
+from semcolor_jax.taxonomy.label_sets import IGNORE_LABEL
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from semcolor_jax.data.example import IGNORE_LABEL
-from semcolor_jax.data.taxonomy import COCO_STUFF, PLACES365, coco_stuff_palette
-from semcolor_jax.evaluation.similarity import psnr
+from semcolor_jax.metrics.similarity import psnr
+from semcolor_jax.taxonomy.label_sets import COCO_STUFF, IGNORE_LABEL, PLACES365, coco_stuff_palette
 
 MARGIN = 20
 GAP = 12

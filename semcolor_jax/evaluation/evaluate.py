@@ -10,11 +10,12 @@ import numpy as np
 from PIL import Image
 
 from semcolor_jax.color import rgb_to_lab
-from semcolor_jax.data.example import IGNORE_LABEL, NUM_SEG_CLASSES, Sample
+from semcolor_jax.data.example import Sample
 from semcolor_jax.errors import UserError
-from semcolor_jax.evaluation import scenes, segmentation, similarity
-from semcolor_jax.evaluation.branches import Predict, branch_colors, grey_copy, recombine, segment
+from semcolor_jax.inference.branches import Predict, branch_colors, grey_copy, recombine, segment
+from semcolor_jax.metrics import scenes, segmentation, similarity
 from semcolor_jax.models import Predictions
+from semcolor_jax.taxonomy.label_sets import IGNORE_LABEL, NUM_SEG_CLASSES
 
 METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "psnr": similarity.capped_psnr,

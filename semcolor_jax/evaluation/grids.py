@@ -9,17 +9,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from semcolor_jax.color import rgb_to_lab
-from semcolor_jax.data.example import IGNORE_LABEL, Sample
+from semcolor_jax.data.example import Sample
 from semcolor_jax.errors import UserError
-from semcolor_jax.evaluation import scenes
-from semcolor_jax.evaluation.branches import (
-    Predict,
-    branch_colors,
-    branch_titles,
-    grey_copy,
-    recombine,
-    segment,
-)
 from semcolor_jax.evaluation.drawing import (
     Cell,
     ClassMapCell,
@@ -32,6 +23,9 @@ from semcolor_jax.evaluation.drawing import (
     scene_title,
 )
 from semcolor_jax.evaluation.evaluate import resize
+from semcolor_jax.inference.branches import Predict, branch_colors, branch_titles, grey_copy, recombine, segment
+from semcolor_jax.metrics import scenes
+from semcolor_jax.taxonomy.label_sets import IGNORE_LABEL
 
 _SCENES_NAMED = 3
 

@@ -8,8 +8,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from semcolor_jax.color import AB_BINS, rgb_to_lab, soft_encode
-from semcolor_jax.data.example import IGNORE_LABEL, Batch
-from semcolor_jax.evaluation.branches import grey_copy, recombine
+from semcolor_jax.data.example import Batch
 from semcolor_jax.evaluation.drawing import (
     Cell,
     EmptyCell,
@@ -20,6 +19,8 @@ from semcolor_jax.evaluation.drawing import (
     draw_rows,
     scene_title,
 )
+from semcolor_jax.inference.branches import grey_copy, recombine
+from semcolor_jax.taxonomy.label_sets import IGNORE_LABEL
 
 
 def inspection_grid(batch: Batch, *, names: Sequence[str], sigma: float) -> UInt8[np.ndarray, "height width 3"]:

@@ -9,12 +9,12 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from semcolor_jax.data.taxonomy import COCO_STUFF
-from semcolor_jax.evaluation.branches import branch_titles
 from semcolor_jax.evaluation.evaluate import EvaluationResult
-from semcolor_jax.evaluation.scenes import SceneScores
-from semcolor_jax.evaluation.segmentation import SegmentationScores
 from semcolor_jax.files import write_text
+from semcolor_jax.inference.branches import branch_titles
+from semcolor_jax.metrics.scenes import SceneScores
+from semcolor_jax.metrics.segmentation import SegmentationScores
+from semcolor_jax.taxonomy.label_sets import COCO_STUFF
 
 _COLUMNS = {
     "psnr": ("PSNR dB", "{:.2f}"),

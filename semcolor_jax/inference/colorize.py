@@ -11,12 +11,12 @@ from jaxtyping import Float, Float32, UInt8
 from PIL import Image
 
 from semcolor_jax.color import rgb_to_lab
-from semcolor_jax.data.taxonomy import PLACES365
 from semcolor_jax.errors import UserError
-from semcolor_jax.evaluation.branches import BRANCHES, ColorChoice, Predict, branch_colors, segment
+from semcolor_jax.inference.branches import BRANCHES, ColorChoice, Predict, branch_colors, segment
 from semcolor_jax.inference.network import Readout, read_out
 from semcolor_jax.inference.strips import merge
 from semcolor_jax.models import Predictor, SemColorNet
+from semcolor_jax.taxonomy.label_sets import PLACES365
 
 MAX_ASPECT = 4
 """The network's long side is at most this many times `side`, so that panoramas fit into memory."""

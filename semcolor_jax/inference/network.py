@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Float32, UInt8
 
 from semcolor_jax.color import annealed_mean
-from semcolor_jax.evaluation.branches import ColorChoice
+from semcolor_jax.inference.branches import ColorChoice
 from semcolor_jax.models.semcolor import Features, Predictions, SemColorNet
 
 _CHUNK_ROWS = 16  # of X_map at once: some MB of logits at the usual sizes

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from semcolor_jax.data.photos import list_images, open_image, read_photo, write_image
 from semcolor_jax.errors import UserError
 from semcolor_jax.inference.colorize import Colorizer
 from semcolor_jax.inference.strips import merge
+from semcolor_jax.photos.files import list_images, open_image, read_photo, write_image
 
 BATCH = 8
 """Small photos that the network sees at once."""

@@ -1,4 +1,4 @@
-"""From weights on disk to something that colours: the other end of `training.checkpoints` and `training.weights`."""
+"""From weights on disk to something that colours."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import Any
 import flax.linen as nn
 from ml_collections import ConfigDict
 
+from semcolor_jax.baselines.build import build_model
+from semcolor_jax.checkpoints.releases import load_release, load_trained
+from semcolor_jax.checkpoints.training_runs import load_config, restore_variables
 from semcolor_jax.errors import UserError
-from semcolor_jax.evaluation.branches import ColorChoice
+from semcolor_jax.inference.branches import ColorChoice
 from semcolor_jax.inference.colorize import Colorizer
-from semcolor_jax.models import Predictor, build_model
-from semcolor_jax.training.checkpoints import load_config, restore_variables
-from semcolor_jax.training.weights import load_release, load_trained
+from semcolor_jax.models import Predictor
 
-RELEASES = Path(__file__).parents[2] / "checkpoints"
-"""Where the released models lie in a clone of the repository."""
+RELEASES = Path(__file__).parents[1] / "weights"
+"""The released models that come with the package."""
 
 
 DEFAULT_MODEL = "semcolor-v1"

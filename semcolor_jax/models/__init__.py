@@ -1,6 +1,5 @@
 """The network: lightness in; ab, colour distribution, segmentation and scene out."""
 
-from semcolor_jax.models.build import build_model, init_variables
 from semcolor_jax.models.predictor import Predictor
 from semcolor_jax.models.semcolor import Features, Predictions, SemColorNet
 from semcolor_jax.models.vgg16 import imagenet_vgg16_params, load_pretrained
@@ -10,8 +9,6 @@ __all__ = [
     "Predictions",
     "Predictor",
     "SemColorNet",
-    "build_model",
     "imagenet_vgg16_params",
-    "init_variables",
     "load_pretrained",
 ]

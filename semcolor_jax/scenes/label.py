@@ -26,14 +26,15 @@ import numpy as np
 from jaxtyping import UInt8
 from tqdm import tqdm
 
-from semcolor_jax.data.example import TOP_SCENES, Source
+from semcolor_jax.data.example import Source
 from semcolor_jax.data.folder import list_photos
-from semcolor_jax.data.photos import read_photo
 from semcolor_jax.data.scene_smoothing import gaussian_ranks
 from semcolor_jax.errors import UserError
 from semcolor_jax.files import read_json, write_json, write_text
+from semcolor_jax.photos.files import read_photo
 from semcolor_jax.scenes.batching import fit_square, map_batches
 from semcolor_jax.scenes.teacher import Teacher
+from semcolor_jax.taxonomy.label_sets import TOP_SCENES
 
 ReadPhoto: TypeAlias = Callable[[], UInt8[np.ndarray, "h w 3"]]
 """Reads one photo as sRGB."""

@@ -13,14 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int32
 
-from semcolor_jax.convert.caffe import load_caffe_vgg16
-from semcolor_jax.convert.keras_h5 import load_keras_vgg16
-from semcolor_jax.convert.vgg16_weights import ClassifierWeights
-from semcolor_jax.data.example import NUM_SCENES
 from semcolor_jax.errors import UserError
+from semcolor_jax.formats.caffe import load_caffe_vgg16
+from semcolor_jax.formats.keras_h5 import load_keras_vgg16
+from semcolor_jax.formats.vgg16_weights import ClassifierWeights
 from semcolor_jax.models.vgg16_classifier import classifier_for, input_side
 from semcolor_jax.scenes.batching import BatchFunction
 from semcolor_jax.scenes.head import imagenet_features, load_head
+from semcolor_jax.taxonomy.label_sets import NUM_SCENES
 
 WHERE_TEACHERS_ARE = (
     "VGG16-Places365 is published as vgg16-places365_weights_tf_dim_ordering_tf_kernels.h5 (543 MB, Keras) at "

@@ -14,14 +14,13 @@ from jaxtyping import Float32, Int64
 from tqdm import tqdm
 
 from semcolor_jax import __version__
-from semcolor_jax.data.example import NUM_SCENES
 from semcolor_jax.data.folder import FolderSource, Split
-from semcolor_jax.data.taxonomy import PLACES365
 from semcolor_jax.errors import UserError
-from semcolor_jax.evaluation.scenes import SceneResult, SceneScores, rank_of, score, true_scene
+from semcolor_jax.metrics.scenes import SceneResult, SceneScores, rank_of, score, true_scene
 from semcolor_jax.scenes import HEAD_L2, HEAD_SIDE
 from semcolor_jax.scenes.batching import fit_square, map_batches
 from semcolor_jax.scenes.head import SceneHead, fit_head, imagenet_features
+from semcolor_jax.taxonomy.label_sets import NUM_SCENES, PLACES365
 
 _CONFUSIONS = 5
 _READ_AHEAD = 64

@@ -17,25 +17,27 @@ from clu import metric_writers, parameter_overview
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from semcolor_jax.baselines.build import build_model, init_variables
+from semcolor_jax.checkpoints import training_runs as checkpoints
+from semcolor_jax.checkpoints.releases import start_from
+from semcolor_jax.checkpoints.training_runs import Checkpoints, DataPosition
 from semcolor_jax.color import rebalancing_weights
 from semcolor_jax.config import validate
 from semcolor_jax.data.augment import training_ops
 from semcolor_jax.data.example import Batch, Sample, Source
-from semcolor_jax.data.photos import write_image
 from semcolor_jax.data.pipeline import eval_samples, numpy_batches, prefetch_to_device, train_batches
 from semcolor_jax.data.prior import load_prior, measure_prior, save_prior
 from semcolor_jax.data.sources import make_source
 from semcolor_jax.errors import UserError
 from semcolor_jax.evaluation.evaluate import EvaluationResult, evaluate, pick_shown
 from semcolor_jax.evaluation.grids import sample_grid
-from semcolor_jax.models import Predictor, build_model, init_variables
-from semcolor_jax.training import checkpoints, sharding
-from semcolor_jax.training.checkpoints import Checkpoints, DataPosition
+from semcolor_jax.models import Predictor
+from semcolor_jax.photos.files import write_image
+from semcolor_jax.training import sharding
 from semcolor_jax.training.monitor import Every, StepLog, StopRequest, format_metrics, timed_next
 from semcolor_jax.training.optimizer import build_optimizer, thaw_step, total_steps
 from semcolor_jax.training.state import TrainState, create_state
 from semcolor_jax.training.step import TrainStep, make_train_step
-from semcolor_jax.training.weights import start_from
 
 logger = logging.getLogger(__name__)
 

@@ -13,10 +13,12 @@ import optax
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
+from semcolor_jax.baselines import comparison
 from semcolor_jax.color import SoftCode, rgb_to_lab, soft_encode
+from semcolor_jax.losses import fused_heads
+from semcolor_jax.losses import terms as losses
+from semcolor_jax.losses.objective import Batch, Inputs, ModelLosses, Objective
 from semcolor_jax.models import Predictions
-from semcolor_jax.training import comparison, fused_heads, losses
-from semcolor_jax.training.objective import Batch, Inputs, ModelLosses, Objective
 from semcolor_jax.training.state import PyTree, TrainState, average
 
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]

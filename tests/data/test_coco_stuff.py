@@ -18,8 +18,8 @@ from semcolor_jax.config import default
 from semcolor_jax.data.coco_stuff import Builder, CocoStuffSource, find_prepared, prepare, shards
 from semcolor_jax.data.cpu_tf import tf
 from semcolor_jax.data.sources import make_source
-from semcolor_jax.data.taxonomy import coco_stuff_id, load_taxonomy, places365_id
 from semcolor_jax.errors import UserError
+from semcolor_jax.taxonomy.label_sets import coco_stuff_id, load_taxonomy, places365_id
 
 ROOT = Path(__file__).parents[2]
 PANOPTIC = ROOT.parent / "shared" / "data" / "labelled" / "coco_panoptic.tar"

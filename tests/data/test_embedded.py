@@ -7,8 +7,8 @@ import pytest
 from semcolor_jax.data import embedded
 from semcolor_jax.data.cpu_tf import tf
 from semcolor_jax.data.embedded import Box, EmbeddedSource
-from semcolor_jax.data.taxonomy import COCO_STUFF, PLACES365, coco_stuff_id
 from semcolor_jax.errors import UserError
+from semcolor_jax.taxonomy.label_sets import COCO_STUFF, PLACES365, coco_stuff_id
 
 PHOTOS = {photo.name: photo for photo in embedded.descriptions()}
 IGNORED = "ignored"

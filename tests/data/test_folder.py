@@ -7,9 +7,9 @@ from PIL import Image
 from semcolor_jax.data import scan
 from semcolor_jax.data.cpu_tf import tf
 from semcolor_jax.data.folder import HOLD_OUT, FolderSource, hold_out, list_photos
-from semcolor_jax.data.photos import read_photo
-from semcolor_jax.data.taxonomy import coco_stuff_id, places365_id
 from semcolor_jax.errors import UserError
+from semcolor_jax.photos.files import read_photo
+from semcolor_jax.taxonomy.label_sets import coco_stuff_id, places365_id
 
 TABLE = {"ignore": 9, "classes": {"0": "sky-other", "1": "person", "9": "void"}}
 

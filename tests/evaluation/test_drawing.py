@@ -2,8 +2,8 @@ import re
 
 import numpy as np
 
-from semcolor_jax.data.taxonomy import COCO_STUFF, coco_stuff_palette
 from semcolor_jax.evaluation import drawing
+from semcolor_jax.taxonomy.label_sets import COCO_STUFF, coco_stuff_palette
 
 
 def test_class_map_blends_the_palette_and_leaves_ignored_pixels_grey():

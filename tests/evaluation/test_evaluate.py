@@ -8,9 +8,9 @@ from skimage.color import rgb2lab
 from semcolor_jax.color import AB_BINS
 from semcolor_jax.data.example import Sample
 from semcolor_jax.errors import UserError
-from semcolor_jax.evaluation import similarity
 from semcolor_jax.evaluation.evaluate import center_square, evaluate
 from semcolor_jax.evaluation.report import format_table, write_json
+from semcolor_jax.metrics import similarity
 from semcolor_jax.models import Predictions
 
 

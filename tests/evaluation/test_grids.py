@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from semcolor_jax.data.taxonomy import coco_stuff_palette
 from semcolor_jax.errors import UserError
 from semcolor_jax.evaluation import drawing, grids
 from semcolor_jax.models import Predictions
+from semcolor_jax.taxonomy.label_sets import coco_stuff_palette
 
 
 def places(grid: np.ndarray, image: np.ndarray) -> list[tuple[int, int]]:

@@ -3,9 +3,9 @@ import pytest
 from skimage.color import lab2rgb, rgb2lab
 
 from semcolor_jax.color import AB_BINS
-from semcolor_jax.data.taxonomy import coco_stuff_palette
 from semcolor_jax.evaluation import drawing, inspection
-from semcolor_jax.evaluation.similarity import psnr
+from semcolor_jax.metrics.similarity import psnr
+from semcolor_jax.taxonomy.label_sets import coco_stuff_palette
 
 
 def _batch(samples):

@@ -8,15 +8,16 @@ from photo_pairs import photo_pairs
 from PIL import Image
 from pth_files import write_pth
 
-from semcolor_jax.__main__ import main
+from semcolor_jax.cli.main import main
 from semcolor_jax.data.example import Sample, no_labels, no_scene
-from semcolor_jax.data.photos import read_photo
 from semcolor_jax.errors import UserError
-from semcolor_jax.evaluation import evaluate, fid, similarity
-from semcolor_jax.evaluation.lpips import Lpips
+from semcolor_jax.evaluation import evaluate
 from semcolor_jax.evaluation.score import pairing, run, statistics, streaming
 from semcolor_jax.evaluation.score.measures import make_measure
 from semcolor_jax.evaluation.score.results import ResultCache
+from semcolor_jax.metrics import fid, similarity
+from semcolor_jax.metrics.lpips import Lpips
+from semcolor_jax.photos.files import read_photo
 
 QUICK = ("psnr", "ssim", "l2ab", "colourfulness")
 

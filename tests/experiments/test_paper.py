@@ -12,12 +12,12 @@ from PIL import Image
 
 from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.data.embedded import photos
-from semcolor_jax.data.photos import read_photo, write_image
 from semcolor_jax.errors import UserError
-from semcolor_jax.evaluation import similarity
-from semcolor_jax.evaluation.branches import ColorChoice, grey_copy
+from semcolor_jax.inference.branches import ColorChoice, grey_copy
 from semcolor_jax.inference.colorize import Colorizer
+from semcolor_jax.metrics import similarity
 from semcolor_jax.models import Predictions
+from semcolor_jax.photos.files import read_photo, write_image
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))
 import paper

@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 from skimage.color import rgb2lab
 from stub_network import Stripes, photo_of
 
-from semcolor_jax.data.taxonomy import PLACES365
 from semcolor_jax.errors import UserError
-from semcolor_jax.evaluation.branches import ColorChoice
+from semcolor_jax.inference.branches import ColorChoice
 from semcolor_jax.inference.colorize import Colorizer, top_scenes
 from semcolor_jax.inference.strips import merge
 from semcolor_jax.models import Predictions
+from semcolor_jax.taxonomy.label_sets import PLACES365
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from semcolor_jax.baselines.build import build_model
+from semcolor_jax.checkpoints.releases import export_release
+from semcolor_jax.checkpoints.training_runs import Checkpoints, DataPosition, save_config
 from semcolor_jax.config import default
-from semcolor_jax.models import build_model
-from semcolor_jax.training.checkpoints import Checkpoints, DataPosition, save_config
 from semcolor_jax.training.state import TrainState
-from semcolor_jax.training.weights import export_release
 
 ROOT = Path(__file__).parents[2]
 HEAVY = (
@@ -32,7 +32,7 @@ HEAVY = (
 )
 
 COMMAND = """
-from semcolor_jax.__main__ import main
+from semcolor_jax.cli.main import main
 main(["colorize", "photo.png", "-o", "out", "--workdir", {model!r}])
 """
 LOAD = """

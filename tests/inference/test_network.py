@@ -2,13 +2,13 @@ import jax
 import numpy as np
 import pytest
 
+from semcolor_jax.baselines.build import build_model, init_variables
 from semcolor_jax.config import default
-from semcolor_jax.evaluation.branches import ColorChoice, branch_colors
+from semcolor_jax.inference.branches import ColorChoice, branch_colors
 from semcolor_jax.inference.colorize import Colorizer
 from semcolor_jax.inference.network import read_out
 from semcolor_jax.inference.strips import merge
-from semcolor_jax.models import Predictor, build_model
-from semcolor_jax.models.build import init_variables
+from semcolor_jax.models import Predictor
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from skimage.color import rgb2lab
 from stub_network import Stripes, photo_of
 
 from semcolor_jax.errors import UserError
-from semcolor_jax.evaluation.branches import ColorChoice
+from semcolor_jax.inference.branches import ColorChoice
 from semcolor_jax.inference.colorize import Colorizer
 from semcolor_jax.inference.photo_files import BATCH, WRITABLE_SUFFIXES, colorize_files
 from semcolor_jax.models import Predictions

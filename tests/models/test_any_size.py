@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semcolor_jax.models.convolution import upsample
 from semcolor_jax.models.encoders import Vgg16Encoder
 from semcolor_jax.models.layers import mean_over_image, pad_to_stride
+from semcolor_jax.ops.convolution import upsample
 
 sides = st.integers(1, 40)
 

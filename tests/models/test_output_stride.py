@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from skimage.color import rgb2lab
 
+from semcolor_jax.baselines.build import build_model, init_variables
 from semcolor_jax.color import SoftCode, soft_encode
 from semcolor_jax.config import default
-from semcolor_jax.models import build_model, init_variables
-from semcolor_jax.training import losses
+from semcolor_jax.losses import terms as losses
 from semcolor_jax.training.optimizer import build_optimizer
 from semcolor_jax.training.state import create_state
 from semcolor_jax.training.step import make_train_step

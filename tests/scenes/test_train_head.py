@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from semcolor_jax.data.taxonomy import PLACES365, places365_id
 from semcolor_jax.errors import UserError
 from semcolor_jax.scenes.head import SceneHead
 from semcolor_jax.scenes.train_head import Confusion, ScenePhotos, format_held_out, measure, train_head
+from semcolor_jax.taxonomy.label_sets import PLACES365, places365_id
 
 BLUE, GREEN, RED = (60, 90, 220), (50, 160, 60), (200, 60, 50)
 

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from semcolor_jax.baselines.build import build_model, init_variables
 from semcolor_jax.config import default
-from semcolor_jax.models import build_model, init_variables
 from semcolor_jax.training.optimizer import build_optimizer
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import optax
 import pytest
 
-from semcolor_jax.models import build_model, init_variables
+from semcolor_jax.baselines.build import build_model, init_variables
+from semcolor_jax.checkpoints.training_runs import restore_variables
 from semcolor_jax.training import loop
-from semcolor_jax.training.checkpoints import restore_variables
 from semcolor_jax.training.optimizer import build_optimizer
 from semcolor_jax.training.state import average
 

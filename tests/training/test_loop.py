@@ -8,10 +8,10 @@ import jax
 import numpy as np
 import pytest
 
+from semcolor_jax.checkpoints.training_runs import restore_variables
 from semcolor_jax.errors import UserError
 from semcolor_jax.inference.restore import load_colorizer
 from semcolor_jax.training import loop
-from semcolor_jax.training.checkpoints import restore_variables
 
 pytestmark = pytest.mark.slow
 LAST = 12  # three epochs of four steps

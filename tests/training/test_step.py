@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from skimage.color import rgb2lab
 
+from semcolor_jax.baselines.build import build_model, init_variables
 from semcolor_jax.color import rgb_to_lab, soft_encode
 from semcolor_jax.config import branches, default
-from semcolor_jax.models import Predictions, build_model, init_variables
+from semcolor_jax.models import Predictions
 from semcolor_jax.training.optimizer import build_optimizer
 from semcolor_jax.training.state import create_state
 from semcolor_jax.training.step import Targets, loss_terms, make_train_step

@@ -13,9 +13,9 @@ torch = pytest.importorskip("torch")
 sys.path.insert(0, str(Path(__file__).parents[2] / "experiments" / "benchmarks"))
 import torch_unet  # noqa: E402
 
+from semcolor_jax.baselines.build import build_model, init_variables  # noqa: E402
 from semcolor_jax.color import soft_encode  # noqa: E402
 from semcolor_jax.config import default  # noqa: E402
-from semcolor_jax.models import build_model, init_variables  # noqa: E402
 from semcolor_jax.training.step import LOSSES_BY_NAME, Targets  # noqa: E402
 
 

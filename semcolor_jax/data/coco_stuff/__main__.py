@@ -10,7 +10,7 @@ from pathlib import Path
 from absl import app
 from tensorflow_datasets.scripts.cli import build, cli_utils
 
-from semcolor_jax import cli
+from semcolor_jax.cli import flags as cli
 
 
 def main(arguments: build.Args) -> None:

@@ -20,8 +20,8 @@ from tensorflow_datasets.core.splits import SplitDict
 
 from semcolor_jax.data.archive import Archive, open_archive
 from semcolor_jax.data.coco_stuff import published, shards
-from semcolor_jax.data.taxonomy import COCO_STUFF
 from semcolor_jax.errors import UserError
+from semcolor_jax.taxonomy.label_sets import COCO_STUFF
 
 SHORT_SIDE = 256
 """Pixels: what training resizes to by default (config.data.short_side)."""

@@ -10,9 +10,9 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from semcolor_jax.data.archive import Archive, open_image_in
-from semcolor_jax.data.photos import decode, load_pixels
 from semcolor_jax.data.scan import is_gray
 from semcolor_jax.errors import UserError
+from semcolor_jax.photos.files import decode, load_pixels
 
 RAW_UNLABELED = 255
 """Pixel value of the published label maps where nobody labelled; class v has pixel value v - 1."""

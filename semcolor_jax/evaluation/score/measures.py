@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from semcolor_jax.errors import UserError
-from semcolor_jax.evaluation import error_histogram, lpips, similarity, similarity_batch
 from semcolor_jax.evaluation.score.results import Values
+from semcolor_jax.metrics import error_histogram, lpips, similarity, similarity_batch
 
 
 class Batch(NamedTuple):

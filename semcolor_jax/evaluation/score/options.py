@@ -13,13 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from semcolor_jax.errors import UserError
-from semcolor_jax.evaluation import classification, fid, lpips
-from semcolor_jax.evaluation.inception import InceptionFeatures, Variant
 from semcolor_jax.evaluation.score.measures import Batch, Measure, make_measure
 from semcolor_jax.evaluation.score.results import Values, key_of
 from semcolor_jax.evaluation.score.run import FidRequest
 from semcolor_jax.evaluation.score.streaming import center_square
-from semcolor_jax.evaluation.valid_area import spatial_mean
+from semcolor_jax.metrics import classification, fid, lpips
+from semcolor_jax.metrics.inception import InceptionFeatures, Variant
+from semcolor_jax.metrics.valid_area import spatial_mean
 
 PUBLISHED: Mapping[str, tuple[str, str]] = {
     "torchvision": (
@@ -118,7 +118,7 @@ def _fid_request(features: str, weights: Path | None, reference: Path | None) ->
         )
     assert weights is not None
     variant: Variant = "tf" if features == "tf" else "torchvision"
-    from semcolor_jax.convert.torch_vision import load_inception
+    from semcolor_jax.formats.torch_vision import load_inception
 
     try:
         network = InceptionFeatures(load_inception(weights), variant=variant)

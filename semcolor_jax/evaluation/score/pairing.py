@@ -7,8 +7,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from semcolor_jax.data.photos import list_images
 from semcolor_jax.errors import UserError
+from semcolor_jax.photos.files import list_images
 
 ORIGINALS = "original"
 """The name under which the originals themselves are measured."""

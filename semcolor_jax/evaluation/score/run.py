@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from semcolor_jax.data.photos import list_images
 from semcolor_jax.errors import UserError
-from semcolor_jax.evaluation import error_histogram, fid
 from semcolor_jax.evaluation.score import statistics
 from semcolor_jax.evaluation.score.measures import COLUMNS, Batch, Measure
 from semcolor_jax.evaluation.score.pairing import EXCLUDED, ORIGINALS, Pairing, Problem, pair_folders
 from semcolor_jax.evaluation.score.results import ResultCache, Values, file_identity, key_of
 from semcolor_jax.evaluation.score.streaming import Loaded, MethodBatch, Task, batches, map_ahead, read_pairs
+from semcolor_jax.metrics import error_histogram, fid
+from semcolor_jax.photos.files import list_images
 
 logger = logging.getLogger(__name__)
 

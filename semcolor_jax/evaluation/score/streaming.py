@@ -15,10 +15,10 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from semcolor_jax.data.photos import read_photo
 from semcolor_jax.errors import UserError
 from semcolor_jax.evaluation.score.measures import Batch
 from semcolor_jax.evaluation.score.pairing import ORIGINALS, Problem
+from semcolor_jax.photos.files import read_photo
 
 A = TypeVar("A")
 B = TypeVar("B")

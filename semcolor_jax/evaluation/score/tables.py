@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from semcolor_jax.evaluation.error_histogram import THRESHOLDS
 from semcolor_jax.evaluation.score import statistics
 from semcolor_jax.evaluation.score.measures import COLUMNS
 from semcolor_jax.evaluation.score.pairing import EXCLUDED, NOTED, ORIGINALS
 from semcolor_jax.evaluation.score.run import Score
 from semcolor_jax.files import write_json, write_text
+from semcolor_jax.metrics.error_histogram import THRESHOLDS
 
 _NAMED = 3
 """Stems that a footer names for each kind of problem; score.json has all."""

@@ -1,0 +1,1 @@
+"""The command lines: what they take, and what they say."""

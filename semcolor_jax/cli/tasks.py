@@ -1,0 +1,134 @@
+"""What the two command lines do: `launch.py` and `python -m semcolor_jax` only parse and call these."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from semcolor_jax import config as configs
+from semcolor_jax.checkpoints.releases import export_release, save_trained
+from semcolor_jax.checkpoints.training_runs import load_config, make_workdir
+from semcolor_jax.color import rgb_to_lab
+from semcolor_jax.data import embedded
+from semcolor_jax.data.augment import training_ops
+from semcolor_jax.data.folder import Split
+from semcolor_jax.data.order import first_indices
+from semcolor_jax.data.pipeline import eval_samples, numpy_batches, train_batches
+from semcolor_jax.data.prior import Prior, measure_prior, save_prior
+from semcolor_jax.data.sources import make_source
+from semcolor_jax.errors import UserError
+from semcolor_jax.evaluation import report
+from semcolor_jax.evaluation.evaluate import EvaluationResult, pick_shown
+from semcolor_jax.evaluation.evaluate import evaluate as evaluate_samples
+from semcolor_jax.evaluation.grids import sample_grid
+from semcolor_jax.evaluation.inspection import inspection_grid
+from semcolor_jax.inference.branches import grey_copy
+from semcolor_jax.inference.restore import load_predictor
+from semcolor_jax.photos.files import write_image
+from semcolor_jax.training import loop
+
+logger = logging.getLogger(__name__)
+
+
+def train(config: ConfigDict | None, workdir: Path) -> None:
+    """Trains the config in the work directory, or goes on where it stopped."""
+    if config is None:
+        config = load_config(workdir)
+    loop.train(config, workdir)
+    logger.info("training is complete: %s", workdir)
+
+
+def evaluate(config: ConfigDict | None, workdir: Path, *, split: Split = "val") -> EvaluationResult:
+    """Evaluates the newest checkpoint of the work directory on a split of the config's data.
+
+    Writes WORKDIR/metrics.json and WORKDIR/samples.png and prints the table. Without a config the one of the
+    training is used; with one, only its data, seed and inference sections matter.
+    """
+    trained = load_config(workdir)
+    config = config or trained
+    configs.validate(config)
+    predictor = load_predictor(workdir)
+    samples = list(eval_samples(make_source(config, split), limit=config.train.eval_samples))
+    temperature = config.inference.temperature
+    result = evaluate_samples(predictor, samples, temperature=temperature, size=config.data.image_size)
+    shown = pick_shown(samples, count=config.train.grid_samples, size=config.data.image_size)
+    make_workdir(workdir)
+    write_image(workdir / "samples.png", sample_grid(predictor, shown, temperature=temperature))
+    report.write_json(workdir / "metrics.json", result)
+    print(report.format_table(result))
+    return result
+
+
+def export_weights(workdir: Path, output: Path, *, trained_only: bool) -> None:
+    """Writes the newest weights of a work directory in 16 bits: a released model, or the trained part as one file.
+
+    Raises:
+      UserError: no checkpoint in `workdir`; `output` cannot be written, or is a model already.
+    """
+    if trained_only:
+        size = save_trained(workdir, output)
+        print(f"{output}: {size / 2**20:.1f} MiB")
+    else:
+        export_release(workdir, output)
+        print(output)
+
+
+def write_sample_photos(output: Path) -> list[Path]:
+    """Writes the embedded photos without their colour (CIE lightness as grey), something to try `colorize` on."""
+    make_workdir(output)
+    written = []
+    for sample in embedded.photos():
+        lightness = rgb_to_lab(sample.image, xp=np)[..., :1]
+        path = output / f"{sample.name}.png"
+        write_image(path, grey_copy(lightness))
+        print(path)
+        written.append(path)
+    return written
+
+
+def write_prior(config: ConfigDict, output: Path, *, max_images: int | None = None) -> Prior:
+    """Measures the colour prior of the config's training photos, at most `max_images` of them, and writes it.
+
+    Raises:
+      UserError: a mistake in the config or the data; `max_images` is below 1; `output` cannot be written.
+    """
+    configs.validate(config)
+    _check_at_least_one(max_images, "--images")
+    if not output.parent.is_dir():  # said now, not after the measurement
+        raise UserError(f"cannot write {output}: there is no folder {output.parent}.")
+    prior = measure_prior(make_source(config, "train"), max_images=max_images, seed=config.seed)
+    save_prior(output, prior)
+    facts = prior.provenance
+    print(f"{output}: {facts['pixels']} pixels of {facts['images']} photos of {facts['source']}")
+    return prior
+
+
+def inspect(config: ConfigDict, output: Path, *, count: int, seed: int | None = None) -> None:
+    """Draws the first `count` samples of the config's training, with all augmentation, as a grid of pictures.
+
+    Args:
+      config: the experiment.
+      output: the picture to write.
+      count: how many samples.
+      seed: of the order and the augmentation; None for that of the config, so what training itself begins with.
+
+    Raises:
+      UserError: a mistake in the config or the data; `count` is below 1; `output` cannot be written.
+    """
+    configs.validate(config)
+    _check_at_least_one(count, "--count")
+    drawn_by: int = config.seed if seed is None else seed
+    source = make_source(config, "train")
+    batches = train_batches(source, ops=training_ops(config), batch_size=count, seed=drawn_by)
+    (batch,) = numpy_batches(batches.take(1))
+    names = [source.names[int(index)] for index in first_indices(source, count, seed=drawn_by)]
+    write_image(output, inspection_grid(batch, names=names, sigma=config.loss.encoding_sigma))
+    print(output)
+
+
+def _check_at_least_one(number: int | None, argument: str) -> None:
+    if number is not None and number < 1:
+        raise UserError(f"{argument} is {number}, but must be at least 1.")

@@ -1,1 +1,0 @@
-"""Published weights, read safely and laid out as Flax parameters."""

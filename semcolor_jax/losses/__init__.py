@@ -1,0 +1,1 @@
+"""The paper's losses, equations 16 to 20."""

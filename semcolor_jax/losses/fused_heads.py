@@ -1,0 +1,244 @@
+"""The two wide heads fused with their losses: logits exist for a few rows of the batch at a time.
+
+The 313-way and 183-way heads at full resolution are the memory peak of the plain step, and most of its time goes into
+reading and writing their logits. Here head, softmax and loss run over chunks of rows, small enough to stay in cache.
+Both losses are linear in what flows back into them (a scalar), so the gradient is computed together with the loss, in
+the same pass over the chunks, and only X_map's gradient (as large as X_map) is kept for the backward pass.
+
+The values and gradients are those of `losses.soft_encoding_loss` and `losses.softmax_dice_loss` on the head's logits.
+On several devices chunks are taken along the image's rows, never along the batch: a batch that is sharded stays so.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, UInt8
+
+from semcolor_jax.color import SoftCode
+from semcolor_jax.losses import terms as losses
+from semcolor_jax.models.semcolor import AB_SCALE
+from semcolor_jax.ops.convolution import on_one_cpu
+from semcolor_jax.taxonomy.label_sets import IGNORE_LABEL
+
+CHUNK_PIXELS = 2048
+"""Pixels of the batch whose logits are alive at once, on a CPU: 313 float32 channels of them are 2.6 MB."""
+ACCELERATOR_CHUNK_PIXELS = 8192
+"""The same on anything else, where more work at once pays: 10 MB."""
+
+
+class Head(NamedTuple):
+    """The weights of a 1x1 convolution."""
+
+    kernel: Float[Array, "width channels"]
+    bias: Float[Array, " channels"]
+
+
+class _LossAndGradient(NamedTuple):
+    """A loss, and its gradient with respect to X_map and the head."""
+
+    loss: Float[Array, ""]
+    x_map: Float[Array, "b h w width"]
+    head: Head
+
+
+def head_of(params: Mapping[str, Any]) -> Head:
+    """Returns the head whose parameters ("kernel", "bias") these are."""
+    return Head(kernel=params["kernel"], bias=params["bias"])
+
+
+def soft_encoding_loss(
+    x_map: Float[Array, "b h w width"], head: Head, *, target: SoftCode, class_weights: Float[Array, " q"]
+) -> Float[Array, ""]:
+    """`losses.soft_encoding_loss` of the logits that the head reads out of X_map (eq. 17)."""
+    pixel_weight = class_weights[target.indices[..., 0]] / (x_map.shape[0] * x_map.shape[1] * x_map.shape[2])
+    return _with_gradient(_cross_entropy)(x_map, head, (target.indices, target.weights, pixel_weight))
+
+
+def softmax_dice_loss(
+    x_map: Float[Array, "b h w width"], head: Head, *, labels: UInt8[Array, "b h w"]
+) -> Float[Array, ""]:
+    """`losses.softmax_dice_loss` of the logits that the head reads out of X_map (eq. 19)."""
+    return _with_gradient(_dice)(x_map, head, (labels,))
+
+
+def regression_loss(x_map: Float[Array, "b h w width"], head: Head, *, ab: Float[Array, "b h w 2"]) -> Float[Array, ""]:
+    """`losses.regression_loss` of the ab that the head reads out of X_map (eq. 18).
+
+    Two channels need no chunks. It is here so that nothing of X_map's size is kept for the backward pass.
+    """
+    return _regression(x_map, head, ab)
+
+
+@jax.custom_vjp
+def _regression(x_map: Array, head: Head, ab: Array) -> Array:
+    return _regression_forward(x_map, head, ab)[0]
+
+
+def _regression_forward(x_map: Array, head: Head, ab: Array) -> tuple[Array, tuple[Any, ...]]:
+    x = x_map.astype(jnp.float32)
+    loss, of_logits = jax.value_and_grad(lambda logits: losses.regression_loss(AB_SCALE * jnp.tanh(logits), ab))(
+        x @ head.kernel + head.bias
+    )
+    # The narrower factor first, which XLA transposes.
+    of_head = Head(kernel=jnp.einsum("bhwk,bhwc->kc", of_logits, x).T, bias=jnp.sum(of_logits, axis=(0, 1, 2)))
+    # Now, and not when the optimizer asks for it: X_map would have to live until then.
+    of_logits, of_head = jax.lax.optimization_barrier((of_logits, of_head))
+    return loss, (of_logits.astype(x_map.dtype), head.kernel.astype(x_map.dtype), of_head)
+
+
+def _regression_backward(residuals: tuple[Any, ...], upstream: Array) -> tuple[Array, Head, None]:
+    of_logits, kernel, of_head = residuals
+    of_map = (upstream.astype(of_logits.dtype) * of_logits) @ kernel.T
+    return of_map, jax.tree.map(lambda gradient: upstream * gradient, of_head), None
+
+
+_regression.defvjp(_regression_forward, _regression_backward)
+
+
+def _with_gradient(evaluate: Callable[..., _LossAndGradient]) -> Callable[..., Float[Array, ""]]:
+    """Turns a function that computes loss and gradient at once into a differentiable loss of (x_map, head)."""
+
+    @functools.partial(jax.custom_vjp)
+    def loss(x_map, head, targets):
+        return evaluate(x_map, head, targets).loss
+
+    def forward(x_map, head, targets):
+        result = evaluate(x_map, head, targets)
+        return result.loss, (result.x_map.astype(x_map.dtype), result.head)
+
+    def backward(residuals, upstream):
+        scaled = jax.tree.map(lambda gradient: (upstream * gradient).astype(gradient.dtype), residuals)
+        return (*scaled, None)
+
+    loss.defvjp(forward, backward)
+    return loss
+
+
+def _cross_entropy(x_map, head: Head, targets) -> _LossAndGradient:
+    """Sum over pixels of pixel_weight times the cross-entropy against five bins."""
+    matrix = _matrix(head)
+
+    def chunk(matrix_gradient, inputs):
+        x, *targets = inputs
+        indices, weights, pixel_weight = (target.reshape(-1, *target.shape[3:]) for target in targets)
+        pixels = _pixels(x)
+        logits = pixels @ matrix
+        top = jnp.max(logits, axis=-1)
+        exponentials = jnp.exp(logits - top[:, None])
+        total = jnp.sum(exponentials, axis=-1)
+        chosen = jnp.sum(weights * jnp.take_along_axis(logits, indices, axis=-1), axis=-1)
+        loss = jnp.sum(pixel_weight * (jnp.log(total) + top - chosen))
+        # The dense target lives only inside this expression, which XLA fuses into one pass over the logits.
+        bins = jnp.arange(logits.shape[-1])
+        weights = weights * pixel_weight[:, None]
+        target = sum(jnp.where(indices[:, k, None] == bins, weights[:, k, None], 0.0) for k in range(weights.shape[-1]))
+        gradient = (pixel_weight / total)[:, None] * exponentials - target
+        added, x_gradient = _backward(pixels, gradient, head)
+        return matrix_gradient + added, (loss, x_gradient.reshape(x.shape))
+
+    matrix_gradient, (of_chunks, x_gradient) = _scan_rows(chunk, jnp.zeros_like(matrix), (x_map, *targets))
+    return _LossAndGradient(
+        loss=jnp.sum(of_chunks), x_map=_join_rows(x_gradient, batch=x_map.shape[0]), head=_head(matrix_gradient)
+    )
+
+
+def _dice(x_map, head: Head, targets) -> _LossAndGradient:
+    """One pass for the sums over pixels that the score of each class needs, one for the gradient they determine."""
+    (labels,) = targets
+    matrix = _matrix(head)
+    classes = jnp.arange(head.bias.shape[0])
+
+    def probabilities(x, labels):
+        pixels, labels = _pixels(x), labels.reshape(-1, 1)
+        logits = pixels @ matrix
+        exponentials = jax.lax.optimization_barrier(jnp.exp(logits - jnp.max(logits, axis=-1, keepdims=True)))
+        prob = exponentials * (1.0 / jnp.sum(exponentials, axis=-1, keepdims=True))
+        return pixels, prob, labels != IGNORE_LABEL, labels == classes
+
+    def sums(carry, inputs):
+        _, prob, valid, truth = probabilities(*inputs)
+        overlap, squares, size = carry
+        overlap += jnp.sum(jnp.where(truth, prob, 0.0), axis=0)
+        squares += jnp.sum(jnp.where(valid, jnp.square(prob), 0.0), axis=0)
+        size += jnp.sum(truth, axis=0, dtype=jnp.float32)
+        return (overlap, squares, size), None
+
+    zeros = jnp.zeros_like(head.bias)
+    (overlap, squares, size), _ = _scan_rows(sums, (zeros, zeros, zeros), (x_map, labels))
+    present = size > 0
+    count = jnp.maximum(jnp.sum(present), 1)
+    denominator = jnp.where(present, size + squares, 1.0)
+    score = jnp.where(present, 2.0 * overlap / denominator, 0.0)
+    loss = jnp.where(jnp.any(present), 1.0 - jnp.sum(score) / count, 0.0)
+    # d loss / d p = from_truth [p's own class] + from_square p, for labelled pixels and classes present.
+    from_truth = jnp.where(present, -2.0 / denominator, 0.0) / count
+    from_square = jnp.where(present, 2.0 * score / denominator, 0.0) / count
+
+    def chunk(matrix_gradient, inputs):
+        pixels, prob, valid, truth = probabilities(*inputs)
+        wanted = jnp.where(truth, from_truth, 0.0) + from_square * prob
+        gradient = jnp.where(valid, prob * (wanted - jnp.sum(prob * wanted, axis=-1, keepdims=True)), 0.0)
+        added, x_gradient = _backward(pixels, gradient, head)
+        return matrix_gradient + added, x_gradient.reshape(inputs[0].shape)
+
+    matrix_gradient, x_gradient = _scan_rows(chunk, jnp.zeros_like(matrix), (x_map, labels))
+    return _LossAndGradient(loss=loss, x_map=_join_rows(x_gradient, batch=x_map.shape[0]), head=_head(matrix_gradient))
+
+
+def _matrix(head: Head) -> Float[Array, "width+1 channels"]:
+    """Returns kernel and bias as one matrix, for pixels that end in a 1: one product has the bias added already."""
+    return jnp.concatenate([head.kernel, head.bias[None]])
+
+
+def _head(matrix: Float[Array, "width+1 channels"]) -> Head:
+    return Head(kernel=matrix[:-1], bias=matrix[-1])
+
+
+def _pixels(x: Float[Array, "b r w width"]) -> Float[Array, "pixels width+1"]:
+    x = x.astype(jnp.float32).reshape(-1, x.shape[-1])
+    return jnp.concatenate([x, jnp.ones_like(x[:, :1])], axis=-1)
+
+
+def _backward(
+    pixels: Float[Array, "pixels width+1"], gradient: Float[Array, "pixels channels"], head: Head
+) -> tuple[Float[Array, "width+1 channels"], Float[Array, "pixels width"]]:
+    """Returns the gradients of matrix and pixels from that of the logits."""
+    gradient = jax.lax.optimization_barrier(gradient)  # or else XLA computes it once for each of the products
+    return jnp.einsum("pc,pq->cq", pixels, gradient), gradient @ head.kernel.T
+
+
+def _scan_rows(function: Callable, carry: Any, arrays: tuple[Array, ...]) -> tuple[Any, Any]:
+    """`lax.scan` of `function` over chunks of rows of arrays (B, H, W, ...), each (b, rows, W, ...).
+
+    On one CPU a chunk is rows of one image, which takes no copy of the arrays; elsewhere it is the same rows of all.
+    """
+    batch, height, width = arrays[0].shape[:3]
+    if on_one_cpu():
+        rows = _rows_per_chunk(height, row_pixels=width)
+        chunks = jax.tree.map(lambda a: a.reshape(batch * (height // rows), 1, rows, *a.shape[2:]), arrays)
+    else:
+        rows = _rows_per_chunk(height, row_pixels=batch * width)
+        chunks = jax.tree.map(
+            lambda a: jnp.moveaxis(a.reshape(batch, height // rows, rows, *a.shape[2:]), 1, 0), arrays
+        )
+    return jax.lax.scan(function, carry, chunks)
+
+
+def _join_rows(chunks: Float[Array, "n b r w c"], *, batch: int) -> Float[Array, "batch h w c"]:
+    """Puts the chunks of `_scan_rows` together again."""
+    width, channels = chunks.shape[3:]
+    if chunks.shape[1] == batch:
+        chunks = jnp.moveaxis(chunks, 0, 1)
+    return chunks.reshape(batch, -1, width, channels)
+
+
+def _rows_per_chunk(height: int, *, row_pixels: int) -> int:
+    """Returns the largest divisor of the height that keeps a chunk within the limit, or else 1."""
+    limit = CHUNK_PIXELS if jax.default_backend() == "cpu" else ACCELERATOR_CHUNK_PIXELS
+    fitting = [rows for rows in range(1, height + 1) if height % rows == 0 and rows * row_pixels <= limit]
+    return max(fitting, default=1)

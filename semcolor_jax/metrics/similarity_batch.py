@@ -1,0 +1,215 @@
+"""The metrics of `metrics.similarity` for batches of image pairs, compiled.
+
+Accelerators compute in float32, and a mean over a whole image loses digits in it. So sums over pixels leave the device
+in pieces, as integers where the summands are integers, and are added up in float64 on the host.
+
+All functions take uint8 sRGB images (B, H, W, 3) and `sizes`, (B, 2): the true height and width of each pair, which
+lies in the upper left corner of its array. By default it fills the array. They return float64 arrays (B,).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float64, Int, UInt8
+
+from semcolor_jax.color.lab import rgb_planes_to_ab
+from semcolor_jax.metrics.similarity import PSNR_CEILING
+from semcolor_jax.metrics.valid_area import Sizes, keep_inside
+
+Images: TypeAlias = UInt8[Any, "B H W 3"]
+PerImage: TypeAlias = Float64[np.ndarray, " B"]
+
+MAX_ERROR = 150
+"""ab distances are counted in steps of 1 up to here, in CIE units; sRGB's largest is about 230."""
+
+SSIM_WINDOW = 11
+_SSIM_SIGMA = 1.5
+_C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+_PIECE = 1024
+"""Pixels in a partial sum: 1024 squares of at most 510 stay far below 2^31."""
+
+
+class AbErrors(NamedTuple):
+    """Distances in the ab plane, in CIE units.
+
+    Attributes:
+      mean: over the pixels, as `similarity.ab_distance`.
+      printed: eq. 23, as `similarity.l2_ab_printed`.
+      histogram: (B, MAX_ERROR + 2) pixels whose distance, rounded up, is 0, 1, ... MAX_ERROR, or more.
+    """
+
+    mean: PerImage
+    printed: PerImage
+    histogram: Int[np.ndarray, "B bins"]
+
+
+class Colourfulness(NamedTuple):
+    """Hasler and Süsstrunk's M3, in two forms.
+
+    Attributes:
+      absolute: from absolute opponent channels, the field's, as `similarity.colourfulness`.
+      signed: from signed opponent channels, as it was published.
+    """
+
+    absolute: PerImage
+    signed: PerImage
+
+
+def psnr(truth: Images, prediction: Images, *, sizes: np.ndarray | None = None) -> PerImage:
+    """Returns the PSNR in dB (eqs. 21 and 22), at most `PSNR_CEILING`, as `similarity.capped_psnr`."""
+    sizes = _sizes(truth, prediction, sizes)
+    squares = _total(_squared_errors(truth, prediction, sizes))
+    error = squares / (3 * _pixels(sizes))
+    with np.errstate(divide="ignore"):
+        return np.minimum(10 * np.log10(255**2 / error), PSNR_CEILING)
+
+
+def ssim(truth: Images, prediction: Images, *, sizes: np.ndarray | None = None) -> PerImage:
+    """Returns the structural similarity of Wang et al. 2004, as `similarity.ssim`.
+
+    Raises:
+      ValueError: an image is smaller than the window; `similarity.ssim` mirrors such images at their edges.
+    """
+    sizes = _sizes(truth, prediction, sizes)
+    if sizes.min() < SSIM_WINDOW:
+        raise ValueError(f"SSIM in batches needs images of at least {SSIM_WINDOW} pixels a side.")
+    return 1 - _total(_ssim_losses(truth, prediction, sizes)) / (3 * _pixels(sizes - SSIM_WINDOW + 1))
+
+
+def ab_errors(truth: Images, prediction: Images, *, sizes: np.ndarray | None = None) -> AbErrors:
+    """Returns the mean distance, the printed one of eq. 23, and the histogram of the distances."""
+    sizes = _sizes(truth, prediction, sizes)
+    distances, squares, rounded_up = _ab_distances(truth, prediction, sizes)
+    pixels = _pixels(sizes)
+    padding = rounded_up.shape[1] * rounded_up.shape[2] - pixels
+    histogram = np.stack([np.bincount(image.ravel(), minlength=MAX_ERROR + 2) for image in np.asarray(rounded_up)])
+    histogram[:, 0] -= padding.astype(histogram.dtype)
+    return AbErrors(
+        mean=_total(distances) / pixels,
+        printed=np.sqrt(_total(squares)) / (2 * pixels),
+        histogram=histogram,
+    )
+
+
+def colourfulness(images: Images, *, sizes: np.ndarray | None = None) -> Colourfulness:
+    """Returns both forms of colourfulness."""
+    sizes = _sizes(images, images, sizes)
+    pixels = _pixels(sizes)
+    sums = {name: _total(value) / pixels for name, value in _opponent_sums(images, sizes).items()}
+
+    def form(kind: str) -> PerImage:
+        means = [sums[f"red_green {kind}"], sums[f"yellow_blue {kind}"] / 2]
+        squares = [sums["red_green squares"], sums["yellow_blue squares"] / 4]
+        variances = [np.maximum(square - mean**2, 0) for square, mean in zip(squares, means, strict=True)]
+        return np.sqrt(variances[0] + variances[1]) + 0.3 * np.hypot(*means)
+
+    return Colourfulness(absolute=form("absolute"), signed=form("signed"))
+
+
+@jax.jit
+def _squared_errors(truth: Array, prediction: Array, sizes: Sizes) -> Array:
+    return _pieces(keep_inside(jnp.square(truth.astype(jnp.int32) - prediction.astype(jnp.int32)), sizes))
+
+
+@jax.jit
+def _ssim_losses(truth: Array, prediction: Array, sizes: Sizes) -> Array:
+    """Returns sums of 1 - SSIM over the windows inside the images.
+
+    The terms need var x + var y and cov alone: with the sum s and the difference d of both images they are
+    (var s + var d) / 2 and (var s - var d) / 4.
+
+    E[s^2] - E[s]^2 would lose its digits in float32 where an image is flat. The variance in a window is instead the
+    mean of its columns' variances plus the variance of their means, sums of squares all.
+    """
+    batch, height, _, channels = truth.shape
+    # Channels beside the columns: rows are long then, and the compiler computes them in vectors.
+    x, y = (images.astype(jnp.float32).reshape(batch, height, -1) for images in (truth, prediction))
+    mean_sum, var_sum = _window_moments(x + y, channels=channels)
+    mean_difference, var_difference = _window_moments(x - y, channels=channels)
+    squares, products = (jnp.square(mean_sum) + sign * jnp.square(mean_difference) for sign in (1, -1))
+    luminance = (products / 2 + _C1) / (squares / 2 + _C1)
+    structure = ((var_sum - var_difference) / 2 + _C2) / ((var_sum + var_difference) / 2 + _C2)
+    losses = (1 - luminance * structure).reshape(batch, height - SSIM_WINDOW + 1, -1, channels)
+    return _pieces(keep_inside(losses, sizes - SSIM_WINDOW + 1))
+
+
+def _window_moments(x: Array, *, channels: int) -> tuple[Array, Array]:
+    """Returns the weighted mean and variance of every window of images (B, H, W * channels)."""
+    mean_of_columns, variance_in_columns = _moments(x, axis=1, step=1)
+    mean, variance_of_columns = _moments(mean_of_columns, axis=2, step=channels)
+    return mean, variance_of_columns + _window_sum(lambda s: variance_in_columns[s], axis=2, step=channels, like=x)
+
+
+def _moments(x: Array, *, axis: int, step: int) -> tuple[Array, Array]:
+    """Returns weighted mean and variance in windows along one axis."""
+    # Fused into its consumers, the mean would be computed eleven times over.
+    mean = jax.lax.optimization_barrier(_window_sum(lambda s: x[s], axis=axis, step=step, like=x))
+    variance = _window_sum(lambda s: jnp.square(x[s] - mean), axis=axis, step=step, like=x)
+    return mean, jax.lax.optimization_barrier(variance)
+
+
+def _window_sum(term: Callable[[Any], Any], *, axis: int, step: int, like: Array) -> Any:
+    """Returns the Gaussian-weighted sum of `term(slice)` over the slices that slide along the axis in such steps."""
+    taps = np.exp(-0.5 * np.square(np.arange(-(SSIM_WINDOW // 2), SSIM_WINDOW // 2 + 1) / _SSIM_SIGMA))
+    taps = (taps / taps.sum()).astype(np.float32)
+    length = like.shape[axis] - (SSIM_WINDOW - 1) * step
+    before = (slice(None),) * axis
+    slices = [(*before, slice(index * step, index * step + length)) for index in range(SSIM_WINDOW)]
+    return sum(tap * term(place) for tap, place in zip(taps, slices, strict=True))
+
+
+@jax.jit
+def _ab_distances(truth: Array, prediction: Array, sizes: Sizes) -> tuple[Array, Array, Array]:
+    true_a, true_b = rgb_planes_to_ab(*(truth[..., channel] for channel in range(3)))
+    a, b = rgb_planes_to_ab(*(prediction[..., channel] for channel in range(3)))
+    squares = keep_inside((jnp.square(true_a - a) + jnp.square(true_b - b))[..., None], sizes)
+    squares = jax.lax.optimization_barrier(squares)  # for all three below, not for each anew
+    distances = jnp.sqrt(squares)
+    rounded_up = jnp.clip(jnp.ceil(distances), 0, MAX_ERROR + 1).astype(jnp.uint8)
+    return _pieces(distances), _pieces(squares), rounded_up[..., 0]
+
+
+@jax.jit
+def _opponent_sums(images: Array, sizes: Sizes) -> dict[str, Array]:
+    """Returns sums of R - G and of R + G - 2 B (twice the yellow-blue channel), exact as integers."""
+    red, green, blue = jnp.split(keep_inside(images, sizes).astype(jnp.int32), 3, axis=-1)
+    sums = {}
+    for name, channel in (("red_green", red - green), ("yellow_blue", red + green - 2 * blue)):
+        sums[f"{name} signed"] = _pieces(channel)
+        sums[f"{name} absolute"] = _pieces(jnp.abs(channel))
+        sums[f"{name} squares"] = _pieces(jnp.square(channel))
+    return sums
+
+
+def _pieces(x: Array) -> Array:
+    """Returns partial sums of at most `_PIECE` pixels of a row, (B, h, pieces)."""
+    x = jnp.sum(x, axis=-1)
+    missing = -x.shape[-1] % min(_PIECE, x.shape[-1])
+    x = jnp.pad(x, ((0, 0), (0, 0), (0, missing)))
+    return jnp.sum(x.reshape(*x.shape[:2], -1, min(_PIECE, x.shape[-1])), axis=-1)
+
+
+def _total(pieces: Array) -> PerImage:
+    return np.sum(np.asarray(pieces, np.float64), axis=(1, 2))
+
+
+def _pixels(sizes: np.ndarray) -> PerImage:
+    return np.prod(sizes, axis=1, dtype=np.float64)
+
+
+def _sizes(truth: Any, prediction: Any, sizes: np.ndarray | None) -> np.ndarray:
+    for images in (truth, prediction):
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+            raise ValueError(f"Expected uint8 images (B, H, W, 3), got {images.dtype} {images.shape}.")
+    if truth.shape != prediction.shape:
+        raise ValueError(f"The images differ in size: {truth.shape} and {prediction.shape}.")
+    whole = np.int32(truth.shape[1:3])
+    sizes = np.broadcast_to(whole, (len(truth), 2)) if sizes is None else np.asarray(sizes, np.int32)
+    if sizes.shape != (len(truth), 2) or (sizes > whole).any() or sizes.min() < 1:
+        raise ValueError(f"Sizes {sizes.tolist()} do not fit images of the shape {truth.shape}.")
+    return sizes

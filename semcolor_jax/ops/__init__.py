@@ -1,0 +1,1 @@
+"""Operations that run differently on different hardware."""

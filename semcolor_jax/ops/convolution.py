@@ -1,0 +1,196 @@
+"""3x3 convolutions in forms that a CPU runs faster than XLA's own.
+
+In training, layers of many channels take fewer multiplications (`minimal_filtering`). So does the part of a decoder
+block's first convolution that sees an image just enlarged (there, or in `packed_convolution`). For the other layers,
+XLA writes the gradient with respect to the kernel as a convolution whose window is the whole image. On a CPU that runs
+at a tenth of the speed of the forward convolution. The same sum over pixels p,
+
+    dK[i, j] = sum_p  x[stride p + (i, j)]^T  g[p],
+
+is a matrix product of nine shifted copies of one factor with the other. Rows of the image are taken a few at a time, so
+that the copies stay in the cache. Which factor is copied does not change the result; the narrower one costs less.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from semcolor_jax.ops import minimal_filtering, packed_convolution
+
+SIDE = 3
+DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+CHUNK_PIXELS = 2048
+"""Output pixels whose nine shifted copies are alive at once."""
+FILTERING_CHANNELS = 128
+"""From so many input and output channels on, minimal filtering is faster."""
+FILTERING_CHANNELS_ENLARGED = 64
+"""The same for an image just enlarged, where it saves more."""
+
+
+def convolve(
+    inputs: Float[Array, "B H W C"], kernel: Float[Array, "3 3 C K"], *, stride: int = 1
+) -> Float[Array, "B h w K"]:
+    """Returns the SAME convolution; any dtype, the same for both.
+
+    On several devices, and on anything but a CPU, it is `lax.conv_general_dilated`: the chunks below would have to be
+    summed over the devices one by one, and GPU libraries have good kernel gradients.
+    """
+    return _convolve(inputs, kernel, stride) if on_one_cpu() else _plain(inputs, kernel, stride)
+
+
+def convolve_joined(
+    x: Float[Array, "B h w C"], skip: Float[Array, "B 2*h 2*w D"], kernel: Float[Array, "3 3 C+D K"]
+) -> Float[Array, "B 2*h 2*w K"]:
+    """Returns the SAME convolution of x, enlarged twice by nearest neighbours, with `skip` behind its channels.
+
+    On one CPU the two parts are convolved apart, and neither the enlarged x nor the joined array is ever made.
+    """
+    if not on_one_cpu():
+        return _plain(jnp.concatenate([upsample(x), skip], axis=-1), kernel, 1)
+    of_x, of_skip = jnp.split(kernel, [x.shape[-1]], axis=2)
+    return _convolve_enlarged(x, of_x) + _convolve(skip, of_skip, 1)
+
+
+def upsample(x: Float[Array, "B H W C"]) -> Float[Array, "B 2*H 2*W C"]:
+    """Nearest neighbour: every pixel becomes 2x2 equal ones."""
+    batch, height, width, channels = x.shape
+    x = jnp.broadcast_to(x[:, :, None, :, None, :], (batch, height, 2, width, 2, channels))
+    return x.reshape(batch, 2 * height, 2 * width, channels)
+
+
+def on_one_cpu() -> bool:
+    """Whether the program is for one CPU device."""
+    return jax.default_backend() == "cpu" and jax.device_count() == 1
+
+
+def _plain(inputs: Array, kernel: Array, stride: int) -> Array:
+    return jax.lax.conv_general_dilated(inputs, kernel, (stride, stride), "SAME", dimension_numbers=DIMENSIONS)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _convolve(inputs: Array, kernel: Array, stride: int) -> Array:
+    # Without a gradient: batches are small, and the transforms of the kernels would take most of the time.
+    return _plain(inputs, kernel, stride)
+
+
+def _forward(inputs: Array, kernel: Array, stride: int) -> tuple[Array, tuple[Array, Array]]:
+    if _saves_by_filtering(inputs.shape, kernel.shape, stride):
+        return minimal_filtering.apply(minimal_filtering.SAME, inputs, kernel), (inputs, kernel)
+    return _plain(inputs, kernel, stride), (inputs, kernel)
+
+
+def _backward(stride: int, residuals: tuple[Array, Array], upstream: Array) -> tuple[Array, Array]:
+    # Or else XLA keeps the transforms of the forward pass until here, several times as large as what they are made of.
+    # Not the kernel: the state is donated, and XLA would copy it for the barrier.
+    inputs, kernel = residuals
+    inputs, upstream = jax.lax.optimization_barrier((inputs, upstream))
+    if _saves_by_filtering(inputs.shape, kernel.shape, stride):
+        of_inputs = minimal_filtering.input_gradient(minimal_filtering.SAME, upstream, kernel)
+        of_kernel = minimal_filtering.kernel_gradient(minimal_filtering.SAME, inputs, upstream)
+    else:
+        _, pull_back = jax.vjp(lambda x: _plain(x, kernel, stride), inputs)
+        (of_inputs,) = pull_back(upstream)
+        of_kernel = kernel_gradient(inputs, upstream, stride=stride)
+    return _together(of_inputs, of_kernel.astype(kernel.dtype))
+
+
+_convolve.defvjp(_forward, _backward)
+
+
+def _together(of_inputs: Array, of_kernel: Array) -> tuple[Array, Array]:
+    """Lets neither gradient wait for the optimizer: what they are made of would be held until then."""
+    return jax.lax.optimization_barrier((of_inputs, of_kernel))
+
+
+def _saves_by_filtering(inputs: Sequence[int], kernel: Sequence[int], stride: int) -> bool:
+    """Whether the transforms cost less than the products they save; both grow with the pixels."""
+    even = inputs[1] % 2 == 0 and inputs[2] % 2 == 0
+    return stride == 1 and even and min(kernel[2:]) >= FILTERING_CHANNELS
+
+
+@jax.custom_vjp
+def _convolve_enlarged(x: Array, kernel: Array) -> Array:
+    return packed_convolution.apply(x, kernel)
+
+
+def _forward_enlarged(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    if min(kernel.shape[2:]) >= FILTERING_CHANNELS_ENLARGED:
+        return minimal_filtering.apply(minimal_filtering.ENLARGED, x, kernel), (x, kernel)
+    return packed_convolution.apply(x, kernel), (x, kernel)
+
+
+def _backward_enlarged(residuals: tuple[Array, Array], upstream: Array) -> tuple[Array, Array]:
+    x, kernel = residuals
+    x, upstream = jax.lax.optimization_barrier((x, upstream))
+    if min(kernel.shape[2:]) >= FILTERING_CHANNELS_ENLARGED:
+        of_x = minimal_filtering.input_gradient(minimal_filtering.ENLARGED, upstream, kernel)
+        of_kernel = minimal_filtering.kernel_gradient(minimal_filtering.ENLARGED, x, upstream)
+    else:
+        of_x = packed_convolution.input_gradient(upstream, kernel)
+        of_kernel = packed_convolution.unfold(_packed_kernel_gradient(x, packed_convolution.pack(upstream)))
+    return _together(of_x, of_kernel.astype(kernel.dtype))
+
+
+_convolve_enlarged.defvjp(_forward_enlarged, _backward_enlarged)
+
+
+def _packed_kernel_gradient(x: Float[Array, "B h w C"], packed: Float[Array, "B h+1 w+1 N"]) -> Float[Array, "2 2 C N"]:
+    blocks = _correlate(packed, x, padding=((0, 0), (0, 0)), stride=1, side=2)
+    return jnp.moveaxis(blocks[::-1, ::-1], -1, -2)
+
+
+def kernel_gradient(
+    inputs: Float[Array, "B H W C"], upstream: Float[Array, "B h w K"], *, stride: int
+) -> Float[Array, "3 3 C K"]:
+    """Returns the gradient of a SAME 3x3 convolution with respect to its kernel, float32.
+
+    Args:
+      inputs: of the convolution.
+      upstream: the gradient with respect to its output.
+      stride: of both axes.
+    """
+    if stride == 1 and inputs.shape[-1] >= upstream.shape[-1]:
+        # Copies of `upstream`, shifted the other way: the nine blocks come out in reverse order.
+        blocks = _correlate(upstream, inputs, padding=((1, 1), (1, 1)), stride=1)
+        return jnp.moveaxis(blocks[::-1, ::-1], -1, -2)
+    padding = jax.lax.padtype_to_pads(inputs.shape[1:3], (SIDE, SIDE), (stride, stride), "SAME")
+    return _correlate(inputs, upstream, padding=padding, stride=stride)
+
+
+def _correlate(
+    copied: Float[Array, "B H W M"],
+    other: Float[Array, "B h w N"],
+    *,
+    padding: Sequence[tuple[int, int]],
+    stride: int,
+    side: int = SIDE,
+) -> Float[Array, "side side M N"]:
+    """Returns sum_p copied[stride p + (i, j)]^T other[p] for each of the shifts (i, j) of the padded array."""
+    batch, height, width, channels = other.shape
+    padded = jnp.pad(copied, ((0, 0), *padding, (0, 0)))
+    rows = _rows_per_chunk(height, row_pixels=batch * width)
+    span, across = stride * (rows - 1) + 1, stride * (width - 1) + 1
+
+    def chunk(total, index):
+        window = jax.lax.dynamic_slice_in_dim(padded, index * rows * stride, span + side - 1, axis=1)
+        pixels = jax.lax.dynamic_slice_in_dim(other, index * rows, rows, axis=1).reshape(-1, channels)
+        copies = [window[:, i : i + span : stride, j : j + across : stride] for i in range(side) for j in range(side)]
+        columns = jnp.concatenate(copies, axis=-1).reshape(pixels.shape[0], -1)
+        # The narrower factor first: XLA transposes it before the product.
+        return total + jnp.einsum("pn,pm->nm", pixels, columns, preferred_element_type=jnp.float32), None
+
+    zeros = jnp.zeros((channels, side**2 * copied.shape[-1]), jnp.float32)
+    total, _ = jax.lax.scan(chunk, zeros, jnp.arange(height // rows))
+    return jnp.moveaxis(total.reshape(channels, side, side, -1), 0, -1)
+
+
+def _rows_per_chunk(height: int, *, row_pixels: int) -> int:
+    """Returns the largest divisor of the height that keeps a chunk within CHUNK_PIXELS, or else 1."""
+    return max(
+        (rows for rows in range(1, height + 1) if height % rows == 0 and rows * row_pixels <= CHUNK_PIXELS), default=1
+    )

@@ -1,0 +1,1 @@
+"""Names and numbers of classes and scenes, and what other data sets call them."""

@@ -1,0 +1,1 @@
+from scene_files import _own_cache, write_constant_h5, write_photo  # noqa: F401

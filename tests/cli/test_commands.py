@@ -1,0 +1,151 @@
+"""`prior` and `inspect`: the commands of `python -m semcolor_jax` that take a config."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from semcolor_jax.cli import flags as cli
+from semcolor_jax.cli import tasks
+from semcolor_jax.color import rebalancing_weights
+from semcolor_jax.config import default
+from semcolor_jax.data.augment import training_ops
+from semcolor_jax.data.embedded import EmbeddedSource
+from semcolor_jax.data.pipeline import numpy_batches, train_batches
+from semcolor_jax.data.prior import load_prior
+from semcolor_jax.errors import UserError
+from semcolor_jax.training import loop
+
+# ml_collections loads config files in a way that Python 3.12 and later warn of.
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module.. method is deprecated:DeprecationWarning")
+
+ROOT = Path(__file__).parents[2]
+
+
+def _config(*overrides, path=str(ROOT / "configs/quickstart.py")):
+    return cli.load_config(path, overrides, program="semcolor_jax prior")
+
+
+def _run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "semcolor_jax", *map(str, arguments)],
+        cwd=ROOT,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_config_file_with_overrides():
+    config = _config("--config.data.source=folder", "--config.data.dir", "/my photos", "--config.augment.flip=0.25")
+    assert (config.data.source, config.data.dir, config.augment.flip) == ("folder", "/my photos", 0.25)
+    assert config.name == "quickstart"
+    again = _config()
+    assert again.data.source == "embedded"
+    with pytest.raises(AttributeError):
+        again.data.sorce = "folder"
+
+
+def test_a_config_file_with_an_argument():
+    assert _config(path=str(ROOT / "configs/full.py:regsoft")).model.variant == "regsoft"
+
+
+def test_without_a_config_file_the_defaults_can_be_overridden():
+    config = _config("--config.data.mix=folder:/a=2,embedded=1", path=None)
+    assert config.data.mix == "folder:/a=2,embedded=1"
+    assert config.data.batch_size == default().data.batch_size
+
+
+@pytest.mark.parametrize("path", [None, str(ROOT / "configs/quickstart.py")])
+@pytest.mark.parametrize(
+    ("override", "problem"),
+    [
+        ("--config.data.sorce=folder", r"'data\.sorce'; did you mean 'data\.source'"),
+        ("--config.data.batch_size=many", "batch_size.*semcolor_jax prior --help"),
+        ("--imgaes=3", "'imgaes'.*semcolor_jax prior --help"),
+        ("photos", "no use for the argument 'photos'"),
+    ],
+)
+def test_mistakes_in_overrides_are_one_sentence(path, override, problem):
+    with pytest.raises(UserError, match=problem):
+        _config(override, path=path)
+
+
+def test_a_missing_config_file_is_named():
+    with pytest.raises(UserError, match=r"no config file 'nowhere\.py'"):
+        _config(path="nowhere.py")
+
+
+def test_a_written_prior_is_the_one_that_training_uses(tmp_path, capsys):
+    config = _config()
+    tasks.write_prior(config, tmp_path / "prior.json", max_images=5)
+    assert f"{5 * 160 * 160} pixels of 5 photos of embedded" in capsys.readouterr().out
+    written = load_prior(tmp_path / "prior.json")
+    config.data.prior = str(tmp_path / "prior.json")
+    weights = loop._class_weights(config, tmp_path / "work", EmbeddedSource("train"))
+    np.testing.assert_array_equal(weights, rebalancing_weights(written.probabilities, lambda_=0.5, sigma=5.0))
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.slow
+def test_training_refuses_a_prior_of_another_bin_table(tmp_path):
+    config = _config("--config.model.width=2", "--config.train.eval_samples=1")
+    path = tmp_path / "prior.json"
+    tasks.write_prior(config, path, max_images=1)
+    content = json.loads(path.read_text())
+    content["provenance"]["bin_table"] = "0123456789abcdef"
+    path.write_text(json.dumps(content))
+    config.data.prior = str(path)
+    with pytest.raises(UserError, match=r"prior\.json belongs to another table of colour bins"):
+        loop.train(config, tmp_path / "work")
+    assert not (tmp_path / "work" / "config.json").exists()
+
+
+def test_the_grid_shows_what_training_begins_with(tmp_path):
+    config = _config("--config.data.image_size=96", "--config.data.short_side=112")
+    tasks.inspect(config, tmp_path / "grid.png", count=3)
+    grid = np.asarray(Image.open(tmp_path / "grid.png"))
+    dataset = train_batches(EmbeddedSource("train"), ops=training_ops(config), batch_size=4, seed=config.seed)
+    batch = next(numpy_batches(dataset))
+    column = grid[:, 52:148]  # 96 pixels in the middle of a column of 160, which begins at 20
+    for image, shown in zip(batch["image"], [True, True, True, False], strict=True):
+        tops = np.flatnonzero((column[:-95] == image[0]).all(axis=(1, 2)))
+        assert any(np.array_equal(column[top : top + 96], image) for top in tops) == shown
+
+
+@pytest.mark.parametrize(
+    ("call", "problem"),
+    [
+        (lambda config, out: tasks.inspect(config, out / "grid.png", count=0), "--count is 0"),
+        (lambda config, out: tasks.inspect(config, out / "grid.txt", count=1), r"grid\.txt: the suffix"),
+        (lambda config, out: tasks.write_prior(config, out / "p.json", max_images=0), "--images is 0"),
+        (lambda config, out: tasks.write_prior(config, out / "none" / "p.json"), "there is no folder"),
+    ],
+)
+def test_mistakes_in_arguments_are_one_sentence(tmp_path, call, problem):
+    with pytest.raises(UserError, match=problem):
+        call(_config(), tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_command_line_passes_everything_on(tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 8, 3), np.uint8)).save(tmp_path / "a.png")
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (9, 8, 3), np.uint8)).save(tmp_path / "b.png")
+    result = _run(
+        *("prior", "--config.data.source=folder", "--config.data.dir", tmp_path, "-o", tmp_path / "prior.json")
+    )
+    assert result.returncode == 0, result.stderr
+    provenance = load_prior(tmp_path / "prior.json").provenance
+    assert (provenance["images"], provenance["pixels"]) == (1, 72)  # the other one validates
+
+
+def test_only_commands_with_a_config_take_overrides():
+    result = _run("sample-photos", "-o", "x", "--config.data.dir=y")
+    assert result.returncode == 2
+    assert "unrecognized arguments: --config.data.dir=y" in result.stderr

@@ -1,0 +1,1 @@
+from samples import make_sample  # noqa: F401

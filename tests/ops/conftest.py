@@ -1,0 +1,1 @@
+from networks import rng  # noqa: F401

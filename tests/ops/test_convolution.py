@@ -1,0 +1,89 @@
+"""The kernel gradient as matrix products, against finite sums written out in numpy and against XLA's own."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from semcolor_jax.ops import convolution
+
+
+def slow_kernel_gradient(x, g, *, stride):
+    """One product per pixel and tap, in float64; SAME padding as TensorFlow defines it."""
+    batch, height, width, _ = x.shape
+    low = [max((out - 1) * stride + 3 - side, 0) // 2 for side, out in zip((height, width), g.shape[1:3], strict=True)]
+    result = np.zeros((3, 3, x.shape[-1], g.shape[-1]))
+    for b, row, column, i, j in np.ndindex(batch, *g.shape[1:3], 3, 3):
+        y, z = row * stride + i - low[0], column * stride + j - low[1]
+        if 0 <= y < height and 0 <= z < width:
+            result[i, j] += np.outer(x[b, y, z], g[b, row, column])
+    return result
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("channels", [(1, 4), (3, 3), (5, 2)])
+@pytest.mark.parametrize("size", [(1, 1), (4, 6), (7, 5), (16, 16)])
+def test_kernel_gradient_is_the_sum_over_pixels(stride, channels, size, monkeypatch):
+    monkeypatch.setattr(convolution, "CHUNK_PIXELS", 24)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, *size, channels[0])).astype(np.float32)
+    out = [-(-side // stride) for side in size]
+    g = rng.standard_normal((2, *out, channels[1])).astype(np.float32)
+    result = convolution.kernel_gradient(jnp.asarray(x), jnp.asarray(g), stride=stride)
+    np.testing.assert_allclose(result, slow_kernel_gradient(x, g, stride=stride), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("stride", "channels"), [(1, (8, 4)), (1, (4, 8)), (1, (8, 8)), (2, (4, 4))])
+def test_both_gradients_are_those_of_xla(stride, channels, monkeypatch):
+    monkeypatch.setattr(convolution, "FILTERING_CHANNELS", 8)
+    rng = np.random.default_rng(1)
+    x = jnp.asarray(rng.standard_normal((2, 32, 48, channels[0])), jnp.float32)
+    kernel = jnp.asarray(rng.standard_normal((3, 3, *channels)), jnp.float32)
+
+    def loss(function, x, kernel):
+        return jnp.sum(jnp.sin(function(x, kernel)))
+
+    ours = jax.jit(
+        jax.value_and_grad(lambda x, k: loss(lambda *a: convolution.convolve(*a, stride=stride), x, k), (0, 1))
+    )
+    plain = jax.jit(jax.value_and_grad(lambda x, k: loss(lambda *a: convolution._plain(*a, stride), x, k), (0, 1)))
+    for a, b in zip(jax.tree.leaves(ours(x, kernel)), jax.tree.leaves(plain(x, kernel)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * float(jnp.abs(b).max()))
+
+
+@pytest.mark.parametrize(("size", "channels"), [((3, 2), (4, 3, 2)), ((8, 12), (8, 4, 4)), ((8, 12), (16, 8, 8))])
+def test_joined_is_xlas_convolution_of_the_joined_array(size, channels, monkeypatch):
+    monkeypatch.setattr(convolution, "FILTERING_CHANNELS", 8)
+    monkeypatch.setattr(convolution, "FILTERING_CHANNELS_ENLARGED", 8)
+    of_x, of_skip, features = channels
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((2, *size, of_x)).astype(np.float32)
+    skip = rng.standard_normal((2, 2 * size[0], 2 * size[1], of_skip)).astype(np.float32)
+    kernel = rng.standard_normal((3, 3, of_x + of_skip, features)).astype(np.float32)
+
+    def plain(x, skip, kernel):
+        enlarged = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
+        return jax.lax.conv_general_dilated(
+            jnp.concatenate([enlarged, skip], axis=-1), kernel, (1, 1), "SAME", dimension_numbers=convolution.DIMENSIONS
+        )
+
+    upstream = rng.standard_normal((*skip.shape[:3], features)).astype(np.float32)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def value_and_gradients(function, *arguments):
+        value, pull_back = jax.vjp(function, *arguments)
+        return value, pull_back(upstream)
+
+    ours, xlas = (value_and_gradients(function, x, skip, kernel) for function in (convolution.convolve_joined, plain))
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(xlas), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * float(jnp.abs(b).max()))
+
+
+def test_bfloat16_sums_in_float32():
+    x = jnp.full((1, 64, 64, 1), 1, jnp.bfloat16)
+    g = jnp.full((1, 64, 64, 2), 1, jnp.bfloat16)
+    result = convolution.kernel_gradient(x, g, stride=1)
+    assert result.dtype == jnp.float32
+    np.testing.assert_array_equal(result[1, 1], 4096)  # bfloat16 would stop at 256
