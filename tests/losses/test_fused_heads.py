@@ -58,8 +58,9 @@ def test_soft_encoding_loss_and_gradient(monkeypatch, chunk_pixels):
         np.where(RNG.random((2, 12, 10)) < 0.3, 255, RNG.integers(0, 3, size=(2, 12, 10))),
         np.stack([np.full((12, 10), 255), RNG.integers(0, 183, size=(12, 10))]),
         np.full((2, 12, 10), 255),
+        np.where(RNG.random((2, 12, 10)) < 0.3, 254, RNG.integers(180, 256, size=(2, 12, 10))),
     ],
-    ids=["all classes", "absent and ignored", "missing labels", "no labels"],
+    ids=["all classes", "absent and ignored", "missing labels", "no labels", "no class"],
 )
 def test_softmax_dice_loss_and_gradient(monkeypatch, labels, chunk_pixels):
     monkeypatch.setattr(fused_heads, "CHUNK_PIXELS", chunk_pixels)

@@ -83,7 +83,7 @@ def dice_loop(logits, labels):
     classes = logits.shape[-1]
     overlap, squares, present = np.zeros(classes), np.zeros(classes), np.zeros(classes, bool)
     for row, label in zip(logits.reshape(-1, classes), labels.reshape(-1), strict=True):
-        if label == 255:
+        if label >= classes:
             continue
         prob = [math.exp(value) for value in log_softmax(row.tolist())]
         for c in range(classes):
@@ -104,8 +104,9 @@ def dice_loop(logits, labels):
         np.where(RNG.random((2, 4, 5)) < 0.3, 255, RNG.integers(0, 3, size=(2, 4, 5))),  # most classes absent
         np.stack([np.full((4, 5), 255), RNG.integers(0, 183, size=(4, 5))]),  # one sample has no labels
         np.full((2, 4, 5), 255),  # none has
+        RNG.integers(178, 256, size=(2, 4, 5)),  # numbers that are no class
     ],
-    ids=["all classes", "one class", "absent classes", "missing labels", "no labels"],
+    ids=["all classes", "one class", "absent classes", "missing labels", "no labels", "no class"],
 )
 def test_softmax_dice_loss_equals_a_loop(labels):
     logits = RNG.normal(scale=2.0, size=(2, 4, 5, 183)).astype(np.float32)
