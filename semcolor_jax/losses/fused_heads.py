@@ -23,7 +23,6 @@ from semcolor_jax.color import SoftCode
 from semcolor_jax.losses import terms as losses
 from semcolor_jax.models.semcolor import AB_SCALE
 from semcolor_jax.ops.convolution import on_one_cpu
-from semcolor_jax.taxonomy.label_sets import IGNORE_LABEL
 
 CHUNK_PIXELS = 2048
 """Pixels of the batch whose logits are alive at once, on a CPU: 313 float32 channels of them are 2.6 MB."""
@@ -158,7 +157,7 @@ def _dice(x_map, head: Head, targets) -> _LossAndGradient:
         logits = pixels @ matrix
         exponentials = jax.lax.optimization_barrier(jnp.exp(logits - jnp.max(logits, axis=-1, keepdims=True)))
         prob = exponentials * (1.0 / jnp.sum(exponentials, axis=-1, keepdims=True))
-        return pixels, prob, labels != IGNORE_LABEL, labels == classes
+        return pixels, prob, labels < classes.size, labels == classes
 
     def sums(carry, inputs):
         _, prob, valid, truth = probabilities(*inputs)

@@ -13,7 +13,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt8
 
 from semcolor_jax.color import SoftCode
-from semcolor_jax.taxonomy.label_sets import IGNORE_LABEL
 
 
 def soft_encoding_loss(
@@ -75,15 +74,15 @@ def softmax_dice_loss(
 ) -> Float[Array, ""]:
     """One minus the mean soft Dice score over the classes present in the batch (eq. 19).
 
-    The sums over p run over all pixels of the batch that have a label: pixels labelled 255 count nowhere, neither
-    in the overlap nor in the squares. A class that no pixel carries is not averaged: it would give a free 1 or a
+    The sums over p run over all pixels of the batch that have a label: pixels labelled 255, or with any other number
+    that is no class, count nowhere, neither in the overlap nor in the squares. A class that no pixel carries is not averaged: it would give a free 1 or a
     certain 0, whichever way its empty overlap were read. With no labelled pixel at all the loss is 0.
 
     Raises:
       ValueError: the shapes differ.
     """
     _check_shape("labels", labels.shape, logits.shape[:-1])
-    valid = (labels != IGNORE_LABEL).astype(jnp.float32)[..., None]
+    valid = (labels < logits.shape[-1]).astype(jnp.float32)[..., None]
     prob = jax.nn.softmax(logits.astype(jnp.float32), axis=-1) * valid
     truth = jax.nn.one_hot(labels, logits.shape[-1]) * valid
     pixels = (0, 1, 2)

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Int64, Integer
 
-from semcolor_jax.taxonomy.label_sets import IGNORE_LABEL, NUM_SEG_CLASSES
+from semcolor_jax.taxonomy.label_sets import NUM_SEG_CLASSES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,19 +29,22 @@ def confusion_matrix(
     *,
     num_classes: int = NUM_SEG_CLASSES,
 ) -> Int64[np.ndarray, "classes classes"]:
-    """Returns the pixel counts by true class (row) and predicted class (column); label 255 counts nowhere.
+    """Returns the pixel counts by true class (row) and predicted class (column).
+
+    Pixels labelled 255, or with any other number that is no class, count nowhere, as in the Dice loss.
 
     Raises:
-      ValueError: the maps differ in size, or hold a class outside 0..num_classes-1.
+      ValueError: the maps differ in size, or the prediction holds a class outside 0..num_classes-1.
     """
     if labels.shape != prediction.shape:
         raise ValueError(f"Labels {labels.shape} and prediction {prediction.shape} differ in size.")
-    counted = labels != IGNORE_LABEL
+    counted = (labels >= 0) & (labels < num_classes)
     true = labels[counted].astype(np.int64)
     predicted = prediction[counted].astype(np.int64)
-    for name, classes in (("labels", true), ("prediction", predicted)):
-        if classes.size and not 0 <= classes.min() <= classes.max() < num_classes:
-            raise ValueError(f"The {name} hold classes {classes.min()}..{classes.max()}, outside 0..{num_classes - 1}.")
+    if predicted.size and not 0 <= predicted.min() <= predicted.max() < num_classes:
+        raise ValueError(
+            f"The prediction holds classes {predicted.min()}..{predicted.max()}, outside 0..{num_classes - 1}."
+        )
     pairs = np.bincount(true * num_classes + predicted, minlength=num_classes**2)
     return pairs.reshape(num_classes, num_classes).astype(np.int64)
 
