@@ -7,13 +7,14 @@ import optax
 import pytest
 
 from semcolor_jax.config import default
-from semcolor_jax.training.optimizer import build_optimizer, total_steps, triangular
+from semcolor_jax.training.optimizer import build_optimizer, observe_validation, total_steps, triangular
 
 STEPS_PER_EPOCH = 10
 
 
 def simulate(config, losses):
-    """Returns the learning rate of each update when the training loss runs through `losses`."""
+    """Returns the learning rate of each update when the training loss, which is watched, runs through `losses`."""
+    config.schedule.plateau_monitor = "train"
     optimizer = build_optimizer(config, steps_per_epoch=STEPS_PER_EPOCH)
     params = {"w": jnp.zeros(2)}
 
@@ -50,6 +51,54 @@ def test_an_improving_loss_keeps_the_rate():
     config.schedule.stage1_epochs = 100
     rates = simulate(config, np.repeat(np.linspace(5.0, 1.0, 20), STEPS_PER_EPOCH))
     np.testing.assert_allclose(rates, 4e-4, rtol=1e-6)
+
+
+def simulate_validation(config, losses):
+    """Returns the learning rate of each epoch when the validation loss runs through `losses`.
+
+    The training loss falls all the while.
+    """
+    optimizer = build_optimizer(config, steps_per_epoch=STEPS_PER_EPOCH)
+    params = {"backbone": {"conv1_1": jnp.zeros(2)}, "head": {"kernel": jnp.zeros((2, 2))}}
+    gradients = jax.tree.map(jnp.ones_like, params)
+    update = jax.jit(lambda state, loss: optimizer.update(gradients, state, params, value=loss)[1])
+    state, rates, falling = optimizer.init(params), [], 100.0
+    for loss in losses:
+        for _ in range(STEPS_PER_EPOCH):
+            falling *= 0.99
+            state = update(state, jnp.asarray(falling, jnp.float32))
+        rates.append(float(optax.tree.get(state, "learning_rate")))
+        state = observe_validation(state, jnp.asarray(loss, jnp.float32))
+    return np.array(rates)
+
+
+@pytest.mark.parametrize("frozen_blocks", [0, 1])
+def test_the_plateau_watches_the_validation_loss_as_keras_does(frozen_blocks):
+    config = default()
+    config.model.frozen_blocks = frozen_blocks  # nests the scheme's state one level deeper
+    config.schedule.stage1_epochs = 100
+    losses = [5.0, 4.0, 3.0, *[3.0] * 11, 2.0, 2.0]
+    rates = simulate_validation(config, losses)
+    expected, best, stale, rate = [], np.inf, 0, 4e-4
+    for loss in losses:  # keras.callbacks.ReduceLROnPlateau, on_epoch_end
+        expected.append(rate)
+        if loss < best - 1e-4:
+            best, stale = loss, 0
+        elif (stale := stale + 1) >= 5:
+            rate, stale = rate * 0.95, 0
+    np.testing.assert_allclose(rates, expected, rtol=1e-6)
+    assert rates[-1] == pytest.approx(4e-4 * 0.95**2)
+
+
+def test_plateaus_of_the_validation_loss_begin_stage_two_and_then_change_nothing():
+    config = default()
+    config.schedule.stage1_epochs = 100
+    config.schedule.max_plateaus = 1
+    rates = simulate_validation(config, [1.0] * 24)
+    np.testing.assert_allclose(rates[:6], 4e-4, rtol=1e-6)
+    # The rate of an epoch's last update: the cycle begins with epoch 6, falls for four epochs and rises again.
+    assert np.all(np.diff(rates[6:10]) < 0)
+    np.testing.assert_allclose(rates[6:14], rates[14:22], rtol=1e-5)
 
 
 def test_stage_two_is_triangular_between_its_bounds_with_a_period_of_eight_epochs():
