@@ -35,6 +35,7 @@ CHOICES = {
     "train.remat": ("none", "decoder", "all"),
     "optimizer.name": ("adam", "rmsprop", "sgd", "adadelta"),
     "schedule.kind": ("two_stage", "steps"),
+    "schedule.plateau_monitor": ("val", "train"),
     "data.source": ("embedded", "folder", "coco_stuff", "mix", *TEST_SETS),
     "data.scene_smoothing": ("top5", "gaussian"),
     "inference.branch": ("soft", "reg", "both"),
@@ -132,6 +133,7 @@ def default() -> ConfigDict:
             stage1_rate=4e-4,
             plateau_factor=0.95,
             plateau_patience=5,  # epochs
+            plateau_monitor="val",  # the joint loss that the plateau watches; "train": an epoch's mean training loss
             max_plateaus=0,  # stage 2 begins early after so many reductions; 0: never early
             stage2_epochs=20.0,  # two and a half cycles, so that a run ends at the lowest rate
             cycle_high=8e-4,

@@ -46,19 +46,17 @@ def triangular(count: jax.typing.ArrayLike, *, high: float, low: float, period: 
 def two_stage_learning_rate(schedule: ConfigDict, *, steps_per_epoch: int) -> optax.GradientTransformationExtraArgs:
     """Scales updates by minus the learning rate of the two-stage scheme.
 
-    Its update takes the step's loss as `value`. Stage 1 monitors the mean of an epoch's training losses (the paper
-    does not say which loss it monitored; this one needs no second pass over data). Stage 2 begins after
-    `schedule.stage1_epochs`, or as soon as the plateau has fired `schedule.max_plateaus` times (0: never early).
+    Stage 1 watches the validation loss, once an epoch, as Keras does: the loop shows it with `observe_validation`. With
+    `schedule.plateau_monitor="train"` it watches the mean of an epoch's training losses, which the update takes as
+    `value`; that mean falls as long as the network learns anything by heart, so it hardly ever fires. Stage 2 begins
+    after `schedule.stage1_epochs`, or as soon as the plateau has fired `schedule.max_plateaus` times (0: never early).
 
     Args:
       schedule: `config.schedule`.
       steps_per_epoch: updates in an epoch; patience, stages and period are counted in epochs.
     """
-    plateau = optax.contrib.reduce_on_plateau(
-        factor=schedule.plateau_factor,
-        patience=schedule.plateau_patience,
-        accumulation_size=steps_per_epoch,
-    )
+    watches_training = schedule.plateau_monitor == "train"
+    plateau = _plateau(schedule, losses_per_epoch=steps_per_epoch if watches_training else 1)
     stage1_steps = int(schedule.stage1_epochs * steps_per_epoch)
     period = max(1, int(schedule.cycle_epochs * steps_per_epoch))
 
@@ -78,35 +76,58 @@ def two_stage_learning_rate(schedule: ConfigDict, *, steps_per_epoch: int) -> op
         stage2_start = jnp.where(begins, state.updates, state.stage2_start)
         in_stage2 = stage2_start >= 0
 
-        plateau_state = _observe(plateau, state.plateau, value=value)
-        fired = jnp.less(plateau_state.scale, state.plateau.scale)
         rate = jnp.where(
             in_stage2,
             triangular(state.updates - stage2_start, high=schedule.cycle_high, low=schedule.cycle_low, period=period),
             # A reduction takes effect on the update after the epoch that brought it.
             schedule.stage1_rate * state.plateau.scale,
         )
-        new_state = TwoStageState(
-            updates=state.updates + 1,
-            stage2_start=stage2_start,
-            plateaus=state.plateaus + jnp.where(in_stage2, 0, fired).astype(jnp.int32),
-            plateau=jax.tree.map(lambda old, new: jnp.where(in_stage2, old, new), state.plateau, plateau_state),
-            learning_rate=rate.astype(jnp.float32),
+        new_state = state._replace(
+            updates=state.updates + 1, stage2_start=stage2_start, learning_rate=rate.astype(jnp.float32)
         )
+        if watches_training:
+            new_state = _observe(plateau, new_state, value=value)
         return jax.tree.map(lambda u: -rate.astype(u.dtype) * u, updates), new_state
 
     return optax.GradientTransformationExtraArgs(init, cast(Any, update))
 
 
+def observe_validation(opt_state: optax.OptState, loss: jax.Array, *, schedule: ConfigDict) -> optax.OptState:
+    """Shows the scheme the validation loss of an epoch; the updates that follow may have a lower rate.
+
+    Args:
+      opt_state: of `build_optimizer`, however deep in it the scheme's state lies.
+      loss: scalar.
+      schedule: `config.schedule`; nothing changes unless it is of two stages and `plateau_monitor` is "val".
+    """
+    if schedule.kind != "two_stage" or schedule.plateau_monitor != "val":
+        return opt_state
+    plateau = _plateau(schedule, losses_per_epoch=1)
+
+    def observe(node: Any) -> Any:
+        return _observe(plateau, node, value=loss) if isinstance(node, TwoStageState) else node
+
+    return jax.tree.map(observe, opt_state, is_leaf=lambda node: isinstance(node, TwoStageState))
+
+
+def _plateau(schedule: ConfigDict, *, losses_per_epoch: int) -> optax.GradientTransformationExtraArgs:
+    return optax.contrib.reduce_on_plateau(
+        factor=schedule.plateau_factor, patience=schedule.plateau_patience, accumulation_size=losses_per_epoch
+    )
+
+
 def _observe(
-    plateau: optax.GradientTransformationExtraArgs,
-    state: optax.contrib.ReduceLROnPlateauState,
-    *,
-    value: jax.Array,
-) -> optax.contrib.ReduceLROnPlateauState:
-    """Shows one loss to optax's plateau watcher; its scaling of updates is not used, only its state."""
-    _, state_after = plateau.update({}, cast(Any, state), value=value)
-    return cast(optax.contrib.ReduceLROnPlateauState, state_after)
+    plateau: optax.GradientTransformationExtraArgs, state: TwoStageState, *, value: jax.Array
+) -> TwoStageState:
+    """Shows one loss to optax's plateau watcher, whose scaling of updates is not used; in stage 2, nothing changes."""
+    _, after = plateau.update({}, cast(Any, state.plateau), value=value)
+    after = cast(optax.contrib.ReduceLROnPlateauState, after)
+    in_stage2 = state.stage2_start >= 0
+    fired = jnp.less(after.scale, state.plateau.scale)
+    return state._replace(
+        plateaus=state.plateaus + jnp.where(in_stage2, 0, fired).astype(jnp.int32),
+        plateau=jax.tree.map(lambda old, new: jnp.where(in_stage2, old, new), state.plateau, after),
+    )
 
 
 class StepsState(NamedTuple):

@@ -68,7 +68,7 @@ def simulate_validation(config, losses):
             falling *= 0.99
             state = update(state, jnp.asarray(falling, jnp.float32))
         rates.append(float(optax.tree.get(state, "learning_rate")))
-        state = observe_validation(state, jnp.asarray(loss, jnp.float32))
+        state = observe_validation(state, jnp.asarray(loss, jnp.float32), schedule=config.schedule)
     return np.array(rates)
 
 
