@@ -17,9 +17,9 @@ from semcolor_jax.config import VARIANTS, default
 from semcolor_jax.errors import UserError
 
 
-def get_config(arg: str = "segclasregsoft") -> ConfigDict:
+def get_config(arg: str = "") -> ConfigDict:
     config = default()
-    variant, *options = arg.split(",")
+    variant, *options = (arg or "segclasregsoft").split(",")
     unknown = [name for name in (variant, *options) if name not in (*VARIANTS, "runlocal")]
     if unknown:
         raise UserError(f"configs/full.py:{arg} is unknown: give one of {', '.join(VARIANTS)}, then ,runlocal.")
@@ -27,6 +27,7 @@ def get_config(arg: str = "segclasregsoft") -> ConfigDict:
         variant, options = "segclasregsoft", ["runlocal"]
     config.name = variant
     config.model.variant = variant
+    config.data.require_labels = arg.startswith(variant)  # asked for by name: trained as such, or not at all
     if "runlocal" in options:
         config.model.width = 8
         config.data.batch_size = 2

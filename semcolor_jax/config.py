@@ -89,6 +89,7 @@ def default() -> ConfigDict:
             image_size=224,
             batch_size=8,
             scene_smoothing="top5",
+            require_labels=False,  # refuse to train a branch that no photo has a label for, instead of leaving it out
             prior="",  # file of a measured colour prior; empty: measure the training set
             prior_images=2000,  # how many training images that measurement reads at most
         )

@@ -41,6 +41,7 @@ from semcolor_jax.data.scan import (
     scan_labels,
     scan_photos,
 )
+from semcolor_jax.data.supervision import Supervision
 from semcolor_jax.errors import UserError
 from semcolor_jax.photos.files import PHOTO_SUFFIXES, list_images, read_photo
 from semcolor_jax.taxonomy.label_sets import IGNORE_LABEL
@@ -101,6 +102,15 @@ class FolderSource:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    @functools.cached_property
+    def supervision(self) -> Supervision:
+        """How many of the photos have a label map, and a scene."""
+        return Supervision(
+            photos=len(self),
+            with_labels=sum(entry.labels is not None for entry in self._entries),
+            with_scene=sum(bool(self._tables.scene(name).probabilities.any()) for name in self.names),
+        )
 
     def read(self, index: int) -> Sample:
         """Returns sample `index`. Raises `UserError` if its files have vanished or broken since the scan."""

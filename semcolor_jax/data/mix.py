@@ -25,6 +25,7 @@ from jaxtyping import Int64
 from semcolor_jax.config import CHOICES
 from semcolor_jax.data.cpu_tf import tf
 from semcolor_jax.data.example import Example, Sample, Source
+from semcolor_jax.data.supervision import Supervision, supervision_of
 from semcolor_jax.errors import UserError
 
 FORM = "SOURCE[:DIR][=WEIGHT],..., such as folder:/data/photos=2,embedded=1"
@@ -81,6 +82,11 @@ class MixedSource:
 
     def __len__(self) -> int:
         return int(self._starts[-1])
+
+    @functools.cached_property
+    def supervision(self) -> Supervision:
+        """The counts of all sources together."""
+        return Supervision.sum(supervision_of(source) for source in self._sources)
 
     def read(self, index: int) -> Sample:
         """Returns sample `index`. Raises what its source raises."""

@@ -28,6 +28,7 @@ from semcolor_jax.data.example import Batch, Sample, Source
 from semcolor_jax.data.pipeline import eval_samples, numpy_batches, prefetch_to_device, train_batches
 from semcolor_jax.data.prior import load_prior, measure_prior, save_prior
 from semcolor_jax.data.sources import make_source
+from semcolor_jax.data.supervision import supervision_of
 from semcolor_jax.errors import UserError
 from semcolor_jax.evaluation.evaluate import EvaluationResult, evaluate, pick_shown
 from semcolor_jax.evaluation.grids import sample_grid
@@ -38,6 +39,7 @@ from semcolor_jax.training.monitor import Every, StepLog, StopRequest, format_me
 from semcolor_jax.training.optimizer import build_optimizer, thaw_step, total_steps
 from semcolor_jax.training.state import TrainState, create_state
 from semcolor_jax.training.step import TrainStep, make_train_step
+from semcolor_jax.training.supervision import settle_branches
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +87,7 @@ def train(config: ConfigDict, workdir: Path) -> TrainState:
     manager = Checkpoints(workdir, keep=config.train.keep_checkpoints)
     try:
         state = _resume(setup, state, manager)
-        checkpoints.save_config(workdir, config)
+        checkpoints.save_config(workdir, setup.config)
         return run(setup, state, manager)
     finally:
         manager.close()
@@ -96,6 +98,7 @@ def prepare(config: ConfigDict, workdir: Path) -> tuple[Setup, TrainState]:
     mesh = sharding.data_mesh()
     sharding.check_batch_size(config.data.batch_size, mesh)
     source, validation = make_source(config, "train"), make_source(config, "val")
+    config = settle_branches(config, supervision_of(source))
     checkpoints.make_workdir(workdir)
     steps_per_epoch = max(1, len(source) // config.data.batch_size)
     optimizer = build_optimizer(config, steps_per_epoch=steps_per_epoch)

@@ -17,6 +17,7 @@ from semcolor_jax.data.cpu_tf import tf
 from semcolor_jax.data.example import Example, Sample
 from semcolor_jax.data.folder import Split
 from semcolor_jax.data.folder_tables import load_folder_tables
+from semcolor_jax.data.supervision import Supervision
 from semcolor_jax.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -67,6 +68,13 @@ class CocoStuffSource:
 
     def __len__(self) -> int:
         return len(self._places)
+
+    @functools.cached_property
+    def supervision(self) -> Supervision:
+        """Every photo has a label map; scenes.json says which have a scene."""
+        tables = load_folder_tables(self._folder.parents[1])
+        with_scene = sum(bool(tables.scene(name).probabilities.any()) for name in self.names)
+        return Supervision(photos=len(self), with_labels=len(self), with_scene=with_scene)
 
     def read(self, index: int) -> Sample:
         """Returns sample `index`. Raises `UserError` if the files have vanished or broken."""

@@ -1,0 +1,53 @@
+"""What becomes of a branch for which no photo has a label: refused, or switched off and said."""
+
+from __future__ import annotations
+
+import logging
+
+from ml_collections import ConfigDict
+
+from semcolor_jax.config import branches
+from semcolor_jax.data.supervision import Supervision
+from semcolor_jax.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+_LABELS = {"scene": "scene", "seg": "label map"}
+_HOW = {
+    "scene": "label the photos with `semcolor data label-scenes` (docs/data.md)",
+    "seg": "add label maps (docs/data.md)",
+}
+
+
+def settle_branches(config: ConfigDict, supervision: Supervision) -> ConfigDict:
+    """Returns the config with the loss of every branch set to 0 for which no photo has a label.
+
+    Such a loss would be 0 all along, and the training that of a smaller variant without saying so. Says how many
+    photos teach each branch.
+
+    Args:
+      config: of a finished experiment; left as it is.
+      supervision: of the training photos.
+
+    Raises:
+      UserError: a branch has no label, and the config requires labels (`config.data.require_labels`, or COCO-Stuff).
+    """
+    settled = config.copy_and_resolve_references()
+    counts = {"scene": supervision.with_scene, "seg": supervision.with_labels}
+    for branch, label in _LABELS.items():
+        if branch not in branches(config) or config.loss[branch] == 0:
+            continue
+        if counts[branch]:
+            share = counts[branch] / supervision.photos
+            logger.info(
+                "%s: %d of %d photos have a %s (%.0f%%)", branch, counts[branch], supervision.photos, label, 100 * share
+            )
+            continue
+        if config.data.require_labels or config.data.source == "coco_stuff":
+            raise UserError(
+                f"None of the {supervision.photos} training photos has a {label}, so the branch {branch!r} of "
+                f"{config.model.variant} would learn nothing: {_HOW[branch]}, or set --config.loss.{branch}=0."
+            )
+        logger.info("%s: no photo has a %s, so this branch is not trained (config.loss.%s = 0)", branch, label, branch)
+        settled.loss[branch] = 0.0
+    return settled
