@@ -2,7 +2,8 @@
 
 python launch.py --config configs/full.py --workdir runs/full
 python launch.py --config configs/full.py:regsoft,runlocal --config.data.batch_size=4 --workdir runs/try
-python launch.py --task evaluate --workdir runs/full                    # the validation split it was trained with
+python launch.py --task evaluate --workdir runs/full                    # the whole validation split it was trained with
+python launch.py --task evaluate --workdir semcolor-v1 --config CONFIG --limit 100   # a released model, 100 samples
 python launch.py --task colorize --workdir runs/full --output out/ old_photo.jpg
 """
 
@@ -21,7 +22,8 @@ CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of checkpoints, metrics and sample grids.", required=True)
 TASK = flags.DEFINE_enum("task", "train", ["train", "evaluate", "colorize"], "What to do.")
 SPLIT = flags.DEFINE_enum("split", "val", ["train", "val"], "Of --task evaluate: which split to measure.")
-OUTPUT = flags.DEFINE_string("output", None, "Of --task colorize: the folder to write to.")
+LIMIT = flags.DEFINE_integer("limit", None, "Of --task evaluate: measure so many samples (default: all).")
+OUTPUT = flags.DEFINE_string("output", None, "Of --task colorize and evaluate: the folder to write to.")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -36,7 +38,9 @@ def main(argv: Sequence[str]) -> None:
     if TASK.value == "train":
         tasks.train(CONFIG.value, workdir)
     else:
-        tasks.evaluate(CONFIG.value, workdir, split="train" if SPLIT.value == "train" else "val")
+        output = Path(OUTPUT.value) if OUTPUT.value else None
+        split = "train" if SPLIT.value == "train" else "val"
+        tasks.evaluate(CONFIG.value, WORKDIR.value, split=split, limit=LIMIT.value, output=output)
 
 
 if __name__ == "__main__":

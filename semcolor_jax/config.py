@@ -148,7 +148,7 @@ def default() -> ConfigDict:
             checkpoint_every_steps=1000,
             keep_checkpoints=2,  # the newest; the best is kept besides
             eval_every_steps=5000,
-            eval_samples=200,  # validation samples per evaluation; 0: all
+            eval_samples=200,  # validation samples per evaluation during training; 0: all
             grid_samples=8,
             start_from="",  # file of `export-weights --trained` to begin with; empty: random, or ImageNet's for vgg16
             ema_decay=0.0,  # of the averaged weights that are evaluated and used; 0: the last ones are

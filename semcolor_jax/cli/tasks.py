@@ -21,12 +21,12 @@ from semcolor_jax.data.prior import Prior, measure_prior, save_prior
 from semcolor_jax.data.sources import make_source
 from semcolor_jax.errors import UserError
 from semcolor_jax.evaluation import report
-from semcolor_jax.evaluation.evaluate import EvaluationResult, pick_shown
+from semcolor_jax.evaluation.evaluate import EvaluationResult, center_square
 from semcolor_jax.evaluation.evaluate import evaluate as evaluate_samples
 from semcolor_jax.evaluation.grids import sample_grid
 from semcolor_jax.evaluation.inspection import inspection_grid
 from semcolor_jax.inference.branches import grey_copy
-from semcolor_jax.inference.restore import load_predictor
+from semcolor_jax.inference.restore import find_model, is_release, load_predictor
 from semcolor_jax.photos.files import write_image
 from semcolor_jax.training import loop
 
@@ -41,23 +41,40 @@ def train(config: ConfigDict | None, workdir: Path) -> None:
     logger.info("training is complete: %s", workdir)
 
 
-def evaluate(config: ConfigDict | None, workdir: Path, *, split: Split = "val") -> EvaluationResult:
-    """Evaluates the newest checkpoint of the work directory on a split of the config's data.
+def evaluate(
+    config: ConfigDict | None,
+    model: str | Path,
+    *,
+    split: Split = "val",
+    limit: int | None = None,
+    output: Path | None = None,
+) -> EvaluationResult:
+    """Evaluates a model on a split of the config's data; writes metrics.json and samples.png and prints the table.
 
-    Writes WORKDIR/metrics.json and WORKDIR/samples.png and prints the table. Without a config the one of the
-    training is used; with one, only its data, seed and inference sections matter.
+    Args:
+      config: only its data, growth and inference sections matter; None for that of the model.
+      model: what `find_model` takes: a training's work directory, whose newest checkpoint counts, or a released model.
+      split: of the data.
+      limit: scores that many samples, spread over all; None for all.
+      output: the folder to write to; None for the work directory, or runs/NAME for a released model.
+
+    Raises:
+      UserError: there is no such model or data; `limit` is below 1; the folder cannot be written.
     """
-    trained = load_config(workdir)
-    config = config or trained
+    _check_at_least_one(limit, "--limit")
+    path = find_model(model)
+    config = config or load_config(path)
     configs.validate(config)
-    predictor = load_predictor(workdir)
-    samples = list(eval_samples(make_source(config, split), limit=config.train.eval_samples))
-    temperature = config.inference.temperature
-    result = evaluate_samples(predictor, samples, temperature=temperature, size=config.data.image_size)
-    shown = pick_shown(samples, count=config.train.grid_samples, size=config.data.image_size)
-    make_workdir(workdir)
-    write_image(workdir / "samples.png", sample_grid(predictor, shown, temperature=temperature))
-    report.write_json(workdir / "metrics.json", result)
+    output = output or (Path("runs") / path.stem if is_release(path) else path)
+    make_workdir(output)
+    predictor, source = load_predictor(path), make_source(config, split)
+    temperature, size = config.inference.temperature, _last_size(config)
+    result = evaluate_samples(
+        predictor, eval_samples(source, limit=limit or 0), temperature=temperature, size=size, available=len(source)
+    )
+    shown = [center_square(sample, size=size) for sample in eval_samples(source, limit=config.train.grid_samples)]
+    write_image(output / "samples.png", sample_grid(predictor, shown, temperature=temperature))
+    report.write_json(output / "metrics.json", result)
     print(report.format_table(result))
     return result
 
@@ -127,6 +144,11 @@ def inspect(config: ConfigDict, output: Path, *, count: int, seed: int | None = 
     names = [source.names[int(index)] for index in first_indices(source, count, seed=drawn_by)]
     write_image(output, inspection_grid(batch, names=names, sigma=config.loss.encoding_sigma))
     print(output)
+
+
+def _last_size(config: ConfigDict) -> int:
+    """Returns the size of the photos at the end of the training: with `config.growth` they grow."""
+    return config.growth.image_size if config.growth.epoch else config.data.image_size
 
 
 def _check_at_least_one(number: int | None, argument: str) -> None:

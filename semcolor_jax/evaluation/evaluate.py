@@ -31,6 +31,7 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 class EvaluationResult:
     """Means over the images.
 
+    `images` is how many were scored, of the `available` ones, as squares of `size` pixels a side (None: whole).
     `branches` maps "grey" (the same lightness without colour), "reg" and "soft" to their metrics by name, as
     in `METRICS`. `segmentation` and `scenes` are None where the network has no such branch or no image has
     the label. `ab_title` is what reports call "reg".
@@ -38,11 +39,20 @@ class EvaluationResult:
 
     protocol: str
     images: int
+    available: int
+    size: int | None
     branches: dict[str, dict[str, float]]
     truth_colourfulness: float
     segmentation: segmentation.SegmentationScores | None
     scenes: scenes.SceneScores | None
     ab_title: str = "regression"
+
+    @property
+    def scope(self) -> str:
+        """How many images at which size the figures stand for, such as "200 of 5,000 images, 224x224"."""
+        count = f"{self.images:,}" if self.images == self.available else f"{self.images:,} of {self.available:,}"
+        size = "full size" if self.size is None else f"{self.size}x{self.size}"
+        return f"{count} image{'' if self.available == 1 else 's'}, {size}"
 
     @property
     def monitor(self) -> float:
@@ -51,7 +61,12 @@ class EvaluationResult:
 
 
 def evaluate(
-    predictor: Predict, samples: Iterable[Sample], *, temperature: float, size: int | None
+    predictor: Predict,
+    samples: Iterable[Sample],
+    *,
+    temperature: float,
+    size: int | None,
+    available: int | None = None,
 ) -> EvaluationResult:
     """Returns the mean scores of every branch, beside those of the grey copy.
 
@@ -64,6 +79,7 @@ def evaluate(
       temperature: of the annealed mean (eq. 14), in (0, 1].
       size: short side in pixels to which each photo is resized before its central square is scored; None
         scores the whole photo at full size.
+      available: how many samples the split has, where `samples` are but some of them; for the reports.
 
     Raises:
       UserError: there are no samples.
@@ -73,7 +89,7 @@ def evaluate(
         tally.add(sample if size is None else center_square(sample, size=size), predictor, temperature=temperature)
     if not tally.images:
         raise UserError("There are no samples to evaluate; check the data set's folder and split.")
-    return tally.result(protocol=_protocol(size=size, temperature=temperature))
+    return tally.result(size=size, temperature=temperature, available=available)
 
 
 def pick_shown(samples: Sequence[Sample], *, count: int, size: int) -> list[Sample]:
@@ -126,14 +142,16 @@ class _Tally:
         self._add_segmentation(sample, segment(predictions))
         self._add_scene(sample, predictions)
 
-    def result(self, *, protocol: str) -> EvaluationResult:
+    def result(self, *, size: int | None, temperature: float, available: int | None) -> EvaluationResult:
         means = {
             row: {metric: total / self.images for metric, total in sums.items()} for row, sums in self._sums.items()
         }
         truth = means.pop("truth")
         return EvaluationResult(
-            protocol=protocol,
+            protocol=_protocol(size=size, temperature=temperature),
             images=self.images,
+            available=available or self.images,
+            size=size,
             branches=means,
             truth_colourfulness=truth["colourfulness"],
             segmentation=(segmentation.score(self._confusion, images=self._segmented) if self._segmented else None),

@@ -37,7 +37,7 @@ def write_json(path: Path, result: EvaluationResult) -> None:
 
 def format_table(result: EvaluationResult) -> str:
     """Returns the result as text: the colour table, then segmentation, scenes and the protocol."""
-    rows = [["", *(title for title, _ in _COLUMNS.values())]]
+    rows = [[result.scope, *(title for title, _ in _COLUMNS.values())]]
     titles = {"grey": "grey copy", **branch_titles(result.ab_title)}
     for row, title in titles.items():
         if row in result.branches:
@@ -48,8 +48,7 @@ def format_table(result: EvaluationResult) -> str:
         lines += ["", *_segmentation_lines(result.segmentation, images=result.images)]
     if result.scenes is not None:
         lines += ["", *_scene_lines(result.scenes)]
-    count = f"{result.images} image{'' if result.images == 1 else 's'}"
-    protocol = textwrap.wrap(f"Protocol: {count}; {result.protocol}.", width=100, subsequent_indent="  ")
+    protocol = textwrap.wrap(f"Protocol: {result.scope}; {result.protocol}.", width=100, subsequent_indent="  ")
     return "\n".join([*lines, "", *protocol])
 
 

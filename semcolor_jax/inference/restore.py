@@ -45,6 +45,11 @@ def find_model(name: str | os.PathLike[str]) -> Path:
     )
 
 
+def is_release(path: Path) -> bool:
+    """Whether `find_model` found weights alone, and not the work directory of a training."""
+    return path.suffix == ".npz" or (path / "weights").is_dir()
+
+
 def load_predictor(path: Path) -> Predictor:
     """Restores a model that `find_model` found as a compiled network.
 
@@ -73,5 +78,5 @@ def _restore(path: Path) -> tuple[ConfigDict, nn.Module, dict[str, Any]]:
         config, variables = load_trained(path)
     else:
         config = load_config(path)
-        variables = load_release(path) if (path / "weights").is_dir() else restore_variables(path)
+        variables = load_release(path) if is_release(path) else restore_variables(path)
     return config, build_model(config), variables
