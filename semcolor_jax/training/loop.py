@@ -179,9 +179,8 @@ def run(setup: Setup, state: TrainState, manager: Checkpoints) -> TrainState:
             if evaluating:
                 results = _evaluate(setup, state, step)
                 writer.write_scalars(step, {f"val_{name}": value for name, value in results.items()})
-                bar.write(
-                    f"step {step}/{last}  validation, {len(setup.validation)} photos: {format_metrics(results, results)}"
-                )
+                photos = len(setup.validation)
+                bar.write(f"step {step}/{last}  validation, {photos} photos: {format_metrics(results, results)}")
             if evaluating or saving:
                 manager.save(state, _position(setup, step), metrics=results)
                 log.restart()
