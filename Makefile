@@ -7,10 +7,16 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 .PHONY: setup quickstart notebooks benchmark parity test test-fast lint types format clean
 
-setup: .venv/.ready
+# Two stamps, so that `make setup CUDA=1` after a plain set-up installs the NVIDIA build, and so that no later target
+# takes it away again: it stays until `make clean`.
+CUDA ?= $(if $(wildcard .venv/.ready-cuda),1)
+READY := .venv/.ready$(if $(CUDA),-cuda)
+REQUIREMENTS := requirements.txt requirements/base.txt requirements/train.txt requirements/score.txt requirements/dev.txt
 
-.venv/.ready: requirements.txt requirements-dev.txt requirements-cuda12.txt constraints.txt pyproject.toml tools/setup.sh
-	@sh tools/setup.sh
+setup: $(READY)
+
+$(READY): $(REQUIREMENTS) requirements/cuda.txt constraints.txt pyproject.toml setup.py tools/setup.sh
+	@CUDA=$(CUDA) sh tools/setup.sh
 	@touch $@
 
 quickstart: setup
@@ -42,11 +48,11 @@ test-fast: setup
 parity: .venv-parity/.ready
 	.venv-parity/bin/python -m pytest -m parity
 
-.venv-parity/.ready: requirements.txt requirements-dev.txt requirements-parity.txt constraints.txt | setup
+.venv-parity/.ready: $(REQUIREMENTS) requirements/parity.txt constraints.txt | setup
 	rm -rf .venv-parity
 	$(PYTHON_ENV) -m venv .venv-parity
 	.venv-parity/bin/python -m pip install --quiet --extra-index-url $(TORCH_INDEX) -c constraints.txt \
-	  -r requirements.txt -r requirements-dev.txt -r requirements-parity.txt
+	  -r requirements.txt -r requirements/dev.txt -r requirements/parity.txt
 	.venv-parity/bin/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from semcolor_jax.inference.colorize import Colorizer
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def load(model: str | os.PathLike[str] | None = None) -> Colorizer:

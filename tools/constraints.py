@@ -15,12 +15,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def resolve(python: str) -> tuple[str, dict[str, str]]:
-    """Returns the interpreter's "3.x" and the version of every package that requirements*.txt bring in."""
+    """Returns the interpreter's "3.x" and the version of every package that a set-up with CUDA=1 brings in."""
     version = subprocess.check_output(
         [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], text=True
     ).strip()
     command = [python, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--report", "-"]
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in ("requirements.txt", "requirements/dev.txt", "requirements/cuda.txt"):
         command += ["-r", str(ROOT / name)]
     report = json.loads(subprocess.check_output(command, text=True))
     packages = (item["metadata"] for item in report["install"])

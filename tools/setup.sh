@@ -20,8 +20,8 @@ find_python() {
 
 python=${PYTHON:-$(find_python)}
 echo "setup: $("$python" --version) ($python)"
-requirements="-r requirements.txt -r requirements-dev.txt"
-[ -z "${CUDA:-}" ] || requirements="$requirements -r requirements-cuda12.txt"
+requirements="-r requirements.txt -r requirements/dev.txt"
+[ -z "${CUDA:-}" ] || requirements="$requirements -r requirements/cuda.txt"
 
 rm -rf .venv
 if command -v uv >/dev/null 2>&1; then

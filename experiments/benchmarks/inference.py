@@ -6,7 +6,7 @@ networks of random weights, loaded as released models; what the network has lear
 runs in a process of its own, the processes take turns, and both write the same kind of JPEG (quality 95,
 full-resolution colour).
 
-    pip install -r requirements-bench.txt; pip install --no-deps rz-colorization
+    pip install -r requirements/bench.txt; pip install --no-deps rz-colorization
     python experiments/benchmarks/inference.py
 
 Without the two packages only our own cases are measured.

@@ -8,7 +8,7 @@ label maps as they are where we map them to COCO-Stuff.
 
   python experiments/benchmarks/input_pipeline.py [--dir FOLDER]
 
-needs requirements-bench.txt. FOLDER is laid out as `semcolor_jax.data.folder` says, with label maps for all photos;
+needs requirements/bench.txt. FOLDER is laid out as `semcolor_jax.data.folder` says, with label maps for all photos;
 without it, crops of the embedded photos are written to a temporary folder.
 """
 
@@ -111,7 +111,7 @@ def import_torch() -> tuple[Any, Any]:
             import_torch.library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[attr-defined]
         return torch, importlib.import_module("torchvision.transforms")
     except ImportError as error:
-        raise UserError(f"{error.name} is not installed: pip install -r requirements-bench.txt.") from error
+        raise UserError(f"{error.name} is not installed: pip install -r requirements/bench.txt.") from error
 
 
 def ours(source: Any, config: Any) -> Iterator[Any]:

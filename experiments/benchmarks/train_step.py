@@ -2,7 +2,7 @@
 
   python experiments/benchmarks/train_step.py [--repeats N] [--cases small,full,memory]
 
-needs requirements-bench.txt. Every case is a process of its own; they take turns, one step each, and times are medians
+needs requirements/bench.txt. Every case is a process of its own; they take turns, one step each, and times are medians
 of the turns. Ratios are medians of the ratios within a turn. Our step includes conversion to Lab and soft-encoding;
 PyTorch is spared both: it finds Lab and the colour target ready, sparse or dense, and takes the step with its fused
 Adam. Useful FLOPs are XLA's count for the plain formulation (no chunks, no rewritten gradients); the convolution peak
@@ -272,7 +272,7 @@ def main() -> None:
     if unknown := set(sizes) - set(SIZES):
         raise UserError(f"--cases has no {', '.join(sorted(unknown))}; there are {', '.join(SIZES)}.")
     if version("torch") == "not installed":
-        raise UserError("torch is not installed: pip install -r requirements-bench.txt.")
+        raise UserError("torch is not installed: pip install -r requirements/bench.txt.")
     results = {
         size: measure_memory(size) if size == "memory" else measure_times(size, repeats=args.repeats) for size in sizes
     }

@@ -248,7 +248,7 @@ def _crop(photo: Sample, window: Box) -> Sample:
 def _read_image(photo: Photo) -> UInt8[np.ndarray, "h w 3"]:
     found = importlib.util.find_spec(photo.package)  # finds the folder without importing the package
     if found is None or found.origin is None:
-        raise UserError(f"The embedded photos need the package {photo.package}; install requirements.txt.")
+        raise UserError(f"The embedded photos need {photo.package}: pip install 'semcolor-jax[train]'.")
     path = Path(found.origin).parent / photo.file
     try:
         with Image.open(path) as image:

