@@ -24,27 +24,24 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 from absl import logging
+from jaxtyping import Int64
 
-from semcolor_jax.data.cpu_tf import tf
-from semcolor_jax.data.example import Example, Sample, no_labels
+from semcolor_jax.data.example import Sample, no_labels
 from semcolor_jax.data.folder_tables import FolderTables, LabelTable, load_folder_tables
-from semcolor_jax.data.scan import (
-    LabelFacts,
-    PhotoFacts,
-    decode_label_ids,
-    decode_photo,
-    read_label_ids,
-    scan_labels,
-    scan_photos,
-)
+from semcolor_jax.data.scan import LabelFacts, PhotoFacts, read_label_ids, scan_labels, scan_photos
 from semcolor_jax.data.supervision import Supervision
 from semcolor_jax.errors import UserError
 from semcolor_jax.photos.files import PHOTO_SUFFIXES, list_images, read_photo
-from semcolor_jax.taxonomy.label_sets import IGNORE_LABEL
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from semcolor_jax.data.example import Example
+    from semcolor_jax.data.folder_graph import FolderGraph
 
 Split: TypeAlias = Literal["train", "val"]
 
@@ -60,15 +57,19 @@ class Entry:
       name: its path below the folder, with forward slashes.
       photo: its file.
       labels: the file of its label map; None if it has none.
+      part: the folder of its split, after which the verdicts on its files are kept.
+      height: of the photo, in pixels.
+      width: likewise.
       gray: whether it has no colour.
-      native: whether TensorFlow's decoders give the pixels that `read_photo` and `read_label_ids` give.
     """
 
     name: str
     photo: Path
     labels: Path | None
+    part: Path
+    height: int
+    width: int
     gray: bool
-    native: bool
 
 
 class FolderSource:
@@ -123,49 +124,17 @@ class FolderSource:
 
     def load(self, index: tf.Tensor) -> Example:
         """Returns sample `index` (int64 scalar) inside a tf.data graph, with exactly the pixels of `read`."""
-        columns = self._columns
-        image, labels = tf.cond(
-            columns["native"][index], lambda: self._decode(index), lambda: self._decode_on_host(index)
-        )
-        return {
-            "image": tf.ensure_shape(image, [None, None, 3]),
-            "labels": tf.ensure_shape(labels, [None, None]),
-            "scene_index": columns["scene_index"][index],
-            "scene_prob": columns["scene_prob"][index],
-        }
+        return self._graph.load(index)
 
-    def _decode(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns photo and labels by TensorFlow's decoders: no Python, so in parallel."""
-        image, labels_path = decode_photo(self._columns["photo"][index]), self._columns["labels"][index]
-
-        def read_labels() -> tf.Tensor:
-            return tf.gather(self._columns["label_of_id"], tf.cast(decode_label_ids(labels_path), tf.int32))
-
-        def ignore_all() -> tf.Tensor:
-            return tf.fill(tf.shape(image)[:2], tf.constant(IGNORE_LABEL, tf.uint8))
-
-        return image, tf.cond(tf.equal(labels_path, ""), ignore_all, read_labels)
-
-    def _decode_on_host(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        def read(index: np.int64) -> tuple[np.ndarray, np.ndarray]:
-            sample = self.read(int(index))
-            return sample.image, sample.labels
-
-        return tuple(tf.numpy_function(read, [index], (tf.uint8, tf.uint8)))
+    def sizes(self) -> Int64[np.ndarray, "n 2"]:
+        """Returns height and width of each photo in pixels, without reading any."""
+        return np.array([(entry.height, entry.width) for entry in self._entries], np.int64)
 
     @functools.cached_property
-    def _columns(self) -> dict[str, tf.Tensor]:
-        scenes = [self._tables.scene(entry.name) for entry in self._entries]
-        # Outside the graph that calls us first: all graphs share the tensors, none holds them as constants.
-        with tf.init_scope():
-            return {
-                "photo": tf.constant([os.fspath(entry.photo) for entry in self._entries]),
-                "labels": tf.constant([os.fspath(entry.labels or "") for entry in self._entries]),
-                "native": tf.constant([entry.native for entry in self._entries]),
-                "scene_index": tf.constant(np.stack([scene.indices for scene in scenes])),
-                "scene_prob": tf.constant(np.stack([scene.probabilities for scene in scenes])),
-                "label_of_id": tf.constant(self._tables.labels.labels),
-            }
+    def _graph(self) -> FolderGraph:
+        from semcolor_jax.data.folder_graph import FolderGraph  # here, because `read` does without TensorFlow
+
+        return FolderGraph(self._entries, self._tables, read=self.read)
 
 
 def list_photos(folder: str | os.PathLike[str]) -> list[Path]:
@@ -230,8 +199,10 @@ def _scan_part(part: Path, root: Path, table: LabelTable) -> list[Entry]:
             name=photo.relative_to(root).as_posix(),
             photo=photo,
             labels=labels.get(photo),
+            part=part,
+            height=facts.height,
+            width=facts.width,
             gray=facts.gray,
-            native=facts.native and (photo not in label_facts or label_facts[photo].native),
         )
         for photo, facts in photo_facts.items()
     ]

@@ -18,15 +18,20 @@ import dataclasses
 import functools
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Int64
 
 from semcolor_jax.config import CHOICES
-from semcolor_jax.data.cpu_tf import tf
-from semcolor_jax.data.example import Example, Sample, Source
+from semcolor_jax.data.example import Sample, Source
 from semcolor_jax.data.supervision import Supervision, supervision_of
 from semcolor_jax.errors import UserError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from semcolor_jax.data.example import Example
 
 FORM = "SOURCE[:DIR][=WEIGHT],..., such as folder:/data/photos=2,embedded=1"
 """How `config.data.mix` is written."""
@@ -96,6 +101,8 @@ class MixedSource:
 
     def load(self, index: tf.Tensor) -> Example:
         """Returns sample `index` (int64 scalar) inside a tf.data graph."""
+        from semcolor_jax.data.cpu_tf import tf  # here, because `read` does without TensorFlow
+
         part = tf.searchsorted(self._starts[1:], index[None], side="right")[0]
         branches = [
             functools.partial(source.load, index - start)

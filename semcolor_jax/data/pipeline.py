@@ -12,17 +12,20 @@ import collections
 import itertools
 import re
 from collections.abc import Iterable, Iterator
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import jax
 import numpy as np
 from jaxtyping import Int64
 
-from semcolor_jax.data.augment import Op
-from semcolor_jax.data.cpu_tf import tf
 from semcolor_jax.data.example import Batch, Sample, Source
 from semcolor_jax.data.order import epoch_order
 from semcolor_jax.errors import UserError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from semcolor_jax.data.augment import Op
 
 
 def train_batches(
@@ -49,6 +52,8 @@ def train_batches(
     Raises:
       UserError: if the source is empty or the hosts cannot share the batch evenly.
     """
+    from semcolor_jax.data.cpu_tf import tf  # here, because the rest of this module does without TensorFlow
+
     if not len(source):
         raise UserError(f"the data set {source.name} has no samples to train on.")
     if batch_size % shard_count:
@@ -92,6 +97,8 @@ def numpy_batches(dataset: tf.data.Dataset) -> Iterator[Batch]:
     Raises:
       UserError: while iterating, if a file of the data set has vanished or broken since the source was made.
     """
+    from semcolor_jax.data.cpu_tf import tf
+
     op_error = tf.errors.OpError  # a local, because at exit TensorFlow's modules go before this generator
     try:
         yield from cast(Iterator[Batch], dataset.as_numpy_iterator())
@@ -112,7 +119,8 @@ def prefetch_to_device(
     Raises:
       UserError: as `numpy_batches`, if `batches` is a dataset.
     """
-    arrays = iter(numpy_batches(batches) if isinstance(batches, tf.data.Dataset) else batches)
+    is_dataset = hasattr(batches, "as_numpy_iterator")  # asked in a way that needs no TensorFlow
+    arrays = numpy_batches(cast("tf.data.Dataset", batches)) if is_dataset else iter(cast(Iterable[Batch], batches))
     queue = collections.deque(_put(batch, sharding) for batch in itertools.islice(arrays, size))
     while queue:
         yield queue.popleft()

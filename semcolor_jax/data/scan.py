@@ -21,10 +21,9 @@ from jaxtyping import UInt8
 from PIL import ImageFile
 from tqdm import tqdm
 
-from semcolor_jax.data.cpu_tf import tf
 from semcolor_jax.errors import UserError
 from semcolor_jax.files import read_json, write_json
-from semcolor_jax.photos.files import decode, load_pixels, open_image
+from semcolor_jax.photos.files import load_pixels, open_image, read_photo
 
 GRAY_SPREAD = 8
 """Channels that differ by no more than this are equal up to what JPEG does to a gray picture."""
@@ -33,30 +32,35 @@ GRAY_SHARE = 0.001
 """A photo is gray if a smaller share of its pixels than this has more spread."""
 
 _REPORT_FROM = 2000  # files; fewer take seconds
-_CACHE_VERSION = 1
+_CACHE_VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True)
 class PhotoFacts:
-    """What is kept of a photo: its upright size, whether it is gray, whether TensorFlow decodes it alike."""
+    """What is kept of a photo: its upright size, and whether it is gray."""
 
     height: int
     width: int
     gray: bool
-    native: bool
 
 
 @dataclasses.dataclass(frozen=True)
 class LabelFacts:
-    """What is kept of a label map: its size, the ids in it, whether TensorFlow decodes it alike."""
+    """What is kept of a label map: its size, and the ids in it."""
 
     height: int
     width: int
     ids: list[int]
-    native: bool
 
 
-_Facts = TypeVar("_Facts", PhotoFacts, LabelFacts)
+@dataclasses.dataclass(frozen=True)
+class DecoderFacts:
+    """Whether another decoder gives the same pixels."""
+
+    alike: bool
+
+
+_Facts = TypeVar("_Facts", PhotoFacts, LabelFacts, DecoderFacts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,38 +100,31 @@ def is_gray(image: UInt8[np.ndarray, "h w 3"]) -> bool:
     return bool(np.mean(spread > GRAY_SPREAD) < GRAY_SHARE)
 
 
-def decode_photo(path: tf.Tensor) -> tf.Tensor:
-    """Returns a photo inside a tf.data graph: that of `read_photo`, where `PhotoFacts.native` says so."""
-    # Reads PNG too. The accurate transform is Pillow's; TensorFlow's default is off by up to 9 levels.
-    return tf.io.decode_jpeg(tf.io.read_file(path), channels=3, dct_method="INTEGER_ACCURATE")
+def decodes_alike(paths: Sequence[Path], decoder: Callable[[Path], np.ndarray], *, kind: str, root: Path) -> list[bool]:
+    """Says of each file of a kind, "photos" or "labels", whether another decoder gives the pixels that we give.
 
+    Tried out and cached like all facts: rotated, transparent, CMYK, 16-bit, slightly damaged files differ each in its
+    own way. A decoder that raises `ValueError` for a file does not decode it alike.
+    """
+    own = read_photo if kind == "photos" else read_label_ids
 
-def decode_label_ids(path: tf.Tensor) -> tf.Tensor:
-    """Returns ids inside a tf.data graph: those of `read_label_ids`, if `LabelFacts.native` says so."""
-    return tf.squeeze(tf.io.decode_png(tf.io.read_file(path), channels=1), -1)
+    def look(path: Path) -> DecoderFacts:
+        with contextlib.suppress(ValueError):
+            return DecoderFacts(alike=np.array_equal(decoder(path), own(path)))
+        return DecoderFacts(alike=False)
+
+    return [facts.alike for facts in _scan(paths, _Kind(f"{kind}-decoder", DecoderFacts, look), root)]
 
 
 def _look_at_photo(path: Path) -> PhotoFacts:
-    with open_image(path) as image:
-        pixels = decode(image, path)
-        known = image.format in ("JPEG", "PNG")
-    native = known and _decodes_alike(decode_photo, path, pixels)
-    return PhotoFacts(height=pixels.shape[0], width=pixels.shape[1], gray=is_gray(pixels), native=native)
+    pixels = read_photo(path)
+    return PhotoFacts(height=pixels.shape[0], width=pixels.shape[1], gray=is_gray(pixels))
 
 
 def _look_at_labels(path: Path) -> LabelFacts:
     ids = read_label_ids(path)
     present = np.flatnonzero(np.bincount(ids.ravel(), minlength=256)).tolist()
-    native = _decodes_alike(decode_label_ids, path, ids)
-    return LabelFacts(height=ids.shape[0], width=ids.shape[1], ids=present, native=native)
-
-
-def _decodes_alike(decoder: Callable[[tf.Tensor], tf.Tensor], path: Path, pixels: np.ndarray) -> bool:
-    """Tries it out: rotated, transparent, CMYK, 16-bit, slightly damaged files differ each in its own way."""
-    try:
-        return np.array_equal(decoder(tf.constant(os.fspath(path))), pixels)
-    except tf.errors.InvalidArgumentError:
-        return False
+    return LabelFacts(height=ids.shape[0], width=ids.shape[1], ids=present)
 
 
 def _raw_mode(image: ImageFile.ImageFile) -> str:

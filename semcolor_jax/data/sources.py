@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from semcolor_jax.data.coco_stuff import find_prepared, how_to_prepare
 from semcolor_jax.data.embedded import EmbeddedSource
 from semcolor_jax.data.example import Source
 from semcolor_jax.data.folder import FolderSource, Split
@@ -26,6 +25,8 @@ def make_source(config: ConfigDict, split: Split) -> Source:
         case "folder":
             return FolderSource(data.dir, split)
         case "coco_stuff":
+            from semcolor_jax.data.coco_stuff import find_prepared, how_to_prepare  # the one that needs TFDS
+
             source = find_prepared(data.dir, split, short_side=data.short_side)
             if source is None:
                 raise UserError(how_to_prepare(data.dir, short_side=data.short_side))

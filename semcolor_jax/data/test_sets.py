@@ -14,19 +14,24 @@ import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import UInt8
 from tqdm import tqdm
 
 from semcolor_jax.data.archive import Archive, open_archive, open_image_in
-from semcolor_jax.data.cpu_tf import tf
-from semcolor_jax.data.example import Example, Sample, no_labels, no_scene
+from semcolor_jax.data.example import Sample, no_labels, no_scene
 from semcolor_jax.data.folder import Split
 from semcolor_jax.data.scan import is_gray
 from semcolor_jax.errors import UserError
 from semcolor_jax.photos.files import decode
 from semcolor_jax.taxonomy.label_sets import IGNORE_LABEL
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from semcolor_jax.data.example import Example
 
 logger = logging.getLogger(__name__)
 
@@ -138,6 +143,8 @@ class PublishedTestSource:
 
     def load(self, index: tf.Tensor) -> Example:
         """Returns sample `index` (int64 scalar) inside a tf.data graph, by way of `read`."""
+        from semcolor_jax.data.cpu_tf import tf  # here, because `read` does without TensorFlow
+
         image = tf.numpy_function(lambda i: self._photo(self.names[int(i)]), [index], tf.uint8)
         image = tf.ensure_shape(image, [None, None, 3])
         return {

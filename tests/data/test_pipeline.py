@@ -169,26 +169,26 @@ def test_photos_of_a_folder_come_as_batches(tmp_path):
 
 
 def test_a_file_that_vanishes_later_is_named(tmp_path):
-    source = _folder(tmp_path, count=1)
+    dataset = train_batches(_folder(tmp_path, count=1), ops=FIT, batch_size=1, seed=0)
     (tmp_path / "0.jpg").unlink()
     with pytest.raises(UserError, match=r"could not be read: .*0\.jpg; No such file"):
-        _batches(source, 1, ops=FIT)
+        next(numpy_batches(dataset))
 
 
 def test_a_file_that_breaks_later_is_reported(tmp_path):
-    source = _folder(tmp_path, count=1)
+    dataset = train_batches(_folder(tmp_path, count=1), ops=FIT, batch_size=1, seed=0)
     (tmp_path / "0.jpg").write_bytes(b"no longer a photo")
     with pytest.raises(UserError, match="could not be read: "):
-        _batches(source, 1, ops=FIT)
+        next(numpy_batches(dataset))
 
 
 def test_a_file_that_only_the_host_can_decode_is_named_when_it_vanishes(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (10, 12, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.webp")
-    source = FolderSource(tmp_path)
+    dataset = train_batches(FolderSource(tmp_path), ops=FIT, batch_size=1, seed=0)
     (tmp_path / "a.webp").unlink()
     with pytest.raises(UserError, match=r"could not be read: there is no file .*a\.webp\.$"):
-        _batches(source, 1, ops=FIT)
+        next(numpy_batches(dataset))
 
 
 def test_prefetching_changes_nothing():
@@ -219,9 +219,8 @@ def test_prefetching_a_dataset_puts_it_where_the_sharding_says():
 
 
 def test_prefetching_passes_errors_on(tmp_path):
-    source = _folder(tmp_path, count=1)
+    dataset = train_batches(_folder(tmp_path, count=1), ops=FIT, batch_size=1, seed=0)
     (tmp_path / "0.jpg").unlink()
-    dataset = train_batches(source, ops=FIT, batch_size=1, seed=0)
     with pytest.raises(UserError, match=r"0\.jpg"):
         next(prefetch_to_device(dataset))
 
