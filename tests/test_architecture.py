@@ -64,3 +64,9 @@ def test_imports_go_one_way(path):
         return
     wrong = {package for package in _imported(path) if RANK[package] > own}
     assert {package for package in wrong if (inside.as_posix(), package) not in KNOWN} == set()
+
+
+@pytest.mark.parametrize("word", ["optimization_barrier", "default_backend"])
+def test_only_backend_knows_the_hardware(word):
+    users = {path.name for path in (ROOT / "semcolor_jax").rglob("*.py") if word in path.read_text(encoding="utf-8")}
+    assert users == {"backend.py"}

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, Int32, Num
 
+from semcolor_jax.backend import barrier
 from semcolor_jax.color import bins
 from semcolor_jax.errors import UserError
 
@@ -68,9 +69,9 @@ def soft_encode(ab: Num[Array | np.ndarray, "*n 2"], sigma: float = 5.0) -> Soft
     """
     _check(sigma)
     points = _locate(ab)
-    slots = jax.lax.optimization_barrier(_five_nearest_slots(points))
+    slots = barrier(_five_nearest_slots(points))
     slot = slots[:, None] >> _SLOT_BITS * jnp.arange(bins.NEAREST) & 2**_SLOT_BITS - 1
-    words = jax.lax.optimization_barrier(_candidate(points.cell[:, None], slot))
+    words = barrier(_candidate(points.cell[:, None], slot))
     distance = _squared_distance(words >> bins.BIN_BITS, a=points.a[:, None], b=points.b[:, None])
     # Relative to the nearest bin, so that one weight is 1 before normalising, however far the colour is.
     weights = jnp.exp((distance[:, :1] - distance) / (2 * sigma**2))
@@ -86,13 +87,11 @@ def soft_encode_planes(ab: Num[Array | np.ndarray, "*n 2"], sigma: float = 5.0) 
     """
     _check(sigma)
     points, shape = _locate(ab), ab.shape[:-1]
-    slots = jax.lax.optimization_barrier(_five_nearest_slots(points))
-    words = jax.lax.optimization_barrier(
-        [_candidate(points.cell, slots >> _SLOT_BITS * k & 2**_SLOT_BITS - 1) for k in range(bins.NEAREST)]
-    )
+    slots = barrier(_five_nearest_slots(points))
+    words = barrier([_candidate(points.cell, slots >> _SLOT_BITS * k & 2**_SLOT_BITS - 1) for k in range(bins.NEAREST)])
     distances = [_squared_distance(word >> bins.BIN_BITS, a=points.a, b=points.b) for word in words]
     weights = [jnp.exp((distances[0] - distance) / (2 * sigma**2)) for distance in distances]
-    scale = jax.lax.optimization_barrier(1 / sum(weights[1:], start=weights[0]))
+    scale = barrier(1 / sum(weights[1:], start=weights[0]))
     return SoftPlanes(
         indices=tuple(_bin(word).reshape(shape) for word in words),
         weights=tuple((weight * scale).reshape(shape) for weight in weights),
@@ -147,7 +146,7 @@ def _locate(ab: Num[Array | np.ndarray, "*n 2"]) -> _Located:
     # Clipped again as integers: the upper border belongs to the last cell, and NaN must stay in bounds.
     place = jnp.clip(((ab + bins.LIMIT) / bins.CELL).astype(jnp.int32), 0, bins.CELLS_PER_SIDE - 1)
     cell = place[:, 0] * bins.CELLS_PER_SIDE + place[:, 1]
-    return jax.lax.optimization_barrier(_Located(cell=cell, a=ab[:, 0], b=ab[:, 1]))
+    return barrier(_Located(cell=cell, a=ab[:, 0], b=ab[:, 1]))
 
 
 def _keys(points: _Located) -> list[Int32[Array, "n"]]:
@@ -155,7 +154,7 @@ def _keys(points: _Located) -> list[Int32[Array, "n"]]:
 
     Floats that are not negative order like their bits. The three bits given up cost one part in 2^20.
     """
-    words = jax.lax.optimization_barrier([_take(row, points.cell) for row in bins.cell_table().grid])
+    words = barrier([_take(row, points.cell) for row in bins.cell_table().grid])
     keys = []
     for slot in range(bins.CANDIDATES):
         grid = words[slot // 3] >> bins.GRID_BITS * (slot % 3) & 2**bins.GRID_BITS - 1

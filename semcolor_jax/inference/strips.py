@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, Int32, UInt8
 
+from semcolor_jax.backend import barrier
 from semcolor_jax.color import lab as cielab
 from semcolor_jax.color.gamut import Ray, srgb8
 
@@ -78,9 +79,9 @@ def _strip(
     below, share = jnp.minimum(above + 1, planes.shape[1] - 1), weight[:, None]
     a, b = ((1 - share) * _lookup(plane, above) + share * _lookup(plane, below) for plane in planes)
     # The barriers keep the table look-ups out of the arithmetic, which is then computed on vectors.
-    y, a, b = jax.lax.optimization_barrier((y, a, b))
+    y, a, b = barrier((y, a, b))
     ray = Ray(y=y, f_y=cielab.cie_f(y), da=a / 500, db=b / 200)
-    return srgb8(jax.lax.optimization_barrier(ray))
+    return srgb8(barrier(ray))
 
 
 def _lookup(

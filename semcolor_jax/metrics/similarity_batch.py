@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float64, Int, UInt8
 
+from semcolor_jax.backend import barrier
 from semcolor_jax.color.lab import rgb_planes_to_ab
 from semcolor_jax.metrics.similarity import PSNR_CEILING
 from semcolor_jax.metrics.valid_area import Sizes, keep_inside
@@ -148,9 +149,9 @@ def _window_moments(x: Array, *, channels: int) -> tuple[Array, Array]:
 def _moments(x: Array, *, axis: int, step: int) -> tuple[Array, Array]:
     """Returns weighted mean and variance in windows along one axis."""
     # Fused into its consumers, the mean would be computed eleven times over.
-    mean = jax.lax.optimization_barrier(_window_sum(lambda s: x[s], axis=axis, step=step, like=x))
+    mean = barrier(_window_sum(lambda s: x[s], axis=axis, step=step, like=x))
     variance = _window_sum(lambda s: jnp.square(x[s] - mean), axis=axis, step=step, like=x)
-    return mean, jax.lax.optimization_barrier(variance)
+    return mean, barrier(variance)
 
 
 def _window_sum(term: Callable[[Any], Any], *, axis: int, step: int, like: Array) -> Any:
@@ -168,7 +169,7 @@ def _ab_distances(truth: Array, prediction: Array, sizes: Sizes) -> tuple[Array,
     true_a, true_b = rgb_planes_to_ab(*(truth[..., channel] for channel in range(3)))
     a, b = rgb_planes_to_ab(*(prediction[..., channel] for channel in range(3)))
     squares = keep_inside((jnp.square(true_a - a) + jnp.square(true_b - b))[..., None], sizes)
-    squares = jax.lax.optimization_barrier(squares)  # for all three below, not for each anew
+    squares = barrier(squares)  # for all three below, not for each anew
     distances = jnp.sqrt(squares)
     rounded_up = jnp.clip(jnp.ceil(distances), 0, MAX_ERROR + 1).astype(jnp.uint8)
     return _pieces(distances), _pieces(squares), rounded_up[..., 0]

@@ -12,6 +12,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32
 
+from semcolor_jax.ops.bias_relu import add_bias_relu
 from semcolor_jax.ops.convolution import convolve, convolve_joined
 
 STRIDE = 16
@@ -51,29 +52,6 @@ def _parameters(module: ConvRelu | JoinedConvRelu, channels: int, *, dtype: DTyp
     kernel = module.param("kernel", nn.initializers.he_normal(), shape, jnp.float32)
     bias = module.param("bias", nn.initializers.zeros_init(), shape[-1:], jnp.float32)
     return kernel.astype(dtype), bias.astype(dtype)
-
-
-@jax.custom_vjp
-def add_bias_relu(x: Float[Array, "B H W C"], bias: Float[Array, " C"]) -> Float[Array, "B H W C"]:
-    """Returns max(x + bias, 0), and keeps nothing but that for the backward pass.
-
-    `jax.nn.relu` keeps its argument, an array more per layer.
-    """
-    return jnp.maximum(x + bias, 0)
-
-
-def _add_bias_relu_forward(x: Array, bias: Array) -> tuple[Array, Array]:
-    y = jax.lax.optimization_barrier(add_bias_relu(x, bias))  # or else XLA works it out from x again, and keeps that
-    return y, y
-
-
-def _add_bias_relu_backward(y: Array, upstream: Array) -> tuple[Array, Array]:
-    of_x = jnp.where(y > 0, upstream, 0)
-    of_bias = jnp.sum(of_x, axis=(0, 1, 2), dtype=jnp.float32).astype(of_x.dtype)
-    return jax.lax.optimization_barrier((of_x, of_bias))  # both now: of_x need not wait for whoever wants of_bias
-
-
-add_bias_relu.defvjp(_add_bias_relu_forward, _add_bias_relu_backward)
 
 
 def remat_if(remat: bool, function: Callable[..., Any]) -> Callable[..., Any]:

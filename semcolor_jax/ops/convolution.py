@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from semcolor_jax.backend import barrier, on_one_cpu
 from semcolor_jax.ops import minimal_filtering, packed_convolution
 
 SIDE = 3
@@ -63,11 +64,6 @@ def upsample(x: Float[Array, "B H W C"]) -> Float[Array, "B 2*H 2*W C"]:
     return x.reshape(batch, 2 * height, 2 * width, channels)
 
 
-def on_one_cpu() -> bool:
-    """Whether the program is for one CPU device."""
-    return jax.default_backend() == "cpu" and jax.device_count() == 1
-
-
 def _plain(inputs: Array, kernel: Array, stride: int) -> Array:
     return jax.lax.conv_general_dilated(inputs, kernel, (stride, stride), "SAME", dimension_numbers=DIMENSIONS)
 
@@ -88,7 +84,7 @@ def _backward(stride: int, residuals: tuple[Array, Array], upstream: Array) -> t
     # Or else XLA keeps the transforms of the forward pass until here, several times as large as what they are made of.
     # Not the kernel: the state is donated, and XLA would copy it for the barrier.
     inputs, kernel = residuals
-    inputs, upstream = jax.lax.optimization_barrier((inputs, upstream))
+    inputs, upstream = barrier((inputs, upstream))
     if _saves_by_filtering(inputs.shape, kernel.shape, stride):
         of_inputs = minimal_filtering.input_gradient(minimal_filtering.SAME, upstream, kernel)
         of_kernel = minimal_filtering.kernel_gradient(minimal_filtering.SAME, inputs, upstream)
@@ -104,7 +100,7 @@ _convolve.defvjp(_forward, _backward)
 
 def _together(of_inputs: Array, of_kernel: Array) -> tuple[Array, Array]:
     """Lets neither gradient wait for the optimizer: what they are made of would be held until then."""
-    return jax.lax.optimization_barrier((of_inputs, of_kernel))
+    return barrier((of_inputs, of_kernel))
 
 
 def _saves_by_filtering(inputs: Sequence[int], kernel: Sequence[int], stride: int) -> bool:
@@ -126,7 +122,7 @@ def _forward_enlarged(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Arra
 
 def _backward_enlarged(residuals: tuple[Array, Array], upstream: Array) -> tuple[Array, Array]:
     x, kernel = residuals
-    x, upstream = jax.lax.optimization_barrier((x, upstream))
+    x, upstream = barrier((x, upstream))
     if min(kernel.shape[2:]) >= FILTERING_CHANNELS_ENLARGED:
         of_x = minimal_filtering.input_gradient(minimal_filtering.ENLARGED, upstream, kernel)
         of_kernel = minimal_filtering.kernel_gradient(minimal_filtering.ENLARGED, x, upstream)

@@ -20,6 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from semcolor_jax.backend import barrier, on_one_cpu
+
 TILE = 4
 """Rows and columns of results that a tile gives."""
 
@@ -65,7 +67,7 @@ def matrices(taps: int) -> Matrices:
 def pays(shape: Sequence[int], taps: int, *, padding: int) -> bool:
     """Whether `convolve` is the faster way here: on a CPU, with enough channels and not too many tiles."""
     batch, height, width, channels = shape
-    if jax.default_backend() != "cpu" or taps not in TAPS or channels < 16:
+    if not on_one_cpu() or taps not in TAPS or channels < 16:
         return False
     down, across = _tiles(height, width, taps=taps, padding=padding)
     return batch * down * across <= MAX_TILES
@@ -94,7 +96,7 @@ def convolve(x: Float[Array, "B H W C"], factors: Grid, *, padding: int) -> Floa
     algorithm = matrices(taps)
     lines = [padded[:, i : i + rows : TILE] for i in range(side)]
     # Barriers here and below: what has been summed down is not to be computed anew for each sum across.
-    halves = [jax.lax.optimization_barrier(_sum(row, lines)) for row in algorithm.inputs]
+    halves = [barrier(_sum(row, lines)) for row in algorithm.inputs]
     tiles = [
         [_sum(row, [half[:, :, j : j + columns : TILE] for j in range(side)]) for row in algorithm.inputs]
         for half in halves
@@ -118,7 +120,7 @@ def _tiles(height: int, width: int, *, taps: int, padding: int) -> tuple[int, in
 
 def _transform(matrix: np.ndarray, grid: Grid) -> Grid:
     """Returns matrix @ grid @ matrix^T."""
-    half = [[jax.lax.optimization_barrier(_sum(row, column)) for column in zip(*grid, strict=True)] for row in matrix]
+    half = [[barrier(_sum(row, column)) for column in zip(*grid, strict=True)] for row in matrix]
     return [[_sum(row, line) for row in matrix] for line in half]
 
 

@@ -130,7 +130,7 @@ def prepare(config: ConfigDict, workdir: Path) -> tuple[Setup, TrainState]:
         config.data.batch_size,
         parameter_overview.count_parameters(state.params),
         mesh.size,
-        jax.default_backend(),
+        backend.platform(),
     )
     overview = parameter_overview.get_parameter_overview(state.params, include_stats=False)
     checkpoints.write_text(workdir / "parameters.txt", overview + "\n")

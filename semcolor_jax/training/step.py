@@ -13,6 +13,7 @@ import optax
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
+from semcolor_jax import backend
 from semcolor_jax.baselines import comparison
 from semcolor_jax.color import SoftCode, rgb_to_lab, soft_encode
 from semcolor_jax.losses import fused_heads
@@ -22,9 +23,6 @@ from semcolor_jax.models import Predictions
 from semcolor_jax.training.state import PyTree, TrainState, average
 
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]
-
-CPU_OPTIONS = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
-"""XLA's default order of operations begins what can run side by side, and so holds a third more memory."""
 
 
 class Targets(NamedTuple):
@@ -169,7 +167,7 @@ def make_train_step(
 
         (loss, result), grads = jax.value_and_grad(joint, has_aux=True)(state.params)
         # Weights change when all gradients are there. Else XLA copies them first, for gradients that still need them.
-        grads = jax.lax.optimization_barrier(grads)
+        grads = backend.barrier(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params, value=loss)
         params = cast(PyTree, optax.apply_updates(state.params, updates))
         new_state = TrainState(
@@ -187,4 +185,4 @@ def make_train_step(
         }
         return new_state, metrics
 
-    return jax.jit(step, donate_argnums=0, compiler_options=CPU_OPTIONS if jax.default_backend() == "cpu" else None)
+    return jax.jit(step, donate_argnums=0, compiler_options=backend.compiler_options())

@@ -1,0 +1,69 @@
+"""Which hardware the compiled programs are written for: one switch, and the few things that hang on it.
+
+The same mathematics has two forms. "xla" is plain `lax` and Flax, which any accelerator's compiler knows how to run,
+which splits over devices, and which can be differentiated in either direction. "cpu" has the rewrites that pay on one
+CPU device: convolutions with fewer products, losses that never hold all logits, barriers where XLA's CPU compiler would
+compute a thing again for each of its readers. `semcolor_jax.ops` holds both forms and asks here which to take.
+
+The environment variable SEMCOLOR_OPS chooses: "xla", "cpu" or "auto" (the default), which is "cpu" in a process whose
+only device is a CPU and "xla" in every other.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import Literal, TypeVar, cast
+
+import jax
+
+from semcolor_jax.errors import UserError
+
+VARIABLE = "SEMCOLOR_OPS"
+CHOICES = ("auto", "xla", "cpu")
+
+Form = Literal["xla", "cpu"]
+T = TypeVar("T")
+
+_CPU_OPTIONS = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
+
+
+@functools.cache
+def form() -> Form:
+    """Returns the form that this process' programs take; read once, because programs compiled before would keep theirs.
+
+    Raises:
+      UserError: SEMCOLOR_OPS has an unknown value.
+    """
+    choice = os.environ.get(VARIABLE, "auto")
+    if choice not in CHOICES:
+        raise UserError(f"{VARIABLE} is {choice!r}, but must be one of {', '.join(CHOICES)}.")
+    if choice == "auto":
+        return "cpu" if platform() == "cpu" and jax.device_count() == 1 else "xla"
+    return cast(Form, choice)
+
+
+def on_one_cpu() -> bool:
+    """Whether programs take the form for one CPU device."""
+    return form() == "cpu"
+
+
+def barrier(arrays: T) -> T:
+    """Returns a tree of arrays as it is; in the "cpu" form, XLA computes it once, whole, before anything that reads it.
+
+    Left to itself, XLA's CPU compiler fuses cheap looking work into each of its readers and computes it there again.
+    """
+    return jax.lax.optimization_barrier(arrays) if on_one_cpu() else arrays
+
+
+def platform() -> str:
+    """Returns the platform that programs run on, in JAX's words: "cpu", "gpu" or "tpu"."""
+    return jax.default_backend()
+
+
+def compiler_options() -> dict[str, str | bool] | None:
+    """Returns options of the platform's compiler for large programs, for `jax.jit(compiler_options=...)`.
+
+    XLA's default order on a CPU begins whatever can run side by side, and so holds a third more memory.
+    """
+    return dict(_CPU_OPTIONS) if platform() == "cpu" else None
