@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags
 
-from semcolor_jax.checkpoints.training_runs import load_config
+from semcolor_jax.checkpoints.configs import load_config
 from semcolor_jax.cli import flags as cli
 from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.data.example import Sample

@@ -11,7 +11,8 @@ from ml_collections import ConfigDict
 
 from semcolor_jax.baselines.build import build_model
 from semcolor_jax.baselines.comparison_weights import load_published
-from semcolor_jax.checkpoints.training_runs import Checkpoints, DataPosition, save_config
+from semcolor_jax.checkpoints.configs import save_config
+from semcolor_jax.checkpoints.training_runs import Checkpoints, DataPosition
 from semcolor_jax.config import default, validate
 from semcolor_jax.errors import UserError
 from semcolor_jax.models.layers import STRIDE

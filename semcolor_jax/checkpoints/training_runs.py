@@ -7,7 +7,6 @@ Layout: `WORKDIR/config.json` (the config it was trained with), `WORKDIR/prior.j
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +15,9 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
-from ml_collections import ConfigDict
 from orbax.checkpoint import checkpoint_managers
 
-from semcolor_jax.config import default
 from semcolor_jax.errors import UserError
-from semcolor_jax.files import write_text
 
 if TYPE_CHECKING:
     from semcolor_jax.training.state import TrainState  # imports optax, which reading weights does not need
@@ -164,28 +160,3 @@ def make_workdir(workdir: Path) -> None:
         raise UserError(
             f"The work directory {workdir} cannot be written ({error.strerror}): choose another --workdir."
         ) from error
-
-
-def save_config(workdir: Path, config: ConfigDict) -> None:
-    """Writes WORKDIR/config.json."""
-    write_text(workdir / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
-
-
-def load_config(workdir: Path) -> ConfigDict:
-    """Reads WORKDIR/config.json; fields that have been added since it was written get their defaults.
-
-    Raises:
-      UserError: there is none, or it is not a config.
-    """
-    path = workdir / "config.json"
-    try:
-        config = default()
-        config.update(json.loads(path.read_text()))
-        return config
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{workdir} is not the work directory of a training: it has no config.json; train with "
-            f"`python launch.py --config ... --workdir {workdir}` first."
-        ) from error
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path} cannot be read as a config: {error}.") from error

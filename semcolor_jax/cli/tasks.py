@@ -9,8 +9,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from semcolor_jax import config as configs
-from semcolor_jax.checkpoints.releases import export_release, save_trained
-from semcolor_jax.checkpoints.training_runs import load_config, make_workdir
+from semcolor_jax.checkpoints.configs import load_config
+from semcolor_jax.checkpoints.releases import export_release
+from semcolor_jax.checkpoints.trained_part import save_trained
+from semcolor_jax.checkpoints.training_runs import make_workdir
 from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.data import embedded
 from semcolor_jax.data.augment import training_ops

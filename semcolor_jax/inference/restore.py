@@ -10,8 +10,10 @@ import flax.linen as nn
 from ml_collections import ConfigDict
 
 from semcolor_jax.baselines.build import build_model
-from semcolor_jax.checkpoints.releases import load_release, load_trained
-from semcolor_jax.checkpoints.training_runs import load_config, restore_variables
+from semcolor_jax.checkpoints.configs import load_config
+from semcolor_jax.checkpoints.releases import load_release
+from semcolor_jax.checkpoints.trained_part import load_trained
+from semcolor_jax.checkpoints.training_runs import restore_variables
 from semcolor_jax.errors import UserError
 from semcolor_jax.inference.branches import ColorChoice
 from semcolor_jax.inference.colorize import Colorizer

@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from semcolor_jax.baselines.build import build_model, init_variables
 from semcolor_jax.checkpoints import training_runs as checkpoints
-from semcolor_jax.checkpoints.releases import start_from
+from semcolor_jax.checkpoints.configs import load_config, save_config
+from semcolor_jax.checkpoints.trained_part import start_from
 from semcolor_jax.checkpoints.training_runs import Checkpoints, DataPosition
 from semcolor_jax.color import rebalancing_weights
 from semcolor_jax.config import validate
@@ -32,6 +33,7 @@ from semcolor_jax.data.supervision import supervision_of
 from semcolor_jax.errors import UserError
 from semcolor_jax.evaluation.evaluate import EvaluationResult, evaluate, pick_shown
 from semcolor_jax.evaluation.grids import sample_grid
+from semcolor_jax.files import write_text
 from semcolor_jax.models import Predictor
 from semcolor_jax.photos.files import write_image
 from semcolor_jax.training import sharding
@@ -87,7 +89,7 @@ def train(config: ConfigDict, workdir: Path) -> TrainState:
     manager = Checkpoints(workdir, keep=config.train.keep_checkpoints)
     try:
         state = _resume(setup, state, manager)
-        checkpoints.save_config(workdir, setup.config)
+        save_config(workdir, setup.config)
         return run(setup, state, manager)
     finally:
         manager.close()
@@ -133,7 +135,7 @@ def prepare(config: ConfigDict, workdir: Path) -> tuple[Setup, TrainState]:
         backend.platform(),
     )
     overview = parameter_overview.get_parameter_overview(state.params, include_stats=False)
-    checkpoints.write_text(workdir / "parameters.txt", overview + "\n")
+    write_text(workdir / "parameters.txt", overview + "\n")
     return setup, state
 
 
@@ -195,7 +197,7 @@ def _resume(setup: Setup, state: TrainState, manager: Checkpoints) -> TrainState
     """Returns the newest checkpoint's state, or the given one when there is none."""
     if manager.latest_step() is None:
         return state
-    stored = checkpoints.load_config(setup.workdir)
+    stored = load_config(setup.workdir)
     for section in ("model", "optimizer"):
         if stored[section].to_dict() != setup.config[section].to_dict():
             raise UserError(

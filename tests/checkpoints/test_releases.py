@@ -6,7 +6,8 @@ import pytest
 
 import semcolor_jax
 from semcolor_jax.baselines.build import build_model, init_variables
-from semcolor_jax.checkpoints.releases import export_release, load_trained, save_trained, start_from
+from semcolor_jax.checkpoints.releases import export_release
+from semcolor_jax.checkpoints.trained_part import load_trained, save_trained, start_from
 from semcolor_jax.checkpoints.training_runs import restore_variables
 from semcolor_jax.errors import UserError
 from semcolor_jax.inference.branches import ColorChoice
@@ -63,6 +64,10 @@ def test_a_training_starts_from_the_trained_part_and_the_rest_is_initialised(tra
         started["params"]["backbone"]["conv1_1"]["kernel"], fresh["params"]["backbone"]["conv1_1"]["kernel"]
     )
     np.testing.assert_array_equal(started["params"]["soft_head"]["bias"], expected["soft_head"]["bias"])
+
+    assert save_trained(trained, tmp_path / "small.npz", bits=8) <= size
+    again = start_from(fresh, tmp_path / "small.npz", config=tiny_config)
+    assert jax.tree.structure(again) == jax.tree.structure(fresh)
 
     tiny_config.model.width = 8
     wider = init_variables(build_model(tiny_config), jax.random.key(7, impl="rbg"), config=tiny_config)

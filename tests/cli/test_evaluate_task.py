@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tiny_training import MemorySource
 
-from semcolor_jax.checkpoints.training_runs import save_config
+from semcolor_jax.checkpoints.configs import save_config
 from semcolor_jax.cli import tasks
 from semcolor_jax.errors import UserError
 from semcolor_jax.models import Predictions

@@ -160,7 +160,7 @@ def test_bad_data_is_named_before_anything_is_written(tmp_path, make, words):
 def test_colorize_refuses_a_workdir_without_a_checkpoint_left(tmp_path):
     save_photo(tmp_path / "photo.png")
     (tmp_path / "w").mkdir()
-    from semcolor_jax.checkpoints.training_runs import save_config
+    from semcolor_jax.checkpoints.configs import save_config
     from semcolor_jax.config import default
 
     save_config(tmp_path / "w", default())

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from semcolor_jax.baselines.build import build_model
+from semcolor_jax.checkpoints.configs import save_config
 from semcolor_jax.checkpoints.releases import export_release
-from semcolor_jax.checkpoints.training_runs import Checkpoints, DataPosition, save_config
+from semcolor_jax.checkpoints.training_runs import Checkpoints, DataPosition
 from semcolor_jax.config import default
 from semcolor_jax.training.state import TrainState
 

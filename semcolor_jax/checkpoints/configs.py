@@ -1,0 +1,54 @@
+"""The config beside the weights: `config.json` of a work directory or a released model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from semcolor_jax.config import default
+from semcolor_jax.errors import UserError
+from semcolor_jax.files import write_text
+
+
+def save_config(folder: Path, config: ConfigDict) -> None:
+    """Writes FOLDER/config.json."""
+    write_text(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
+
+
+def load_config(folder: Path) -> ConfigDict:
+    """Reads FOLDER/config.json; fields that have been added since it was written get their defaults.
+
+    Raises:
+      UserError: there is none, or it is not a config.
+    """
+    path = folder / "config.json"
+    try:
+        return parse_config(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{folder} is not the work directory of a training: it has no config.json; train with "
+            f"`python launch.py --config ... --workdir {folder}` first."
+        ) from error
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path} cannot be read as a config: {error}.") from error
+
+
+def parse_config(text: str) -> ConfigDict:
+    """Returns a config written as JSON; fields that it lacks get their defaults.
+
+    Raises:
+      ValueError, TypeError, KeyError: it is not a config.
+    """
+    config = default()
+    config.update(json.loads(text))
+    return config
+
+
+def portable(config: ConfigDict) -> ConfigDict:
+    """Returns the config without the folders of the machine it was trained on."""
+    config = config.copy_and_resolve_references()
+    config.data.dir, config.data.mix, config.data.prior, config.data.source = "", "", "", "embedded"
+    config.train.start_from = ""
+    return config

@@ -1,0 +1,129 @@
+"""The trained part of a network as one small file: without what is frozen, which the published weights have anyway.
+
+`config.train.start_from` begins a training with it, and `load_trained` makes it whole. The file is an `.npz`: "config"
+(JSON) and the arrays of `checkpoints.compact` by name; each has a CRC-32, which numpy checks when it reads.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+from ml_collections import ConfigDict
+
+from semcolor_jax.baselines.build import build_model
+from semcolor_jax.checkpoints.compact import Arrays, Bits, pack, unpack
+from semcolor_jax.checkpoints.configs import load_config, parse_config, portable
+from semcolor_jax.checkpoints.training_runs import restore_variables
+from semcolor_jax.config import always_frozen
+from semcolor_jax.errors import UserError
+from semcolor_jax.files import replacing
+from semcolor_jax.models.encoders import is_frozen
+from semcolor_jax.models.layers import STRIDE
+from semcolor_jax.models.vgg16 import imagenet_vgg16_params
+
+Variables = dict[str, Any]
+
+_CONFIG = "config"
+_BACKBONE = "params/backbone/"
+
+
+def save_trained(workdir: Path, output: Path, *, bits: Bits = 16) -> int:
+    """Writes the trained part of the newest weights of a work directory as one `.npz`; returns its bytes.
+
+    Args:
+      workdir: of a training; its averaged weights are taken where it kept them.
+      output: the file to write.
+      bits: of each weight, see `checkpoints.compact.pack`.
+
+    Raises:
+      UserError: `workdir` has no checkpoint; `output` cannot be written.
+    """
+    config = load_config(workdir)
+    frozen = always_frozen(config)
+    arrays = flatten_dict(restore_variables(workdir), sep="/")
+    # Compared in float16, because the training may have begun with such a file.
+    halves, published = pack(arrays), pack(_published(config))
+    trained = {
+        name: array
+        for name, array in arrays.items()
+        if not _is_frozen(name, frozen_blocks=frozen) and not np.array_equal(halves[name], published.get(name))
+    }
+    buffer = io.BytesIO()
+    content: dict[str, Any] = {_CONFIG: np.array(json.dumps(portable(config).to_dict())), **pack(trained, bits=bits)}
+    np.savez_compressed(buffer, **content)
+    with replacing(output) as temporary:
+        temporary.write_bytes(buffer.getvalue())
+    return len(buffer.getvalue())
+
+
+def start_from(variables: Variables, path: Path, *, config: ConfigDict) -> Variables:
+    """Returns freshly initialised variables with those in place that `save_trained` wrote.
+
+    Raises:
+      UserError: the file cannot be read, belongs to another network, or has arrays that this one lacks.
+    """
+    try:
+        saved, stored = _read_trained(path)
+    except UserError as error:
+        raise UserError(f"config.train.start_from: {error}") from error
+    arrays = flatten_dict(variables, sep="/", keep_empty_nodes=True)
+    unknown = [name for name, array in stored.items() if np.shape(arrays.get(name)) != array.shape]
+    if unknown:
+        raise UserError(
+            f"config.train.start_from: {path} belongs to another network, {saved.model.to_dict()}, than this config's, "
+            f"{config.model.to_dict()}: {unknown[0]} does not fit."
+        )
+    return unflatten_dict(arrays | stored, sep="/")
+
+
+def load_trained(path: Path) -> tuple[ConfigDict, Variables]:
+    """Returns the config, and all variables in float32: those that `save_trained` wrote and the published encoder's.
+
+    Raises:
+      UserError: the file cannot be read, or its network needs more than these.
+    """
+    config, stored = _read_trained(path)
+    arrays = flatten_dict(_published(config), sep="/") | stored
+    model = build_model(config)
+    shape = (1, STRIDE, STRIDE, 1)
+    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros(shape), train=False))
+    wanted: dict[str, Any] = flatten_dict(variables, sep="/")
+    missing = [name for name, array in wanted.items() if np.shape(arrays.get(name)) != array.shape]
+    if missing:
+        raise UserError(
+            f"{path} lacks {missing[0]}, which is frozen but not published: "
+            "it can only serve as config.train.start_from."
+        )
+    variables = unflatten_dict(arrays, sep="/")
+    return config, {"params": variables["params"], "batch_stats": variables.get("batch_stats") or {}}
+
+
+def _read_trained(path: Path) -> tuple[ConfigDict, Arrays]:
+    """Returns the config and the arrays by name, float32, of a file that `save_trained` wrote."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            stored = {name: archive[name] for name in archive.files}
+        return parse_config(str(stored.pop(_CONFIG))), unpack(stored)
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path} is not a file of trained weights: {error}.") from error
+
+
+def _published(config: ConfigDict) -> Variables:
+    """Returns the weights that the encoder began with, and which blocks that have not thawed yet still have."""
+    if not (config.model.encoder == "vgg16" and config.model.pretrained):
+        return {}
+    return {"params": {"backbone": imagenet_vgg16_params()}}
+
+
+def _is_frozen(name: str, *, frozen_blocks: int) -> bool:
+    layer = name.removeprefix(_BACKBONE).partition("/")[0]
+    return name.startswith(_BACKBONE) and is_frozen(layer, frozen_blocks=frozen_blocks)
