@@ -89,6 +89,12 @@ def test_a_cell_is_the_mean_over_the_photos(results, output):
     assert row["remark"] == "ImageNet ctest1k: over 4 of 5 photos."
 
 
+def test_the_papers_tables_have_the_papers_forms(output):
+    for name in ("table3", "table4"):
+        metrics = {row["metric"] for row in rows_of(output / f"{name}.csv")}
+        assert metrics == {"psnr_channels", "ssim", "l2_ab_channels"}
+
+
 def test_every_empty_cell_has_its_reason(output):
     for name in ("table3", "table4", "perceptual"):
         for row in rows_of(output / f"{name}.csv"):
