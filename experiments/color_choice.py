@@ -32,8 +32,8 @@ from semcolor_jax.inference.branches import ColorChoice, Predict, branch_colors
 from semcolor_jax.inference.colorize import shrink
 from semcolor_jax.inference.restore import find_model, load_predictor
 from semcolor_jax.inference.strips import merge
-from semcolor_jax.metrics import similarity
 from semcolor_jax.metrics.lpips import Lpips
+from semcolor_jax.metrics.similarity import of_pair
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Work directory of the training.", required=True)
 PER_SET = flags.DEFINE_integer("per_set", 20, "Photos of each data set.", lower_bound=1)
@@ -76,15 +76,12 @@ def score(truth: np.ndarray, images: Images, *, lpips: Lpips) -> dict[str, dict[
     """Returns the scores of one photo's colorings by their names."""
     stack = np.stack(list(images.values()))
     distances = lpips(np.broadcast_to(truth, stack.shape), stack)
-    return {
-        name: {
-            "psnr": similarity.capped_psnr(truth, image),
-            "ab_distance": similarity.ab_distance(truth, image),
-            "lpips": float(distance),
-            "colourfulness": similarity.colourfulness(image),
-        }
-        for (name, image), distance in zip(images.items(), distances, strict=True)
-    }
+    scores = {}
+    for (name, image), distance in zip(images.items(), distances, strict=True):
+        values = of_pair(truth, image)
+        scores[name] = {metric: values[metric] for metric in ("psnr", "ab_distance", "colourfulness")}
+        scores[name]["lpips"] = float(distance)
+    return scores
 
 
 def validation_photos(workdir: Path, *, per_set: int) -> Iterator[tuple[str, Sample]]:

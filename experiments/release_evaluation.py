@@ -200,7 +200,7 @@ def main(_: list[str]) -> None:
 
 
 def _colourfulness(file: Path) -> float:
-    return colourfulness(read_photo(file))
+    return float(colourfulness(read_photo(file)[None]).absolute[0])
 
 
 if __name__ == "__main__":

@@ -25,9 +25,8 @@ from semcolor_jax.evaluation.evaluate import center_square
 from semcolor_jax.files import read_json, write_json
 from semcolor_jax.inference.branches import branch_colors, grey_copy, recombine
 from semcolor_jax.inference.restore import load_predictor
-from semcolor_jax.metrics import similarity
 from semcolor_jax.metrics.error_histogram import ErrorHistogram
-from semcolor_jax.metrics.similarity_batch import ab_errors
+from semcolor_jax.metrics.similarity import ab_errors, of_pair
 from semcolor_jax.training import loop
 
 RATE = 1e-3
@@ -98,14 +97,7 @@ def score(samples: Sequence[Sample], color: Callable[[np.ndarray], np.ndarray | 
         lightness = rgb_to_lab(sample.image, xp=np)[..., :1]
         ab = color(lightness)
         image = grey_copy(lightness) if ab is None else recombine(lightness, ab)
-        rows.append(
-            {
-                "psnr": similarity.capped_psnr(sample.image, image),
-                "ssim": similarity.ssim(sample.image, image),
-                "ab_distance": similarity.ab_distance(sample.image, image),
-                "colourfulness": similarity.colourfulness(image),
-            }
-        )
+        rows.append({name: value for name, value in of_pair(sample.image, image).items() if name in METRICS})
         histogram.add(np.asarray(ab_errors(sample.image[None], image[None]).histogram))
     values = {metric: float(np.mean([row[metric] for row in rows])) for metric in rows[0]}
     return Scores(values | {"ab_auc": histogram.area}, [round(float(x), 5) for x in histogram.curve])

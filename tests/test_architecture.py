@@ -26,7 +26,6 @@ KNOWN = {
     ("checkpoints/published.py", "training"),
     ("checkpoints/training_runs.py", "training"),
     ("data/coco_stuff/__main__.py", "cli"),
-    ("metrics/scenes.py", "data"),
 }
 
 

@@ -127,10 +127,14 @@ def host_metrics(truth: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
     difference = (rgb2lab(truth) - rgb2lab(prediction))[..., 1:]
     red, green, blue = np.moveaxis(prediction.astype(np.float64), -1, 0)
     channels = np.stack([red - green, (red + green) / 2 - blue])
+    decibels = [peak_signal_noise_ratio(truth[..., c], prediction[..., c], data_range=255) for c in range(3)]
+    norms = np.sqrt(np.square(difference).sum((0, 1))) / (2 * difference[..., 0].size)
     return {
+        "psnr_channels": float(np.mean(decibels)),
         "psnr": float(peak_signal_noise_ratio(truth, prediction, data_range=255)),
         "ssim": float(np.asarray(structural_similarity(truth, prediction, **SSIM))),
         "ab_distance": float(np.linalg.norm(difference, axis=-1).mean()),
+        "l2_ab_channels": float(np.mean(norms)),
         "l2_ab": float(np.sqrt(np.square(difference).sum()) / (2 * difference[..., 0].size)),
         "colourfulness": m3(np.abs(channels)),
         "signed_colourfulness": m3(channels),

@@ -17,7 +17,7 @@ from semcolor_jax.evaluation.score.pairing import ORIGINALS, pair_folders
 from semcolor_jax.evaluation.score.streaming import center_square
 from semcolor_jax.inference.branches import grey_copy
 from semcolor_jax.inference.colorize import Colorizer
-from semcolor_jax.metrics.similarity import capped_psnr
+from semcolor_jax.metrics.similarity import psnr
 from semcolor_jax.photos.files import read_photo
 
 from .layout import PhotoSet, method_title
@@ -37,7 +37,7 @@ class Gain(NamedTuple):
 
 
 def gains(photos: PhotoSet, scored: SetScore, *, method: str, size: int | None) -> list[Gain]:
-    """Returns the gain of every scored photo of a method in PSNR over the grey copy, the largest first.
+    """Returns the gain of every scored photo of a method in pooled PSNR over the grey copy, the largest first.
 
     Both are measured on the area that `score` measures. Ties stand in the order of the names.
 
@@ -51,7 +51,7 @@ def gains(photos: PhotoSet, scored: SetScore, *, method: str, size: int | None) 
     for stem, values in scored.score.images[scored.names[method]].items():
         photo = read_photo(files[stem])
         square = photo if size is None else center_square(photo, size=size)
-        found.append(Gain(stem, float(values["psnr"]) - capped_psnr(square, _grey(square))))
+        found.append(Gain(stem, float(values["psnr"] - psnr(square[None], _grey(square)[None]).pooled[0])))
     return sorted(found, key=lambda gain: (-gain.decibels, gain.stem))
 
 

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 BEST = "best"
 
 STATED: Mapping[tuple[str, str, str], float] = {
-    ("imagenet_ctest1k", "larsson2016", "psnr"): 23.335,
-    ("div2k_valid", "larsson2016", "psnr"): 23.49,
-    ("coco_stuff_ctest1k", "larsson2016", "psnr"): 23.773,
+    ("imagenet_ctest1k", "larsson2016", "psnr_channels"): 23.335,
+    ("div2k_valid", "larsson2016", "psnr_channels"): 23.49,
+    ("coco_stuff_ctest1k", "larsson2016", "psnr_channels"): 23.773,
     ("imagenet_ctest1k", "larsson2016", "ssim"): 0.869,
     ("div2k_valid", "larsson2016", "ssim"): 0.929,
-    ("div2k_valid", BEST, "l2_ab"): 0.068,
-    ("places365_ctest1k", BEST, "l2_ab"): 0.442,
-    ("coco_stuff_ctest1k", BEST, "l2_ab"): 0.223,
+    ("div2k_valid", BEST, "l2_ab_channels"): 0.068,
+    ("places365_ctest1k", BEST, "l2_ab_channels"): 0.442,
+    ("coco_stuff_ctest1k", BEST, "l2_ab_channels"): 0.223,
 }
 """By set, method and column of `semcolor_jax.evaluation.score.measures.COLUMNS`."""
 

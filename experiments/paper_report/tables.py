@@ -67,8 +67,8 @@ class Table:
 
 
 def similarity_table(name: str, title: str, set_names: Sequence[str], scores: Mapping[str, SetScore]) -> Table:
-    """Returns PSNR, SSIM and L2ab on some test sets, with what the paper's text states of them."""
-    keys = ("psnr", "ssim", "l2_ab")
+    """Returns the channels' means of PSNR, SSIM and L2ab on some test sets, with what the paper states of them."""
+    keys = ("psnr_channels", "ssim", "l2_ab_channels")
     columns = [Column(s, key, COLUMNS[key].title, COLUMNS[key].better) for s in set_names for key in keys]
     rows = []
     for method in _methods(set_names, scores):

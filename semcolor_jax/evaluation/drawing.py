@@ -75,9 +75,10 @@ def class_map(grey: UInt8[np.ndarray, "h w 3"], classes: UInt8[np.ndarray, "h w"
 
 
 def decibels(truth: UInt8[np.ndarray, "h w 3"], prediction: UInt8[np.ndarray, "h w 3"]) -> str:
-    """Returns the prediction's PSNR as a note."""
-    value = psnr(truth, prediction)
-    return f"{value:.1f} dB" if np.isfinite(value) else "identical"
+    """Returns the prediction's pooled PSNR as a note."""
+    if np.array_equal(truth, prediction):
+        return "identical"
+    return f"{psnr(truth[None], prediction[None]).pooled[0]:.1f} dB"
 
 
 def scene_title(index: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from PIL import Image
@@ -17,15 +17,6 @@ from semcolor_jax.metrics import scenes, segmentation, similarity
 from semcolor_jax.models import Predictions
 from semcolor_jax.taxonomy.label_sets import IGNORE_LABEL, NUM_SEG_CLASSES
 
-METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-    "psnr": similarity.capped_psnr,
-    "ssim": similarity.ssim,
-    "ab_distance": similarity.ab_distance,
-    "l2_ab": similarity.l2_ab_printed,
-    "colourfulness": lambda truth, prediction: similarity.colourfulness(prediction),
-}
-"""The similarity metrics, each of (truth, prediction)."""
-
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationResult:
@@ -33,8 +24,8 @@ class EvaluationResult:
 
     `images` is how many were scored, of the `available` ones, as squares of `size` pixels a side (None: whole).
     `branches` maps "grey" (the same lightness without colour), "reg" and "soft" to their metrics by name, as
-    in `METRICS`. `segmentation` and `scenes` are None where the network has no such branch or no image has
-    the label. `ab_title` is what reports call "reg".
+    `similarity.of_pair` has them. `segmentation` and `scenes` are None where the network has no such branch or no
+    image has the label. `ab_title` is what reports call "reg".
     """
 
     protocol: str
@@ -56,7 +47,7 @@ class EvaluationResult:
 
     @property
     def monitor(self) -> float:
-        """Mean PSNR (dB) of the branch that colours by default: the annealed mean, or else the network's ab."""
+        """Mean pooled PSNR (dB) of the branch that colours by default: the annealed mean, or else the network's ab."""
         return self.branches["soft" if "soft" in self.branches else "reg"]["psnr"]
 
 
@@ -135,7 +126,7 @@ class _Tally:
         predictions = predictor(lightness[None])
         self.images += 1
         self._ab_title = predictions.ab_title
-        self._sums["truth"]["colourfulness"] += similarity.colourfulness(sample.image)
+        self._sums["truth"]["colourfulness"] += _colourfulness(sample.image)
         self._add_photo("grey", truth=sample.image, prediction=grey_copy(lightness))
         for branch, ab in branch_colors(predictions, temperature=temperature).items():
             self._add_photo(branch, truth=sample.image, prediction=recombine(lightness, ab[0]))
@@ -160,8 +151,8 @@ class _Tally:
         )
 
     def _add_photo(self, row: str, *, truth: np.ndarray, prediction: np.ndarray) -> None:
-        for metric, function in METRICS.items():
-            self._sums[row][metric] += function(truth, prediction)
+        for metric, value in similarity.of_pair(truth, prediction).items():
+            self._sums[row][metric] += value
 
     def _add_segmentation(self, sample: Sample, classes: np.ndarray | None) -> None:
         if classes is None or np.all(sample.labels == IGNORE_LABEL):
@@ -172,12 +163,16 @@ class _Tally:
     def _add_scene(self, sample: Sample, predictions: Predictions) -> None:
         if predictions.scene_logits is None:
             return
-        truth = scenes.true_scene(sample)
+        truth = scenes.true_scene(sample.scene_index, sample.scene_prob)
         if truth is None:
             self._without_scene += 1
             return
         rank = scenes.rank_of(truth, np.asarray(predictions.scene_logits[0], np.float32))
         self._scenes.append(scenes.SceneResult(truth=truth, rank=rank))
+
+
+def _colourfulness(image: np.ndarray) -> float:
+    return float(similarity.colourfulness(image[None]).absolute[0])
 
 
 def _protocol(*, size: int | None, temperature: float) -> str:
@@ -188,6 +183,7 @@ def _protocol(*, size: int | None, temperature: float) -> str:
     )
     return (
         f"{area}; true lightness, out-of-gamut colours reduced in chroma, uint8 RGB; annealed mean at "
-        f"T={temperature:g}; means over images, an identical image counting "
-        f"{similarity.PSNR_CEILING:.1f} dB; SSIM of Wang et al. 2004"
+        f"T={temperature:g}; means over images, an identical image or channel counting "
+        f"{similarity.PSNR_CEILING:.1f} dB; PSNR and L2ab (eq. 23): mean of those of the channels (the paper's form), "
+        "and pooled over the channels (the field's); SSIM of Wang et al. 2004"
     )

@@ -17,10 +17,12 @@ from semcolor_jax.metrics.segmentation import SegmentationScores
 from semcolor_jax.taxonomy.label_sets import COCO_STUFF
 
 _COLUMNS = {
-    "psnr": ("PSNR dB", "{:.2f}"),
+    "psnr_channels": ("PSNR dB (channels)", "{:.2f}"),
+    "psnr": ("PSNR dB (pooled)", "{:.2f}"),
     "ssim": ("SSIM", "{:.4f}"),
     "ab_distance": ("ab distance", "{:.2f}"),
-    "l2_ab": ("L2ab (eq. 23)", "{:.4f}"),
+    "l2_ab_channels": ("L2ab (channels)", "{:.4f}"),
+    "l2_ab": ("L2ab (pooled)", "{:.4f}"),
     "colourfulness": ("colourfulness", "{:.1f}"),
 }
 

@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float, Int
 
-from semcolor_jax.metrics.similarity_batch import MAX_ERROR
+from semcolor_jax.metrics.similarity import MAX_ERROR
 
 THRESHOLDS: Int[np.ndarray, " n"] = np.arange(MAX_ERROR + 1)
 """In CIE units."""
@@ -30,7 +30,7 @@ class ErrorHistogram:
     images: int = 0
 
     def add(self, histograms: Int[np.ndarray, "B bins"]) -> None:
-        """Adds images by `AbErrors.histogram` of `similarity_batch.ab_errors`."""
+        """Adds images by `AbErrors.histogram` of `similarity.ab_errors`."""
         self.counts = self.counts + np.sum(histograms, axis=0, dtype=np.int64)
         self.images += len(histograms)
 

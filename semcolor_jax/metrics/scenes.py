@@ -6,9 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
-
-from semcolor_jax.data.example import Sample
+from jaxtyping import Float, Integer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,11 +29,9 @@ class SceneScores:
     unlabelled: int
 
 
-def true_scene(sample: Sample) -> int | None:
-    """Returns the most probable category of the sample's label, or None if it has no scene label."""
-    if not np.any(sample.scene_prob > 0):
-        return None
-    return int(sample.scene_index[np.argmax(sample.scene_prob)])
+def true_scene(index: Integer[np.ndarray, " k"], prob: Float[np.ndarray, " k"]) -> int | None:
+    """Returns the most probable of a label's categories, or None if all probabilities are 0: no scene label."""
+    return int(index[np.argmax(prob)]) if np.any(prob > 0) else None
 
 
 def rank_of(truth: int, logits: Float[np.ndarray, " scenes"]) -> int:

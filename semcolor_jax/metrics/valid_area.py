@@ -16,6 +16,12 @@ Sizes: TypeAlias = Int32[Array, "B 2"]
 """True height and width of each image."""
 
 
+def bucket(height: int, width: int) -> tuple[int, int]:
+    """Returns the shape of the arrays for an image: sides rounded up to 64 pixels, above 512 to 256."""
+    rounded = (-(-side // step) * step for side in (height, width) for step in (64 if side <= 512 else 256,))
+    return next(rounded), next(rounded)
+
+
 def inside(sizes: Sizes, *, height: int, width: int) -> Bool[Array, "B height width 1"]:
     """Returns where an array of that height and width holds the images."""
     rows = jnp.arange(height)[None, :, None, None] < sizes[:, 0, None, None, None]

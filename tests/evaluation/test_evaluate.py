@@ -77,7 +77,8 @@ def test_means_are_over_the_images(make_sample):
     assert both.images == 2
     for metric, value in both.branches["grey"].items():
         assert value == pytest.approx(np.mean([result.branches["grey"][metric] for result in single]))
-    expected = np.mean([similarity.colourfulness(sample.image) for sample in samples])
+    images = np.stack([sample.image for sample in samples])
+    expected = np.mean(similarity.colourfulness(images).absolute)
     assert both.truth_colourfulness == pytest.approx(expected)
 
 
@@ -177,8 +178,9 @@ def test_table_names_rows_counts_baselines_and_protocol(full_result):
         "annealed mean",
     ]
     grey = next(line for line in lines if line.startswith("grey copy")).split()
-    assert grey[2] == f"{full_result.branches['grey']['psnr']:.2f}"
-    assert grey[3] == f"{full_result.branches['grey']['ssim']:.4f}"
+    assert grey[2] == f"{full_result.branches['grey']['psnr_channels']:.2f}"
+    assert grey[3] == f"{full_result.branches['grey']['psnr']:.2f}"
+    assert grey[4] == f"{full_result.branches['grey']['ssim']:.4f}"
     assert "mIoU 100.0%" in table
     assert 'always "airplane"' in table
     assert "1 of 2 images" in table

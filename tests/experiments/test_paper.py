@@ -73,7 +73,7 @@ def test_a_cell_is_the_mean_over_the_photos(results, output):
     folder = results / "imagenet_ctest1k"
     expected = np.mean(
         [
-            similarity.capped_psnr(read_photo(path), read_photo(folder / "zhang2016" / path.name))
+            similarity.of_pair(read_photo(path), read_photo(folder / "zhang2016" / path.name))["psnr_channels"]
             for path in sorted((folder / layout.ORIGINAL).iterdir())
             if path.stem != "p2"
         ]
@@ -82,7 +82,7 @@ def test_a_cell_is_the_mean_over_the_photos(results, output):
         row
         for row in rows_of(output / "table3.csv")
         if (row["source"], row["method"], row["set"], row["metric"])
-        == ("ours", "zhang2016", "imagenet_ctest1k", "psnr")
+        == ("ours", "zhang2016", "imagenet_ctest1k", "psnr_channels")
     ]
     assert float(row["value"]) == pytest.approx(expected, abs=1e-4)
     assert row["photos"] == "4"
@@ -102,7 +102,7 @@ def test_every_empty_cell_has_its_reason(output):
     reasons = {row["remark"] for row in rows_of(output / "table3.csv") if row["method"] == "iizuka2016"}
     assert any("imagenet_ctest1k/iizuka2016" in reason for reason in reasons)
     by_cell = {(row["method"], row["set"], row["metric"]): row for row in rows_of(output / "table3.csv")}
-    assert "no pair of mine can be scored" in by_cell["mine", "imagenet_ctest1k", "psnr"]["remark"]
+    assert "no pair of mine can be scored" in by_cell["mine", "imagenet_ctest1k", "psnr_channels"]["remark"]
     top1 = [row for row in rows_of(output / "perceptual.csv") if row["metric"] == "imagenet_top1"]
     assert "vgg16-397923af.pth" in next(row["remark"] for row in top1 if row["method"] == "zhang2016")
 
@@ -172,13 +172,17 @@ def test_gains_are_those_over_the_grey_copy(results, output):
     settings = scoring.Settings(size=SIDE)
     sets = layout.find_sets(results)
     scored = scoring.score_sets(sets, output=output / "scores", settings=settings)["imagenet_ctest1k"]
+
+    def pooled(*pair):
+        return similarity.of_pair(*pair)["psnr"]
+
     ranked = pictures.gains(sets["imagenet_ctest1k"], scored, method="segclasregsoft", size=SIDE)
     for stem, decibels in ranked:
         truth, ours = (
             read_photo(results / "imagenet_ctest1k" / f / f"{stem}.png") for f in ("original", "segclasregsoft")
         )
         grey = grey_copy(rgb_to_lab(truth, xp=np)[..., :1])
-        assert decibels == pytest.approx(similarity.psnr(truth, ours) - similarity.psnr(truth, grey), abs=1e-3)
+        assert decibels == pytest.approx(pooled(truth, ours) - pooled(truth, grey), abs=1e-3)
     assert [gain.decibels for gain in ranked] == sorted((gain.decibels for gain in ranked), reverse=True)
 
 

@@ -5,9 +5,10 @@ from semcolor_jax.metrics import scenes
 from semcolor_jax.metrics.scenes import SceneResult
 
 
-def test_true_scene_is_the_most_probable_one(make_sample):
-    assert scenes.true_scene(make_sample(scene=42)) == 42
-    assert scenes.true_scene(make_sample()) is None
+def test_true_scene_is_the_most_probable_one():
+    index = np.array([43, 42, 7, 0, 1], np.int32)
+    assert scenes.true_scene(index, np.array([0.3, 0.6, 0.1, 0, 0], np.float32)) == 42
+    assert scenes.true_scene(index, np.zeros(5, np.float32)) is None
 
 
 def test_rank_by_hand():

@@ -18,6 +18,7 @@ from PIL import Image
 from semcolor_jax.errors import UserError
 from semcolor_jax.evaluation.score.measures import Batch
 from semcolor_jax.evaluation.score.pairing import ORIGINALS, Problem
+from semcolor_jax.metrics.valid_area import bucket
 from semcolor_jax.photos.files import read_photo
 
 A = TypeVar("A")
@@ -123,12 +124,6 @@ def batches(pairs: Iterable[Loaded], *, size: int | None) -> Iterator[MethodBatc
             yield _stack(open_batches.pop(kind), shape)
     for (shape, _), members in open_batches.items():
         yield _stack(members, shape)
-
-
-def bucket(height: int, width: int) -> tuple[int, int]:
-    """Returns the shape of the arrays for an image: sides rounded up to 64 pixels, above 512 to 256."""
-    rounded = (-(-side // step) * step for side in (height, width) for step in (64 if side <= 512 else 256,))
-    return next(rounded), next(rounded)
 
 
 def _capacity(shape: tuple[int, int]) -> int:
