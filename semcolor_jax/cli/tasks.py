@@ -15,7 +15,6 @@ from semcolor_jax.checkpoints.trained_part import save_trained
 from semcolor_jax.checkpoints.training_runs import make_workdir
 from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.data import embedded
-from semcolor_jax.data.augment import training_ops
 from semcolor_jax.data.folder import Split
 from semcolor_jax.data.order import first_indices
 from semcolor_jax.data.pipeline import eval_samples, numpy_batches, train_batches
@@ -137,6 +136,8 @@ def inspect(config: ConfigDict, output: Path, *, count: int, seed: int | None = 
     Raises:
       UserError: a mistake in the config or the data; `count` is below 1; `output` cannot be written.
     """
+    from semcolor_jax.data.augment import training_ops  # needs TensorFlow, which training itself may do without
+
     configs.validate(config)
     _check_at_least_one(count, "--count")
     drawn_by: int = config.seed if seed is None else seed

@@ -7,13 +7,11 @@ import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import flax.linen as nn
 import jax
 import numpy as np
 import optax
-from clu import metric_writers, parameter_overview
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
@@ -24,7 +22,6 @@ from semcolor_jax.checkpoints.trained_part import start_from
 from semcolor_jax.checkpoints.training_runs import Checkpoints, DataPosition
 from semcolor_jax.color import rebalancing_weights
 from semcolor_jax.config import validate
-from semcolor_jax.data.augment import training_ops
 from semcolor_jax.data.example import Batch, Sample, Source
 from semcolor_jax.data.pipeline import eval_samples, numpy_batches, prefetch_to_device, train_batches
 from semcolor_jax.data.prior import load_prior, measure_prior, save_prior
@@ -39,6 +36,8 @@ from semcolor_jax.photos.files import write_image
 from semcolor_jax.training import sharding
 from semcolor_jax.training.monitor import Every, StepLog, StopRequest, format_metrics, timed_next
 from semcolor_jax.training.optimizer import build_optimizer, thaw_step, total_steps
+from semcolor_jax.training.overview import count_parameters, parameter_overview
+from semcolor_jax.training.scalars import ScalarWriter
 from semcolor_jax.training.state import TrainState, create_state
 from semcolor_jax.training.step import TrainStep, make_train_step
 from semcolor_jax.training.supervision import settle_branches
@@ -78,7 +77,7 @@ class Setup:
 def train(config: ConfigDict, workdir: Path) -> TrainState:
     """Trains from the newest checkpoint in `workdir`, or from the start when there is none, to the end of stage 2.
 
-    Leaves checkpoints, config.json, prior.json, tensorboard events and sample grids in `workdir`. SIGINT or SIGTERM
+    Leaves checkpoints, config.json, prior.json, scalars and sample grids in `workdir`. SIGINT or SIGTERM
     saves a checkpoint and leaves; the next call goes on from there, with the very batches of an uninterrupted run.
 
     Raises:
@@ -130,12 +129,11 @@ def prepare(config: ConfigDict, workdir: Path) -> tuple[Setup, TrainState]:
         len(setup.validation),
         last_step,
         config.data.batch_size,
-        parameter_overview.count_parameters(state.params),
+        count_parameters(state.params),
         mesh.size,
         backend.platform(),
     )
-    overview = parameter_overview.get_parameter_overview(state.params, include_stats=False)
-    write_text(workdir / "parameters.txt", overview + "\n")
+    write_text(workdir / "parameters.txt", parameter_overview(state.params))
     return setup, state
 
 
@@ -164,7 +162,7 @@ def run(setup: Setup, state: TrainState, manager: Checkpoints) -> TrainState:
     first, last = int(state.step), setup.last_step
     batches = _batches(setup, first_step=first)
     log = StepLog()
-    writer = _metric_writer(setup.workdir)
+    writer = ScalarWriter(setup.workdir, step=first)
     with StopRequest() as stop, tqdm(total=last, initial=first, unit="step", dynamic_ncols=True) as bar:
         for step in range(first + 1, last + 1):
             batch, waited = timed_next(batches)
@@ -176,11 +174,11 @@ def run(setup: Setup, state: TrainState, manager: Checkpoints) -> TrainState:
             results: dict[str, float] | None = None
             if log_every.due(step, last=last) or saving or evaluating:
                 scalars = log.drain()
-                writer.write_scalars(step, scalars)
+                writer.write(step, scalars)
                 bar.write(f"step {step}/{last}  {format_metrics(scalars, _LOGGED)}")
             if evaluating:
                 results = _evaluate(setup, state, step)
-                writer.write_scalars(step, {f"val_{name}": value for name, value in results.items()})
+                writer.write(step, {f"val_{name}": value for name, value in results.items()})
                 photos = len(setup.validation)
                 bar.write(f"step {step}/{last}  validation, {photos} photos: {format_metrics(results, results)}")
             if evaluating or saving:
@@ -231,6 +229,7 @@ def _position(setup: Setup, step: int) -> DataPosition:
 
 def _batches(setup: Setup, *, first_step: int) -> Iterator[Mapping[str, jax.Array]]:
     """Returns the endless stream of sharded device batches from `first_step` on."""
+    from semcolor_jax.data.augment import training_ops  # needs TensorFlow, which nothing else here does
 
     def batches() -> Iterator[Batch]:
         ends = [phase.first_step for phase in setup.phases[1:]]
@@ -304,10 +303,3 @@ def validation_scalars(result: EvaluationResult) -> dict[str, float]:
     if result.scenes is not None:
         scalars["scene_top1"] = result.scenes.top1
     return scalars
-
-
-def _metric_writer(workdir: Path) -> Any:
-    """Returns the tensorboard writer of the first host, and one that writes nothing on the others."""
-    if jax.process_index() > 0:
-        return metric_writers.MultiWriter([])
-    return metric_writers.AsyncMultiWriter([metric_writers.SummaryWriter(str(workdir))])

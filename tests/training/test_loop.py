@@ -12,6 +12,7 @@ from semcolor_jax.checkpoints.training_runs import restore_variables
 from semcolor_jax.errors import UserError
 from semcolor_jax.inference.restore import load_colorizer
 from semcolor_jax.training import loop
+from semcolor_jax.training.scalars import read_scalars
 
 pytestmark = pytest.mark.slow
 LAST = 12  # three epochs of four steps
@@ -69,6 +70,9 @@ def test_a_stopped_and_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
     files = {path.name for path in (tmp_path / "whole").iterdir()}
     assert {"config.json", "prior.json", "parameters.txt", "samples", "checkpoints"} <= files
     assert any(name.startswith("events.out.tfevents") for name in files)
+    steps = [row["step"] for row in read_scalars(tmp_path / "parts")]
+    assert steps == sorted(steps)
+    assert steps[-1] == LAST
     assert json.loads((tmp_path / "whole" / "config.json").read_text())["model"]["width"] == 4
 
 
