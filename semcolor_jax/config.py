@@ -34,7 +34,7 @@ CHOICES = {
     "loss.heads": ("fused", "plain"),
     "train.remat": ("none", "decoder", "all"),
     "optimizer.name": ("adam", "rmsprop", "sgd", "adadelta"),
-    "schedule.kind": ("two_stage", "steps"),
+    "schedule.kind": ("two_stage", "steps", "horizon"),
     "schedule.plateau_monitor": ("val", "train"),
     "data.source": ("embedded", "folder", "coco_stuff", "mix", *TEST_SETS),
     "data.scene_smoothing": ("top5", "gaussian"),
@@ -125,7 +125,9 @@ def default() -> ConfigDict:
     )
     config.schedule = ConfigDict(
         dict(
-            kind="two_stage",  # "steps": a rate that falls at given updates, the four fields below
+            # "steps": a rate that falls at given updates, the four fields below; "horizon": the two stages in shares of
+            # a run of steps_total updates, see training/horizon.py
+            kind="two_stage",
             steps_rate=1e-3,
             steps_factor=0.1,  # by which the rate falls each time
             steps_at=(),  # updates at which it falls
@@ -140,6 +142,9 @@ def default() -> ConfigDict:
             cycle_high=8e-4,
             cycle_low=1e-5,
             cycle_epochs=8.0,
+            horizon_warmup=200,  # updates over which the rate rises from 0
+            horizon_stage1=0.5,  # share of the run
+            horizon_cycles=0.5,  # of stage 2; it ends at the lowest rate, so an odd number of halves
         )
     )
     config.train = ConfigDict(
@@ -183,8 +188,7 @@ def validate(config: ConfigDict) -> None:
     for field in _FRACTIONS:
         if not 0 <= _get(config, field) <= 1:
             raise UserError(f"config.{field} is {_get(config, field)}, but must lie in 0..1.")
-    if config.schedule.kind == "steps" and not config.schedule.steps_total > 0:
-        raise UserError("config.schedule.kind is 'steps', so config.schedule.steps_total must be above 0.")
+    _check_schedule(config.schedule)
     if config.model.method != "semcolor" and config.model.frozen_blocks:
         raise UserError(
             f"config.model.frozen_blocks is {config.model.frozen_blocks}, but config.model.method is "
@@ -215,6 +219,18 @@ def validate(config: ConfigDict) -> None:
         raise UserError(
             f"config.data.source is {config.data.source!r} and config.data.mix is {config.data.mix!r}: to mix data "
             "sets set both, as in --config.data.source=mix --config.data.mix=folder:/data/photos=2,embedded=1."
+        )
+
+
+def _check_schedule(schedule: ConfigDict) -> None:
+    if schedule.kind in ("steps", "horizon") and not schedule.steps_total > 0:
+        raise UserError(f"config.schedule.kind is {schedule.kind!r}, so config.schedule.steps_total must be above 0.")
+    if not 0 <= schedule.horizon_stage1 < 1:
+        raise UserError(f"config.schedule.horizon_stage1 is {schedule.horizon_stage1}, but must lie in 0..1, below 1.")
+    if schedule.horizon_cycles <= 0 or schedule.horizon_cycles % 1 != 0.5:
+        raise UserError(
+            f"config.schedule.horizon_cycles is {schedule.horizon_cycles}, but must be 0.5, 1.5, 2.5 or so on: "
+            "the last update has the lowest rate."
         )
 
 

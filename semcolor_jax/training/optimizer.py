@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 from semcolor_jax.config import always_frozen
 from semcolor_jax.errors import UserError
 from semcolor_jax.models.encoders import is_frozen
+from semcolor_jax.training.horizon import horizon_learning_rate
 
 
 class TwoStageState(NamedTuple):
@@ -175,11 +176,12 @@ def build_optimizer(config: ConfigDict, *, steps_per_epoch: int) -> optax.Gradie
     if thaw and optimizer.name == "adam":
         slower.append(_late_bias_correction(config, thaw=thaw))
     decay = [_kernel_decay(optimizer.weight_decay)] if optimizer.weight_decay > 0 else []
-    rate = (
-        stepwise_learning_rate(config.schedule)
-        if config.schedule.kind == "steps"
-        else two_stage_learning_rate(config.schedule, steps_per_epoch=steps_per_epoch)
-    )
+    rates = {
+        "two_stage": lambda: two_stage_learning_rate(config.schedule, steps_per_epoch=steps_per_epoch),
+        "steps": lambda: stepwise_learning_rate(config.schedule),
+        "horizon": lambda: horizon_learning_rate(config.schedule),
+    }
+    rate = rates[config.schedule.kind]()
     trained = optax.chain(*clip, *decay, by_name[optimizer.name](), *slower, rate)
     frozen_blocks = always_frozen(config)
     if not frozen_blocks:
@@ -237,6 +239,6 @@ def _trained_or_frozen(params: Any, *, frozen_blocks: int) -> Any:
 
 def total_steps(config: ConfigDict, *, steps_per_epoch: int) -> int:
     """Returns the length of the training in updates; of two stages, an early second one is the longer for it."""
-    if config.schedule.kind == "steps":
+    if config.schedule.kind in ("steps", "horizon"):
         return config.schedule.steps_total
     return int((config.schedule.stage1_epochs + config.schedule.stage2_epochs) * steps_per_epoch)

@@ -1,0 +1,116 @@
+"""What the jobs share: the time that is left, the log, and the files that are kept."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from accelerator_jobs.parts import write_parts
+from ml_collections import ConfigDict
+
+from semcolor_jax.checkpoints.training_runs import make_workdir
+from semcolor_jax.errors import UserError
+from semcolor_jax.files import replacing, write_json
+
+LOG, RESULTS, REPORT, CACHES = "log.txt", "results.json", "report.tar.gz", "caches.tar"
+CACHE_FOLDER = "compiled"
+
+
+class Session:
+    """One job: it began when this was made, and is to end within its budget.
+
+    Attributes:
+      output: folder of what is to be kept: a report (log, results and small files of the work directories), the weights
+        in parts, and the compiled programs as one file.
+      workdir: folder of everything else.
+    """
+
+    def __init__(self, *, output: Path, workdir: Path, budget: float, part_mib: float = 16.0):
+        """Makes the folders; `budget` is in seconds from `time.perf_counter() == 0` of this call on.
+
+        Raises:
+          UserError: a folder cannot be written.
+        """
+        self._start = time.perf_counter()
+        self.output, self.workdir, self.budget, self._part_mib = output, workdir, budget, part_mib
+        for folder in (output, workdir):
+            make_workdir(folder)
+        self._results: dict[str, Any] = {}
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the session began."""
+        return time.perf_counter() - self._start
+
+    @property
+    def remaining(self) -> float:
+        """Seconds of the budget that are left; negative beyond it."""
+        return self.budget - self.elapsed
+
+    def log(self, text: str) -> None:
+        """Prints a line and appends it to WORKDIR/log.txt, with the seconds since the start."""
+        line = f"[{self.elapsed:7.1f} s] {text}"
+        print(line, flush=True)
+        with (self.workdir / LOG).open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def record(self, name: str, result: Any) -> None:
+        """Keeps a result under its name and writes all of them so far."""
+        self._results[name] = result
+        write_json(self.workdir / RESULTS, self._results)
+        self.save_report()
+
+    def save_weights(self, variables: Mapping[str, Any], *, config: ConfigDict, facts: Mapping[str, Any]) -> None:
+        """Writes weights as parts over the last ones, and the report as it stands."""
+        files = write_parts(self.output, variables, config=config, facts=facts, part_mib=self._part_mib)
+        size = sum(path.stat().st_size for path in files) / 2**20
+        self.log(f"saved {size:.1f} MiB of weights in {len(files)} parts: {json.dumps(dict(facts))}")
+        self.save_report()
+
+    def save_report(self) -> None:
+        """Writes every small text file of the work directory into one archive."""
+        small = [
+            path
+            for path in sorted(self.workdir.rglob("*"))
+            if path.suffix in (".txt", ".json", ".jsonl", ".md") and CACHE_FOLDER not in path.parts
+        ]
+        _write_tar(self.output / REPORT, small, root=self.workdir, mode="w:gz")
+
+    def restore_caches(self, archive: Path | None) -> Path:
+        """Returns the folder of compiled programs, filled from the archive of an earlier session if there is one.
+
+        Raises:
+          UserError: the archive cannot be read.
+        """
+        folder = self.workdir / CACHE_FOLDER
+        folder.mkdir(exist_ok=True)
+        if archive:
+            try:
+                with tarfile.open(archive) as tar:
+                    tar.extractall(folder, filter="data")
+            except (OSError, tarfile.TarError) as error:
+                raise UserError(f"cannot read the compiled programs in {archive}: {error}.") from error
+        return folder
+
+    def save_caches(self) -> None:
+        """Writes all compiled programs and the compiler's measurements as one file."""
+        folder = self.workdir / CACHE_FOLDER
+        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        _write_tar(self.output / CACHES, files, root=folder, mode="w")
+        size = (self.output / CACHES).stat().st_size / 2**20
+        self.log(f"kept {len(files)} compiled programs and measurements, {size:.1f} MiB")
+
+
+def _write_tar(path: Path, files: list[Path], *, root: Path, mode: str) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as tar:  # pyright: ignore[reportCallIssue, reportArgumentType]
+        for file in files:
+            tar.add(file, arcname=os.fspath(file.relative_to(root)))
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
