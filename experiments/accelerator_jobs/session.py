@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from accelerator_jobs.parts import write_parts
 from ml_collections import ConfigDict
 
+from accelerator_jobs.parts import write_parts
 from semcolor_jax.checkpoints.training_runs import make_workdir
 from semcolor_jax.errors import UserError
 from semcolor_jax.files import replacing, write_json
