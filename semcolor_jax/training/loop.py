@@ -15,6 +15,7 @@ import optax
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from semcolor_jax import backend
 from semcolor_jax.baselines.build import build_model, init_variables
 from semcolor_jax.checkpoints import training_runs as checkpoints
 from semcolor_jax.checkpoints.configs import load_config, save_config
