@@ -77,3 +77,7 @@ def test_folder_source_needs_a_folder():
     config.data.source = "folder"
     with pytest.raises(UserError, match=r"config\.data\.dir"):
         validate(config)
+
+
+def test_the_prior_is_measured_on_up_to_20000_photos():
+    assert default().data.prior_images == 20_000
