@@ -91,7 +91,7 @@ def default() -> ConfigDict:
             scene_smoothing="top5",
             require_labels=False,  # refuse to train a branch that no photo has a label for, instead of leaving it out
             prior="",  # file of a measured colour prior; empty: measure the training set
-            prior_images=2000,  # how many training images that measurement reads at most
+            prior_images=20_000,  # how many training photos that measurement reads at most; of more, drawn by the seed
         )
     )
     config.augment = ConfigDict(

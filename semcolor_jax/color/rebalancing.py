@@ -6,7 +6,7 @@ Computed once per training, on the host, in float64.
 import numpy as np
 from jaxtyping import Float, Float32, Num
 
-from semcolor_jax.color.bins import AB_BINS, NUM_BINS
+from semcolor_jax.color.bins import AB_BINS, NUM_BINS, STEP
 from semcolor_jax.errors import UserError
 
 
@@ -37,12 +37,11 @@ def rebalancing_weights(
 
 
 def smooth_prior(prior: Num[np.ndarray, "313"], sigma: float = 5.0) -> Float[np.ndarray, "313"]:
-    """Smooths the prior by a Gaussian in the ab plane, among the bins (eq. 11).
+    """Interpolates the prior bicubically in the ab plane and smooths it by a Gaussian (eq. 11).
 
-    A plain Gaussian would lose the mass that crosses the hull of the bins. Rescaling it per source bin keeps
-    the mass, but drains the hull; rescaling it per target bin does not keep the mass. Here the kernel is
-    scaled symmetrically, D G D, until rows and columns both sum to 1 (Sinkhorn): each bin gives away exactly
-    its mass, and a uniform prior stays uniform up to the hull.
+    Where the grid of bins has no bin, outside the gamut, the prior is 0. The interpolation is Keys' cubic convolution
+    (IEEE Trans. ASSP, 1981) to steps of one CIE unit; where it overshoots below 0, it is set to 0. The Gaussian is
+    evaluated at the bins. What it carries beyond them is lost, and the rest is normalised to 1, as eq. 11 says.
 
     Args:
       prior: counts or probabilities.
@@ -61,22 +60,26 @@ def smooth_prior(prior: Num[np.ndarray, "313"], sigma: float = 5.0) -> Float[np.
         raise UserError("The colour prior must hold finite numbers, none negative and not all 0.")
     if not 0 < sigma < np.inf:
         raise UserError(f"The sigma of the prior's smoothing is {sigma}, but must be above 0 and finite.")
-    smooth = _doubly_stochastic(_gaussian_between_bins(sigma)) @ (prior / np.sum(prior))
+    a, b = (np.arange(bins.min(), bins.max() + STEP, STEP) for bins in AB_BINS.T)  # nodes of the grid along each axis
+    place = tuple(((AB_BINS - [a[0], b[0]]) / STEP).astype(int).T)
+    grid = np.zeros((len(a), len(b)))
+    grid[place] = prior / np.sum(prior)
+    interpolated = np.maximum(_cubic(a) @ grid @ _cubic(b).T, 0)
+    smooth = (_gaussian(a, sigma) @ interpolated @ _gaussian(b, sigma).T)[place]
     return smooth / np.sum(smooth)
 
 
-def _gaussian_between_bins(sigma: float) -> np.ndarray:
-    bins = AB_BINS.astype(np.float64)
-    squared_distance = np.sum((bins[:, None] - bins[None, :]) ** 2, axis=-1)
-    return np.exp(-squared_distance / (2 * sigma**2))
+def _fine(nodes: Float[np.ndarray, " nodes"]) -> Float[np.ndarray, " fine"]:
+    """Returns places in steps of 1 as far as the interpolation reaches: two steps of the grid beyond it."""
+    return np.arange(nodes[0] - 2 * STEP, nodes[-1] + 2 * STEP + 1)
 
 
-def _doubly_stochastic(kernel: np.ndarray) -> np.ndarray:
-    """Scales a symmetric positive kernel to D K D, rows and columns of which sum to 1."""
-    scale = np.ones(len(kernel))
-    for _ in range(1000):
-        sums = scale * (kernel @ scale)
-        if np.max(np.abs(sums - 1)) < 1e-12:
-            break
-        scale = scale / np.sqrt(sums)
-    return scale[:, None] * kernel * scale
+def _cubic(nodes: Float[np.ndarray, " nodes"]) -> Float[np.ndarray, "fine nodes"]:
+    """Returns Keys' kernel with a = -1/2, from every node to every place of `_fine`."""
+    t = np.abs(_fine(nodes)[:, None] - nodes) / STEP
+    near, far = (1.5 * t - 2.5) * t**2 + 1, ((2.5 - 0.5 * t) * t - 4) * t + 2
+    return np.where(t <= 1, near, np.where(t < 2, far, 0.0))
+
+
+def _gaussian(nodes: Float[np.ndarray, " nodes"], sigma: float) -> Float[np.ndarray, "nodes fine"]:
+    return np.exp(-((nodes[:, None] - _fine(nodes)) ** 2) / (2 * sigma**2))
