@@ -4,12 +4,15 @@ import h5py
 import jax
 import numpy as np
 import pytest
+from pth_files import write_pth
 from test_caffe import caffe_messages
 
 from semcolor_jax.baselines.comparison_weights import load_published
 from semcolor_jax.baselines.larsson2016 import LAYERS
 from semcolor_jax.checkpoints import published
+from semcolor_jax.checkpoints.training_runs import load_config
 from semcolor_jax.cli.main import main
+from semcolor_jax.color import AB_BINS
 from semcolor_jax.config import default
 from semcolor_jax.errors import UserError
 from semcolor_jax.inference.restore import load_colorizer, load_predictor
@@ -52,6 +55,28 @@ def zhang_blobs(rng):
     layers["conv8_2"], layers["conv8_3"] = random_layer(rng, 4, 4, 3, 3), random_layer(rng, 4, 4, 3, 3)
     layers["conv8_313"] = random_layer(rng, 313, 4, 1, 1)
     return layers
+
+
+def zhang_tensors(rng):
+    """As the authors' PyTorch port names and shapes them, thin."""
+    tensors, before = {}, 1
+
+    def layer(name, *shape):
+        tensors[f"{name}.weight"], tensors[f"{name}.bias"] = random_layer(rng, *shape)
+
+    for block, (count, channels) in enumerate(zip(ZHANG_CONVOLUTIONS, (1, 2, 4, 8, 8, 8, 8), strict=True), start=1):
+        for index in range(count):
+            layer(f"model{block}.{2 * index}", channels, before, 3, 3)
+            before = channels
+        layer(f"model{block}.{2 * count}", channels)
+        for statistic in ("running_mean", "running_var"):
+            tensors[f"model{block}.{2 * count}.{statistic}"] = rng.uniform(0.5, 2, channels).astype(np.float32)
+    for name, *shape in (("0", 8, 4, 4, 4), ("2", 4, 4, 3, 3), ("4", 4, 4, 3, 3), ("6", 313, 4, 1, 1)):
+        layer(f"model8.{name}", *shape)
+    tensors["model8.0.bias"] = tensors["model8.0.bias"][:4]
+    order = rng.permutation(313)  # the converter finds the bins by their centres
+    tensors["model_out.weight"] = (AB_BINS[order].T[:, :, None, None] / 110).astype(np.float32)
+    return tensors
 
 
 def larsson_blobs(rng, *, folded):
@@ -102,6 +127,12 @@ def test_zhang_from_caffe(tmp_path, rng):
     np.testing.assert_allclose(weights.batch_stats["norm5"]["var"], variance / 20, rtol=1e-6)
     np.testing.assert_array_equal(weights.params["norm5"]["scale"], np.ones(8))
     np.testing.assert_array_equal(weights.params["bins"]["kernel"], blobs["conv8_313"][0][:, :, 0, 0].T)
+
+
+def test_a_converted_zhang_network_decodes_at_the_papers_temperature(tmp_path, rng, small):
+    """T = 1 is dull; the temperature belongs to the method, whatever file its weights come from."""
+    published.convert("zhang2016", write_pth(tmp_path / "x.pth", zhang_tensors(rng)), tmp_path / "work")
+    assert load_config(tmp_path / "work").inference.temperature == 0.38
 
 
 @pytest.mark.parametrize("folded", [True, False])
