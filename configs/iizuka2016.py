@@ -13,22 +13,19 @@ Expected result: not measured here at full size, because it needs Places.
 
 from ml_collections import ConfigDict
 
-from semcolor_jax.config import default
+from semcolor_jax.baselines.registry import default_config
 from semcolor_jax.errors import UserError
 
 
 def get_config(arg: str = "") -> ConfigDict:
     if arg not in ("", "runlocal"):
         raise UserError(f"configs/iizuka2016.py:{arg} is unknown: there is only :runlocal, for a small and short run.")
-    config = default()
+    config = default_config("iizuka2016")
     config.name = "iizuka2016"
-    config.model.method = "iizuka2016"
     config.data.batch_size = 128
     config.augment.update(dict(rotate=0.0, scale=0.0, translate=0.0, contrast=0.0, brightness=0.0))  # mirrored alone
-    config.loss.scene = 1 / 300
     config.optimizer.name = "adadelta"
     config.schedule.update(dict(kind="steps", steps_rate=1.0, steps_at=(), steps_total=200_000))
-    config.inference.branch = "reg"
     if arg == "runlocal":
         config.model.width = 8
         config.model.global_side = 64

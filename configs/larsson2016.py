@@ -12,16 +12,15 @@ Expected result: not measured here at full size, because it needs ImageNet.
 
 from ml_collections import ConfigDict
 
-from semcolor_jax.config import default
+from semcolor_jax.baselines.registry import default_config
 from semcolor_jax.errors import UserError
 
 
 def get_config(arg: str = "") -> ConfigDict:
     if arg not in ("", "runlocal"):
         raise UserError(f"configs/larsson2016.py:{arg} is unknown: there is only :runlocal, for a small and short run.")
-    config = default()
+    config = default_config("larsson2016")
     config.name = "larsson2016"
-    config.model.method = "larsson2016"
     config.data.short_side = 352
     config.data.image_size = 352
     config.augment.update(dict(rotate=0.0, scale=0.0, translate=0.0, contrast=0.0, brightness=0.0))  # mirrored alone
@@ -35,7 +34,6 @@ def get_config(arg: str = "") -> ConfigDict:
             steps_total=2_000_000,
         )
     )
-    config.inference.branch = "reg"  # the decoded histograms: what the network itself gives as ab
     if arg == "runlocal":
         config.model.width = 8
         config.optimizer.update(dict(name="adam", weight_decay=0.0))  # the head's tiny start needs SGD's many steps

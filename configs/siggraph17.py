@@ -14,24 +14,21 @@ Expected result: not measured here at full size, because it needs ImageNet.
 
 from ml_collections import ConfigDict
 
-from semcolor_jax.config import default
+from semcolor_jax.baselines.registry import default_config
 from semcolor_jax.errors import UserError
 
 
 def get_config(arg: str = "") -> ConfigDict:
     if arg not in ("", "runlocal"):
         raise UserError(f"configs/siggraph17.py:{arg} is unknown: there is only :runlocal, for a small and short run.")
-    config = default()
+    config = default_config("siggraph17")
     config.name = "siggraph17"
-    config.model.method = "siggraph17"
     config.data.image_size = 176
     config.data.batch_size = 25
     config.augment.update(dict(rotate=0.0, scale=0.0, translate=0.0, contrast=0.0, brightness=0.0))  # mirrored alone
-    config.loss.reg = 1100.0  # above one CIE unit the Huber loss is then 10 |ab / 110|, as beside the authors' classes
     config.schedule.update(
         dict(kind="steps", steps_rate=1e-4, steps_factor=0.1, steps_at=(768_000, 1_281_000), steps_total=1_537_000)
     )
-    config.inference.branch = "reg"
     if arg == "runlocal":
         config.model.width = 8
         config.data.update(dict(short_side=80, image_size=64, batch_size=4))

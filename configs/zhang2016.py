@@ -12,16 +12,15 @@ Expected result: not measured here at full size, because it needs ImageNet.
 
 from ml_collections import ConfigDict
 
-from semcolor_jax.config import default
+from semcolor_jax.baselines.registry import default_config
 from semcolor_jax.errors import UserError
 
 
 def get_config(arg: str = "") -> ConfigDict:
     if arg not in ("", "runlocal"):
         raise UserError(f"configs/zhang2016.py:{arg} is unknown: there is only :runlocal, for a small and short run.")
-    config = default()
+    config = default_config("zhang2016")
     config.name = "zhang2016"
-    config.model.method = "zhang2016"
     config.data.image_size = 176
     config.data.batch_size = 40
     config.augment.update(dict(rotate=0.0, scale=0.0, translate=0.0, contrast=0.0, brightness=0.0))  # mirrored alone
@@ -29,7 +28,6 @@ def get_config(arg: str = "") -> ConfigDict:
     config.schedule.update(
         dict(kind="steps", steps_rate=3e-5, steps_factor=0.1, steps_at=(225_000, 450_000), steps_total=500_000)
     )
-    config.inference.branch = "soft"
     if arg == "runlocal":
         config.model.width = 8
         config.data.update(dict(short_side=80, image_size=64, batch_size=4))

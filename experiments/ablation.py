@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 from paper_report.curves import draw_curves
 from short_training import BRANCHES, begin, run, short_config, summary, table
 
+from semcolor_jax.baselines.registry import with_method
 from semcolor_jax.cli import flags as cli
 from semcolor_jax.files import write_json
 from semcolor_jax.photos.files import write_image
@@ -47,10 +48,10 @@ def config_of(method: str, *, seed: int) -> ConfigDict:
     if method in ABLATIONS:
         config.model.variant = ABLATIONS[method]
     else:
-        config.model.method = COMPARISONS[method]
-        config.model.global_side = 64
+        config = with_method(config, COMPARISONS[method])
         config.loss.reg = 1.0
-        config.loss.scene = 1 / 300 if config.model.method == "iizuka2016" else config.loss.scene
+        if "global_side" in config.model:
+            config.model.global_side = 64
     return config
 
 

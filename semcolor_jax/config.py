@@ -1,4 +1,4 @@
-"""The fields that every experiment has, their defaults, and the check of a finished config.
+"""The fields that every experiment has, their defaults, and their check; a method's own are in its file of `baselines`.
 
 Files in `configs/` start from `default()` and change what they are about. Every gap that the paper leaves open is a
 field here; `docs/decisions.md` gives the reasons for the defaults.
@@ -22,11 +22,7 @@ VARIANTS = {
 TEST_SETS = ("imagenet_ctest1k", "places365_ctest1k", "coco_stuff_ctest1k", "div2k_valid")
 """Published test sets, to evaluate on; see `data.test_sets`."""
 
-METHODS = ("semcolor", "zhang2016", "siggraph17", "larsson2016", "iizuka2016")
-"""The paper's method, and those that it compares itself with; see docs/comparison_methods.md."""
-
 CHOICES = {
-    "model.method": METHODS,
     "model.variant": tuple(VARIANTS),
     "model.encoder": ("vgg_like", "vgg16"),
     "model.dtype": ("float32", "bfloat16"),
@@ -49,7 +45,7 @@ def default() -> ConfigDict:
     config.seed = 0
     config.model = ConfigDict(
         dict(
-            method="semcolor",  # or a comparison method, which takes of these fields: width, dtype and its own below
+            method="semcolor",  # a file of baselines/methods; another method takes width, dtype and fields of its own
             variant="segclasregsoft",
             encoder="vgg_like",  # "vgg16": the literal VGG16 with ImageNet weights
             pretrained=True,  # only for vgg16: start from the ImageNet weights
@@ -58,9 +54,6 @@ def default() -> ConfigDict:
             output_stride=1,  # X_map's: 2 leaves out the decoder's last block and trains at half the resolution
             scene_features=512,  # first of the scene branch's two dense layers
             dtype="float32",  # compute type; parameters, statistics and losses stay float32
-            gray_mean=0.4488,  # larsson2016: subtracted from the grey input, 0..1
-            global_side=224,  # iizuka2016: side of the copy that the global features come from, a multiple of 32
-            batch_norm=True,  # iizuka2016: after each convolution
         )
     )
     config.loss = ConfigDict(
@@ -72,11 +65,6 @@ def default() -> ConfigDict:
             rebalancing_lambda=0.5,  # eq. 12
             rebalancing_sigma=5.0,
             encoding_sigma=5.0,
-            hue=5.0,  # larsson2016
-            chroma=1.0,  # larsson2016
-            sample_places=128,  # larsson2016: places per photo whose histograms are trained; 0: all, at stride 4
-            hint_stop=0.125,  # siggraph17: chance that no further colour hint is given; 1: none ever
-            encoding_nearest=10,  # zhang2016: bins that describe a colour; the paper's own method always takes 5
             heads="fused",  # "plain": all logits at once, for networks of your own without `features`
         )
     )
@@ -173,7 +161,7 @@ def default() -> ConfigDict:
 
 
 def validate(config: ConfigDict) -> None:
-    """Checks the values that a type alone cannot.
+    """Checks the values that a type alone cannot, of the common fields; `baselines.registry.checked` checks all.
 
     Raises:
       UserError: naming the field, the value and what is allowed.
@@ -189,15 +177,6 @@ def validate(config: ConfigDict) -> None:
         if not 0 <= _get(config, field) <= 1:
             raise UserError(f"config.{field} is {_get(config, field)}, but must lie in 0..1.")
     _check_schedule(config.schedule)
-    if config.model.method != "semcolor" and config.model.frozen_blocks:
-        raise UserError(
-            f"config.model.frozen_blocks is {config.model.frozen_blocks}, but config.model.method is "
-            f"{config.model.method!r}, which has no encoder blocks to freeze: set it to 0."
-        )
-    if config.model.global_side % 32:
-        raise UserError(f"config.model.global_side is {config.model.global_side}, but must be a multiple of 32.")
-    if not 1 <= config.loss.encoding_nearest <= 313:
-        raise UserError(f"config.loss.encoding_nearest is {config.loss.encoding_nearest}, but must lie in 1..313.")
     if not 0 < config.inference.temperature <= 1:
         raise UserError(f"config.inference.temperature is {config.inference.temperature}, but must lie in (0, 1].")
     sizes = {"data.image_size": config.data.image_size}
@@ -248,7 +227,6 @@ def always_frozen(config: ConfigDict) -> int:
 _POSITIVE = (
     "model.width",
     "model.scene_features",
-    "model.global_side",
     "data.short_side",
     "data.image_size",
     "data.batch_size",
@@ -267,7 +245,7 @@ _POSITIVE = (
     "train.eval_every_steps",
     "inference.side",
 )
-_FRACTIONS = ("augment.flip", "inference.share", "loss.rebalancing_lambda", "loss.hint_stop", "train.ema_decay")
+_FRACTIONS = ("augment.flip", "inference.share", "loss.rebalancing_lambda", "train.ema_decay")
 
 
 def _get(config: ConfigDict, field: str) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from semcolor_jax.config import default
+from semcolor_jax.baselines.registry import config_from_saved
 from semcolor_jax.errors import UserError
 from semcolor_jax.files import write_text
 
@@ -41,9 +41,7 @@ def parse_config(text: str) -> ConfigDict:
     Raises:
       ValueError, TypeError, KeyError: it is not a config.
     """
-    config = default()
-    config.update(json.loads(text))
-    return config
+    return config_from_saved(json.loads(text))
 
 
 def portable(config: ConfigDict) -> ConfigDict:

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from semcolor_jax.baselines.build import build_model
-from semcolor_jax.baselines.comparison_weights import load_published
+from semcolor_jax.baselines.published import load_published
+from semcolor_jax.baselines.registry import checked, default_config
 from semcolor_jax.checkpoints.configs import save_config
 from semcolor_jax.checkpoints.training_runs import Checkpoints, DataPosition
-from semcolor_jax.config import default, validate
 from semcolor_jax.errors import UserError
 from semcolor_jax.models.layers import STRIDE
 from semcolor_jax.training.state import TrainState
@@ -30,12 +30,11 @@ def convert(method: str, file: Path, workdir: Path) -> None:
     if (workdir / "checkpoints").exists() or (workdir / "config.json").exists():
         raise UserError(f"{workdir} is in use already: give a new work directory with --output.")
     weights = load_published(method, file)
-    config = default()
+    config = default_config(method)
     config.name = f"{method}_published"
-    config.model.method = method
     config.data.source = "embedded"
     config.update_from_flattened_dict(dict(weights.settings))
-    validate(config)
+    config = checked(config)
     variables = {"params": weights.params, "batch_stats": weights.batch_stats}
     _check_shapes(variables, config=config, file=file)
     _save(variables, workdir)

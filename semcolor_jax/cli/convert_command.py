@@ -7,15 +7,16 @@ import logging
 from pathlib import Path
 from typing import Any
 
-logger = logging.getLogger(__name__)
+from semcolor_jax.baselines.registry import method_names
 
-METHODS = ("zhang2016", "siggraph17", "larsson2016", "iizuka2016")
+logger = logging.getLogger(__name__)
 
 
 def add_parser(commands: Any) -> None:
     """Adds `convert` to the subparsers of the program; imports nothing heavy."""
     convert = commands.add_parser("convert", help="turn the published weights of a comparison method into a checkpoint")
-    convert.add_argument("method", choices=METHODS, metavar="METHOD", help=", ".join(METHODS))
+    names = method_names()
+    convert.add_argument("method", choices=names, metavar="METHOD", help=", ".join(names))
     convert.add_argument("file", metavar="FILE", help="published weights: .pth, .caffemodel or .caffemodel.h5")
     convert.add_argument(
         "-o", "--output", required=True, metavar="W", help="work directory to write, for colorize and evaluate"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from semcolor_jax import config as configs
+from semcolor_jax.baselines.registry import checked
 from semcolor_jax.checkpoints.configs import load_config
 from semcolor_jax.checkpoints.releases import export_release
 from semcolor_jax.checkpoints.trained_part import save_trained
@@ -64,8 +64,7 @@ def evaluate(
     """
     _check_at_least_one(limit, "--limit")
     path = find_model(model)
-    config = config or load_config(path)
-    configs.validate(config)
+    config = checked(config or load_config(path))
     output = output or (Path("runs") / path.stem if is_release(path) else path)
     make_workdir(output)
     predictor, source = load_predictor(path), make_source(config, split)
@@ -113,7 +112,7 @@ def write_prior(config: ConfigDict, output: Path, *, max_images: int | None = No
     Raises:
       UserError: a mistake in the config or the data; `max_images` is below 1; `output` cannot be written.
     """
-    configs.validate(config)
+    config = checked(config)
     _check_at_least_one(max_images, "--images")
     if not output.parent.is_dir():  # said now, not after the measurement
         raise UserError(f"cannot write {output}: there is no folder {output.parent}.")
@@ -138,7 +137,7 @@ def inspect(config: ConfigDict, output: Path, *, count: int, seed: int | None = 
     """
     from semcolor_jax.data.augment import training_ops  # needs TensorFlow, which training itself may do without
 
-    configs.validate(config)
+    config = checked(config)
     _check_at_least_one(count, "--count")
     drawn_by: int = config.seed if seed is None else seed
     source = make_source(config, "train")

@@ -32,3 +32,13 @@ class ModelLosses(NamedTuple):
 
 Objective = Callable[[nn.Module, Mapping[str, Any], Inputs], ModelLosses]
 """(model, variables, inputs) -> losses; differentiated with respect to the variables' "params"."""
+
+
+def apply_in_training(
+    model: nn.Module, variables: Mapping[str, Any], inputs: Inputs, **arguments: Any
+) -> tuple[Any, Any]:
+    """Runs the network on the batch's lightness; returns its output and the new batch statistics."""
+    output, updated = model.apply(
+        variables, inputs.lab[..., :1], train=True, mutable=["batch_stats"], rngs=dict(inputs.rngs), **arguments
+    )
+    return output, updated.get("batch_stats", {})

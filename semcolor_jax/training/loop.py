@@ -17,12 +17,12 @@ from tqdm import tqdm
 
 from semcolor_jax import backend
 from semcolor_jax.baselines.build import build_model, init_variables
+from semcolor_jax.baselines.registry import checked
 from semcolor_jax.checkpoints import training_runs as checkpoints
 from semcolor_jax.checkpoints.configs import load_config, save_config
 from semcolor_jax.checkpoints.trained_part import start_from
 from semcolor_jax.checkpoints.training_runs import Checkpoints, DataPosition
 from semcolor_jax.color import rebalancing_weights
-from semcolor_jax.config import validate
 from semcolor_jax.data.example import Batch, Sample, Source
 from semcolor_jax.data.pipeline import eval_samples, numpy_batches, prefetch_to_device, train_batches
 from semcolor_jax.data.prior import load_prior, measure_prior, save_prior
@@ -84,7 +84,7 @@ def train(config: ConfigDict, workdir: Path) -> TrainState:
     Raises:
       UserError: a mistake in the config, the data or the work directory; or the loss became NaN.
     """
-    validate(config)
+    config = checked(config)
     setup, state = prepare(config, workdir)
     manager = Checkpoints(workdir, keep=config.train.keep_checkpoints)
     try:

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
 from semcolor_jax import backend
-from semcolor_jax.baselines import comparison
+from semcolor_jax.baselines.registry import find_method
 from semcolor_jax.color import SoftCode, rgb_to_lab, soft_encode
 from semcolor_jax.losses import fused_heads
 from semcolor_jax.losses import terms as losses
@@ -114,10 +114,6 @@ def semcolor(model: nn.Module, variables: Mapping[str, Any], inputs: Inputs) -> 
     return evaluate_losses(model, variables, inputs.lab[..., :1], batch, targets=targets, rngs=inputs.rngs)
 
 
-OBJECTIVES: dict[str, Objective] = {"semcolor": semcolor, **comparison.OBJECTIVES}
-"""By `config.model.method`."""
-
-
 def make_train_step(
     model: nn.Module,
     optimizer: optax.GradientTransformationExtraArgs,
@@ -149,7 +145,7 @@ def make_train_step(
     """
     key = jax.random.key(seed)
     weights_of_bins = jnp.asarray(class_weights, jnp.float32)
-    objective = OBJECTIVES[method]
+    objective: Objective = find_method(method).objective or semcolor
 
     def step(state: TrainState, batch: Batch):
         inputs = Inputs(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from semcolor_jax.baselines.build import build_model, init_variables
+from semcolor_jax.baselines.registry import find_method
 from semcolor_jax.config import VARIANTS, default
 from semcolor_jax.models import SemColorNet
 
@@ -31,11 +32,11 @@ def test_the_default_is_the_papers_network():
     assert build_model(default()) == SemColorNet(width=64, scene_features=512, dtype=jnp.dtype("float32"))
 
 
-def test_variables_are_a_function_of_the_key(config):
-    model = build_model(config)
-    first, again, other = (init_variables(model, jax.random.key(seed), config=config) for seed in (0, 0, 1))
-    assert first.keys() == {"params", "batch_stats"}
-    kernels = [tree["params"]["decoder"]["conv1_1"]["kernel"] for tree in (first, again, other)]
+def test_variables_are_a_function_of_the_key(net, fresh, config):
+    assert build_model(config) == net
+    assert fresh.keys() == {"params", "batch_stats"}
+    again, other = (init_variables(net, jax.random.key(seed), config=config) for seed in (0, 1))
+    kernels = [tree["params"]["decoder"]["conv1_1"]["kernel"] for tree in (fresh, again, other)]
     np.testing.assert_array_equal(kernels[0], kernels[1])
     assert not np.allclose(kernels[0], kernels[2])
 
@@ -47,6 +48,7 @@ def test_vgg16_starts_from_imagenet_and_has_no_statistics(vgg16_variables, confi
 
 
 def test_vgg16_starts_at_random_where_the_config_says_so(monkeypatch, config):
-    monkeypatch.setattr("semcolor_jax.baselines.build.load_pretrained", pytest.fail)
+    monkeypatch.setattr("semcolor_jax.baselines.methods.semcolor.load_pretrained", pytest.fail)
     config.model.encoder, config.model.pretrained = "vgg16", False
-    init_variables(build_model(config), jax.random.key(0), config=config)
+    random = {"params": {"backbone": {}}, "batch_stats": {}}
+    assert find_method("semcolor").start(random, config) is random

@@ -3,10 +3,9 @@
 import jax
 import numpy as np
 import pytest
-from test_comparison_weights import larsson_blobs, write_h5
+from small_files import larsson_blobs, write_h5
 
-from semcolor_jax.baselines.comparison_weights import load_published
-from semcolor_jax.baselines.larsson2016 import Larsson2016, grey_of
+from semcolor_jax.baselines.methods.larsson2016 import Larsson2016, grey_of, load_published
 
 torch = pytest.importorskip("torch")
 pytestmark = [pytest.mark.parity, pytest.mark.slow]
@@ -49,7 +48,7 @@ def deploy(blobs, grey):
 def test_the_logits_are_those_of_the_deploy_network(tmp_path):
     rng = np.random.default_rng(0)
     blobs = larsson_blobs(rng, folded=True)
-    weights = load_published("larsson2016", write_h5(tmp_path / "x.caffemodel.h5", blobs))
+    weights = load_published(write_h5(tmp_path / "x.caffemodel.h5", blobs))
     lightness = rng.uniform(0, 100, (1, 96, 128, 1)).astype(np.float32)
     with torch.no_grad():
         expected = deploy(blobs, torch.from_numpy(np.moveaxis(np.asarray(grey_of(lightness)), -1, 1).copy()))

@@ -8,7 +8,7 @@ import types
 import numpy as np
 import pytest
 
-from semcolor_jax.baselines.zhang2016 import Siggraph17
+from semcolor_jax.baselines.methods.siggraph17 import Siggraph17
 from semcolor_jax.checkpoints.published import convert
 from semcolor_jax.color import AB_BINS
 from semcolor_jax.inference.branches import branch_colors

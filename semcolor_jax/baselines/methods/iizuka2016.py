@@ -11,13 +11,23 @@ where they differ.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
+from ml_collections import ConfigDict
 
-from semcolor_jax.baselines.published_layers import conv, linear, norm, scaled
+from semcolor_jax.baselines.layers import conv, linear, norm, scaled
+from semcolor_jax.baselines.published import PublishedWeights
+from semcolor_jax.baselines.registry import Method
+from semcolor_jax.errors import UserError
+from semcolor_jax.losses import terms as losses
+from semcolor_jax.losses.objective import Inputs, ModelLosses, apply_in_training
 from semcolor_jax.models.layers import pad_to_stride
 from semcolor_jax.models.semcolor import SCENES, Predictions
 from semcolor_jax.ops.convolution import upsample
@@ -116,3 +126,60 @@ class Iizuka2016(nn.Module):
             scaled(channels, width=self.width), kernel_init=nn.initializers.he_normal(), dtype=self.dtype, name=name
         )
         return nn.relu(layer(x)).astype(jnp.float32)
+
+
+def build(config: ConfigDict) -> nn.Module:
+    """Returns the network of `config.model`."""
+    model = config.model
+    return Iizuka2016(
+        width=model.width,
+        batch_norm=model.batch_norm,
+        global_side=model.global_side,
+        dtype=jnp.dtype(model.dtype),
+    )
+
+
+def objective(model: nn.Module, variables: Mapping[str, Any], inputs: Inputs) -> ModelLosses:
+    """Mean squared error of ab scaled to 0..1, and the scene's cross-entropy (its published weight is 1 / 300).
+
+    The scene is read from the global features, so its gradient reaches them and the low-level ones, and neither the
+    mid-level layers nor the colorization.
+    """
+    predictions, stats = apply_in_training(model, variables, inputs)
+    predictions = cast(Predictions, predictions)
+    error = (cast(Array, predictions.ab) - inputs.lab[..., 1:]) / (2 * AB_LIMIT)
+    scene = losses.scene_loss(
+        cast(Array, predictions.scene_logits), index=inputs.batch["scene_index"], prob=inputs.batch["scene_prob"]
+    )
+    return ModelLosses({"reg": jnp.mean(jnp.square(error)), "scene": scene}, stats)
+
+
+def check(config: ConfigDict) -> None:
+    """Raises `UserError` for a bad value of the method's fields."""
+    side = config.model.global_side
+    if side < 32 or side % 32:
+        raise UserError(f"config.model.global_side is {side}, but must be a multiple of 32, above 0.")
+
+
+def load_published(path: Path) -> PublishedWeights:
+    """Raises `UserError`: the authors published a Torch7 file."""
+    raise UserError(
+        f"{path} cannot be converted: the published weights of iizuka2016 are a Torch7 file, and no maintained Python "
+        "package reads that format; train the method with configs/iizuka2016.py instead."
+    )
+
+
+METHOD = Method(
+    build=build,
+    objective=objective,
+    fields={
+        "model": dict(
+            global_side=224,  # side of the copy that the global features come from, a multiple of 32
+            batch_norm=True,  # after each convolution
+        ),
+        "loss": dict(scene=1 / 300),
+        "inference": dict(branch="reg"),
+    },
+    check=check,
+    load_published=load_published,
+)
