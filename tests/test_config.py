@@ -62,6 +62,7 @@ def test_unknown_option_lists_what_exists():
         ("data.batch_size", 0, "above 0"),
         ("augment.flip", 1.5, "0..1"),
         ("inference.temperature", 0.0, r"\(0, 1\]"),
+        ("inference.temperature", 1e-38, r"\(0, 1\]"),
     ],
 )
 def test_a_bad_value_names_the_field_and_what_is_allowed(field, value, said):

@@ -41,7 +41,7 @@ def test_temperature_1_is_the_mean():
     np.testing.assert_allclose(annealed_mean(np.log(probabilities).astype(np.float32), 1.0), expected, atol=1e-3)
 
 
-@pytest.mark.parametrize("temperature", [1e-3, 1e-20])
+@pytest.mark.parametrize("temperature", [1e-3, 1e-20, 1.2e-38])
 def test_towards_temperature_0_it_becomes_the_mode(temperature):
     np.testing.assert_allclose(annealed_mean(LOGITS, temperature), mode(LOGITS), atol=1e-3)
 
@@ -83,7 +83,7 @@ def test_gradients_are_finite():
     assert np.all(np.isfinite(gradient))
 
 
-@pytest.mark.parametrize("temperature", [0.0, -0.1, 1.01, float("nan")])
+@pytest.mark.parametrize("temperature", [0.0, -0.1, 1.01, float("nan"), 1e-38, 1e-300])
 def test_the_temperature_must_be_in_range(temperature):
     with pytest.raises(UserError, match="temperature"):
         annealed_mean(LOGITS, temperature)

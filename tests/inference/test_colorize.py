@@ -113,6 +113,7 @@ def test_a_missing_branch_is_named():
     [
         ({"branch": "seg"}, "branch"),
         ({"temperature": 0.0}, "temperature"),
+        ({"temperature": 1e-38}, "temperature"),
         ({"share": 1.5}, "share"),
         ({"saturation": 0.0}, "saturation"),
     ],
