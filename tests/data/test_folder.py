@@ -125,6 +125,40 @@ def test_label_size_is_compared_with_the_upright_photo(labelled):
     assert FolderSource(labelled, "val").read(0).labels.shape == (12, 16)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_label_map_belongs_to_the_photo_as_shown_in_every_orientation(labelled, orientation, caplog):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    height, width = (16, 12) if orientation > 4 else (12, 16)
+    _photo(labelled / "val/images/c.jpg", height=height, width=width, exif=exif)
+    ids = np.arange(192).reshape(12, 16) % 2
+    _labels(labelled / "val/labels/c.png", ids)
+    source = FolderSource(labelled, "val")
+    sky, person = coco_stuff_id("sky-other"), coco_stuff_id("person")
+    np.testing.assert_array_equal(source.read(0).labels, np.where(ids == 0, sky, person))
+    assert ("1 photo with a label map is turned by EXIF" in caplog.text) == (orientation > 1)
+
+
+def test_a_label_map_of_the_stored_photo_is_told_from_one_of_another_size(labelled):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    _photo(labelled / "val/images/c.jpg", height=12, width=16, exif=exif)  # shown 16 x 12
+    with pytest.raises(UserError, match="EXIF turns the photo.*as it is shown"):
+        FolderSource(labelled, "val")
+
+
+def test_suffixes_of_label_maps_may_be_written_in_any_case(labelled):
+    (labelled / "val/labels/c.png").rename(labelled / "val/labels/c.PNG")
+    (labelled / "val/images/c.jpg").rename(labelled / "val/images/c.JPG")
+    assert (FolderSource(labelled, "val").read(0).labels != 255).any()
+
+
+def test_a_label_map_that_is_no_png_is_named_as_the_cause(labelled):
+    (labelled / "val/labels/c.png").rename(labelled / "val/labels/c.tif")
+    with pytest.raises(UserError, match=r"c\.tif is no PNG"):
+        FolderSource(labelled, "val")
+
+
 def test_names_mean_what_the_taxonomy_says_before_what_they_equal(labelled):
     _table(labelled, {"ignore": None, "classes": {"0": "door", "1": "person", "9": "thing"}})
     (labelled / "taxonomy.yaml").write_text("labels: {door: door-stuff, thing: ignore}\n")
