@@ -177,7 +177,7 @@ def validate(config: ConfigDict) -> None:
         if not 0 <= _get(config, field) <= 1:
             raise UserError(f"config.{field} is {_get(config, field)}, but must lie in 0..1.")
     _check_schedule(config.schedule)
-    if not 0 < config.inference.temperature <= 1:
+    if not 2.0**-126 <= config.inference.temperature <= 1:  # float32's smallest normal number; below is 0
         raise UserError(f"config.inference.temperature is {config.inference.temperature}, but must lie in (0, 1].")
     sizes = {"data.image_size": config.data.image_size}
     if config.growth.epoch:

@@ -10,6 +10,14 @@ from semcolor_jax.color.bins import AB_BINS, NUM_BINS
 from semcolor_jax.errors import UserError
 
 
+def check_temperature(temperature: float) -> None:
+    """Raises `UserError` unless the temperature lies in (0, 1], and above what underflows to 0 in float32."""
+    if not np.finfo(np.float32).tiny <= temperature <= 1:
+        raise UserError(
+            f"The temperature is {temperature}, but must lie in (0, 1], and not so near 0 that it underflows."
+        )
+
+
 def annealed_mean(
     logits: Float[Array | np.ndarray, "*n 313"], temperature: float | Float[Array, ""] = 0.38
 ) -> Float32[Array, "*n 2"]:
@@ -24,12 +32,12 @@ def annealed_mean(
       a and b in CIE units.
 
     Raises:
-      UserError: if the temperature is outside (0, 1].
+      UserError: if the temperature is outside (0, 1], or underflows.
       ValueError: if the last axis of the logits is not 313.
     """
     _check(logits)
-    if not isinstance(temperature, Tracer) and not 0 < temperature <= 1:
-        raise UserError(f"The temperature is {temperature}, but must lie in (0, 1].")
+    if not isinstance(temperature, Tracer):
+        check_temperature(float(temperature))
     logits = logits.astype(jnp.float32)
     # The maximum goes before the division: a tiny temperature then gives 0 and -inf, and no inf - inf.
     sharpened = (logits - jnp.max(logits, axis=-1, keepdims=True)) / temperature

@@ -3,7 +3,7 @@
 DIR may be split into DIR/train and DIR/val, or not; below that come either photos anywhere, or
 
   images/NAME.jpg    photos
-  labels/NAME.png    their label maps, 8-bit ids, as large as the photo; may be missing for some photos
+  labels/NAME.png    their label maps, 8-bit ids, of the photo as it is shown; may be missing for some
 
 and in DIR itself there may be
 
@@ -21,13 +21,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
-from absl import logging
 from jaxtyping import Int64
 
 from semcolor_jax.data.example import Sample, no_labels
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
     from semcolor_jax.data.example import Example
     from semcolor_jax.data.folder_graph import FolderGraph
+
+logger = logging.getLogger(__name__)
 
 Split: TypeAlias = Literal["train", "val"]
 
@@ -95,7 +97,7 @@ class FolderSource:
         self._entries = [entry for entry in found if not entry.gray]
         self.dropped = len(found) - len(self._entries)
         if self.dropped:
-            logging.info("%s: left out %d gray of %d photos", root, self.dropped, len(found))
+            logger.info("%s: left out %d gray of %d photos", root, self.dropped, len(found))
         if not self._entries:
             raise UserError(f"all {len(found)} photos in {root} are gray, so there is no colour to learn.")
         self.name = root.resolve().name
@@ -194,6 +196,11 @@ def _scan_part(part: Path, root: Path, table: LabelTable) -> list[Entry]:
     label_facts = dict(zip(labels, scan_labels(list(labels.values()), root=part), strict=True))
     for photo, facts in label_facts.items():
         _check_labels(labels[photo], facts, photo_facts[photo], table)
+    if turned := sum(photo_facts[photo].turned for photo in label_facts):
+        logger.info(
+            "%s: %d photo%s with a label map %s turned by EXIF; a label map belongs to the photo as it is shown",
+            *(part, turned, *(("", "is") if turned == 1 else ("s", "are"))),
+        )
     return [
         Entry(
             name=photo.relative_to(root).as_posix(),
@@ -211,10 +218,16 @@ def _scan_part(part: Path, root: Path, table: LabelTable) -> list[Entry]:
 def _find_labels(photos: Sequence[Path], images: Path, table: Path) -> dict[Path, Path]:
     """Returns the label map of each photo that has one."""
     folder = images.with_name("labels")
-    beside = {photo: folder / photo.relative_to(images).with_suffix(".png") for photo in photos}
-    found = {photo: labels for photo, labels in beside.items() if labels.is_file()}
-    if not found and folder.is_dir() and any(folder.iterdir()):
-        raise UserError(f"no file in {folder} is called like a photo, such as {beside[photos[0]].name}.")
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
+    maps = {file.relative_to(folder).with_suffix(""): file for file in files if file.suffix.lower() == ".png"}
+    others = {file.relative_to(folder).with_suffix(""): file for file in files if file.suffix.lower() != ".png"}
+    stems = {photo: photo.relative_to(images).with_suffix("") for photo in photos}
+    found = {photo: maps[stem] for photo, stem in stems.items() if stem in maps}
+    for stem in stems.values():
+        if stem not in maps and stem in others:
+            raise UserError(f"the label map {others[stem]} is no PNG: save it as a PNG with one 8-bit id per pixel.")
+    if not found and files:
+        raise UserError(f"no file in {folder} is called like a photo, such as {stems[photos[0]].name}.png.")
     if found and not table.is_file():
         raise UserError(f"{folder} has label maps, but there is no {table} that names their ids.")
     return found
@@ -223,6 +236,10 @@ def _find_labels(photos: Sequence[Path], images: Path, table: Path) -> dict[Path
 def _check_labels(path: Path, labels: LabelFacts, photo: PhotoFacts, table: LabelTable) -> None:
     if (labels.height, labels.width) != (photo.height, photo.width):
         sizes = f"{labels.width} x {labels.height} pixels, but its photo is {photo.width} x {photo.height}"
+        if photo.turned and (labels.width, labels.height) == (photo.height, photo.width):
+            raise UserError(
+                f"the label map {path} is {sizes}: EXIF turns the photo, so turn the map, too, as it is shown."
+            )
         raise UserError(f"the label map {path} is {sizes}: make it as large as the photo.")
     unknown = sorted(set(labels.ids) - table.known)
     if unknown:

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from semcolor_jax.errors import UserError
 from semcolor_jax.files import read_json, write_json
-from semcolor_jax.photos.files import load_pixels, open_image, read_photo
+from semcolor_jax.photos.files import load_pixels, open_image, orientation, read_photo
 
 GRAY_SPREAD = 8
 """Channels that differ by no more than this are equal up to what JPEG does to a gray picture."""
@@ -32,16 +32,17 @@ GRAY_SHARE = 0.001
 """A photo is gray if a smaller share of its pixels than this has more spread."""
 
 _REPORT_FROM = 2000  # files; fewer take seconds
-_CACHE_VERSION = 2
+_CACHE_VERSION = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class PhotoFacts:
-    """What is kept of a photo: its upright size, and whether it is gray."""
+    """What is kept of a photo: its size as it is shown, whether it is gray, and whether EXIF turns or mirrors it."""
 
     height: int
     width: int
     gray: bool
+    turned: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +119,9 @@ def decodes_alike(paths: Sequence[Path], decoder: Callable[[Path], np.ndarray], 
 
 def _look_at_photo(path: Path) -> PhotoFacts:
     pixels = read_photo(path)
-    return PhotoFacts(height=pixels.shape[0], width=pixels.shape[1], gray=is_gray(pixels))
+    with open_image(path) as image:
+        turned = orientation(image) != 1
+    return PhotoFacts(height=pixels.shape[0], width=pixels.shape[1], gray=is_gray(pixels), turned=turned)
 
 
 def _look_at_labels(path: Path) -> LabelFacts:

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from semcolor_jax.color import annealed_mean
+from semcolor_jax.color.decoding import check_temperature
 from semcolor_jax.color.gamut import ray_of_lab, srgb8
 from semcolor_jax.errors import UserError
 from semcolor_jax.models import Predictions
@@ -51,8 +52,7 @@ class ColorChoice:
     def __post_init__(self) -> None:
         if self.branch not in CHOICES:
             raise UserError(f"The branch {self.branch!r} gives no colour; choose one of: {', '.join(CHOICES)}.")
-        if not 0 < self.temperature <= 1:
-            raise UserError(f"The temperature is {self.temperature}, but must lie in (0, 1].")
+        check_temperature(self.temperature)
         if not 0 <= self.share <= 1:
             raise UserError(f"The share of the annealed mean is {self.share}, but must lie in 0..1.")
         if not 0 < self.saturation < math.inf:

@@ -1,4 +1,5 @@
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -133,7 +134,8 @@ def test_a_label_map_belongs_to_the_photo_as_shown_in_every_orientation(labelled
     _photo(labelled / "val/images/c.jpg", height=height, width=width, exif=exif)
     ids = np.arange(192).reshape(12, 16) % 2
     _labels(labelled / "val/labels/c.png", ids)
-    source = FolderSource(labelled, "val")
+    with caplog.at_level(logging.INFO, logger="semcolor_jax"):
+        source = FolderSource(labelled, "val")
     sky, person = coco_stuff_id("sky-other"), coco_stuff_id("person")
     np.testing.assert_array_equal(source.read(0).labels, np.where(ids == 0, sky, person))
     assert ("1 photo with a label map is turned by EXIF" in caplog.text) == (orientation > 1)
@@ -143,7 +145,7 @@ def test_a_label_map_of_the_stored_photo_is_told_from_one_of_another_size(labell
     exif = Image.Exif()
     exif[0x0112] = 6
     _photo(labelled / "val/images/c.jpg", height=12, width=16, exif=exif)  # shown 16 x 12
-    with pytest.raises(UserError, match="EXIF turns the photo.*as it is shown"):
+    with pytest.raises(UserError, match=r"EXIF turns the photo.*as it is shown"):
         FolderSource(labelled, "val")
 
 
