@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, UInt8
+from jaxtyping import Array, Bool, Float, UInt8, UInt16
 
 from semcolor_jax.color import lab as cielab
 from semcolor_jax.color.lab import lab_to_linear_rgb
@@ -91,10 +91,33 @@ def chroma_factor(ray: Ray) -> Float[Array, "..."]:
 
 def srgb8(ray: Ray) -> tuple[UInt8[Array, "..."], UInt8[Array, "..."], UInt8[Array, "..."]]:
     """Returns the 8-bit sRGB planes of colours at t = 1, or at the border of the gamut where that is nearer."""
+    red, green, blue = (_encoded(plane, 0xFF).astype(jnp.uint8) for plane in _linear_in_gamut(ray))
+    return red, green, blue
+
+
+def srgb16(ray: Ray) -> tuple[UInt16[Array, "..."], UInt16[Array, "..."], UInt16[Array, "..."]]:
+    """Returns the 16-bit sRGB planes, as `srgb8`.
+
+    What `TOLERANCE` leaves outside the gamut would cost dark colours a few 16-bit steps of lightness in clipping, so it
+    is mixed with the grey of the same luminance instead.
+    """
+    planes = _linear_in_gamut(ray)
+    lowest = jnp.minimum(jnp.minimum(planes[0], planes[1]), planes[2])
+    highest = jnp.maximum(jnp.maximum(planes[0], planes[1]), planes[2])
+    share = jnp.where(lowest < 0, ray.y / jnp.maximum(ray.y - lowest, 1e-12), 1.0)
+    share = jnp.minimum(share, jnp.where(highest > 1, (1 - ray.y) / jnp.maximum(highest - ray.y, 1e-12), 1.0))
+    red, green, blue = (_encoded(ray.y + share * (plane - ray.y), 0xFFFF).astype(jnp.uint16) for plane in planes)
+    return red, green, blue
+
+
+def _linear_in_gamut(ray: Ray) -> list[Float[Array, "..."]]:
     # The search is most of the work, and whole strips of most photos need none.
     factor = jax.lax.cond(jnp.all(_fits(ray)), lambda ray: jnp.ones_like(ray.f_y), chroma_factor, ray)
-    red, green, blue = (_srgb8(linear) for linear in _linear_rgb(ray, factor))
-    return red, green, blue
+    return _linear_rgb(ray, factor)
+
+
+def _encoded(linear: Float[Array, "..."], levels: int) -> Float[Array, "..."]:
+    return jnp.rint(cielab.srgb_from_linear(jnp.clip(linear, 0.0, 1.0), xp=jnp) * levels)
 
 
 def _fits(ray: Ray) -> Bool[Array, "..."]:
@@ -129,11 +152,6 @@ def _excess_and_slope(ray: Ray, t: Float[Array, "..."]) -> tuple[Float[Array, ".
         farther = excess > worst
         worst, slope = jnp.where(farther, excess, worst), jnp.where(farther, change, slope)
     return worst, slope
-
-
-def _srgb8(linear: Float[Array, "..."]) -> UInt8[Array, "..."]:
-    srgb = cielab.srgb_from_linear(jnp.clip(linear, 0.0, 1.0), xp=jnp)
-    return jnp.rint(srgb * 255).astype(jnp.uint8)
 
 
 _MATRIX = [[float(np.float32(value)) for value in row] for row in cielab.LINEAR_FROM_XYZ]

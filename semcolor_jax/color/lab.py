@@ -9,7 +9,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Num, UInt8
+from jaxtyping import Array, Float, Float32, Num, UInt8
 
 XYZ_FROM_RGB = np.array(
     [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
@@ -136,6 +136,11 @@ def inverse_f_slope(f, *, xp=jnp):
 def _power(base, exponent: float, *, xp):
     # XLA's CPU vectorises exp and log, but not pow (3 times slower here) and cbrt (10 times).
     return xp.exp(exponent * xp.log(base))
+
+
+def linear_from_uint16() -> Float32[np.ndarray, " 65536"]:
+    """Returns the linear light of each 16-bit sRGB value."""
+    return _linear_from_srgb(np.arange(2**16) / 0xFFFF, xp=np).astype(np.float32)
 
 
 LINEAR_FROM_UINT8 = _linear_from_srgb(np.arange(256) / 255, xp=np).astype(np.float32)

@@ -14,7 +14,7 @@ from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.errors import UserError
 from semcolor_jax.inference.branches import BRANCHES, ColorChoice, Predict, branch_colors, segment
 from semcolor_jax.inference.network import Readout, read_out
-from semcolor_jax.inference.strips import merge
+from semcolor_jax.inference.strips import Pixels, merge
 from semcolor_jax.models import Predictor, SemColorNet
 from semcolor_jax.taxonomy.label_sets import PLACES365
 
@@ -34,7 +34,7 @@ class Colorized:
     their probabilities. `segmentation` and `scenes` are None where the network has no such branch.
     """
 
-    rgb: UInt8[np.ndarray, "height width 3"]
+    rgb: Pixels
     ab: Float32[np.ndarray, "h w 2"]
     scenes: Sequence[tuple[str, float]] | None
     segmentation: UInt8[np.ndarray, "h w"] | None
@@ -48,18 +48,20 @@ class Colorizer:
       predictor: lightness to predictions.
       side: longest short side in pixels that the network sees; smaller photos are not enlarged.
       choice: how the colour branches make the final colour.
+      mirror: also look at the mirrored photo, and average the colours: twice the time, somewhat steadier colours.
     """
 
     predictor: Predict
     _: dataclasses.KW_ONLY
     side: int = 256
     choice: ColorChoice = dataclasses.field(default_factory=ColorChoice)
+    mirror: bool = False
 
     def __post_init__(self) -> None:
         if self.side < 1:
             raise UserError(f"The side is {self.side} pixels, but must be at least 1.")
 
-    def __call__(self, photo: UInt8[np.ndarray, "height width 3"]) -> Colorized:
+    def __call__(self, photo: Pixels) -> Colorized:
         """Returns the photo with its own lightness and the network's colours.
 
         Raises:
@@ -74,11 +76,11 @@ class Colorizer:
             segmentation=None if output.classes is None else np.asarray(output.classes[0]),
         )
 
-    def network_size(self, photo: UInt8[np.ndarray, "height width 3"]) -> tuple[int, int]:
+    def network_size(self, photo: Pixels) -> tuple[int, int]:
         """Returns the height and width in pixels at which the network sees the photo."""
         return network_size(photo.shape[0], photo.shape[1], side=self.side)
 
-    def colors(self, photos: Sequence[UInt8[np.ndarray, "height width 3"]]) -> Float32[np.ndarray, "photos h w 2"]:
+    def colors(self, photos: Sequence[Pixels]) -> Float32[np.ndarray, "photos h w 2"]:
         """Returns the network's colours alone, of photos of one `network_size` in one batch, as `ab` of each.
 
         Raises:
@@ -86,8 +88,15 @@ class Colorizer:
         """
         return np.asarray(self._read_out(photos, colors_only=True).ab, np.float32)
 
-    def _read_out(self, photos: Sequence[UInt8[np.ndarray, "height width 3"]], *, colors_only: bool = False) -> Readout:
+    def _read_out(self, photos: Sequence[Pixels], *, colors_only: bool = False) -> Readout:
         lightness = np.stack([rgb_to_lab(shrink(photo, side=self.side), xp=np)[..., :1] for photo in photos])
+        output = self._look(lightness, colors_only=colors_only)
+        if not self.mirror:
+            return output
+        mirrored = self._look(lightness[:, :, ::-1], colors_only=True)
+        return output._replace(ab=(output.ab + mirrored.ab[:, :, ::-1]) / 2)
+
+    def _look(self, lightness: Float32[np.ndarray, "B h w 1"], *, colors_only: bool) -> Readout:
         if isinstance(self.predictor, Predictor) and isinstance(self.predictor.model, SemColorNet):
             model = self.predictor.model
             self._check_branch([branch for branch in BRANCHES if branch in model.branches])
@@ -111,8 +120,10 @@ def top_scenes(logits: Float[np.ndarray, " scenes"]) -> list[tuple[str, float]]:
     return [(PLACES365[index], float(probabilities[index])) for index in best]
 
 
-def shrink(photo: UInt8[np.ndarray, "height width 3"], *, side: int) -> UInt8[np.ndarray, "h w 3"]:
-    """Returns the photo as the network sees it, shrunk as in training (pixels, not Lab)."""
+def shrink(photo: Pixels, *, side: int) -> UInt8[np.ndarray, "h w 3"]:
+    """Returns the photo as the network sees it, in 8 bits and shrunk as in training (pixels, not Lab)."""
+    if photo.dtype == np.uint16:
+        photo = (photo >> 8).astype(np.uint8)
     height, width = network_size(*photo.shape[:2], side=side)
     if (height, width) == photo.shape[:2]:
         return photo

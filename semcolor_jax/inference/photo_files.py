@@ -1,19 +1,29 @@
-"""Colouring image files into a folder: what is read and written where, and in which batches."""
+"""Colouring image files: a batch that goes on whatever one of its files is, and never leaves half a file."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import UInt8
 
 from semcolor_jax.errors import UserError
+from semcolor_jax.files import remove_leftovers
 from semcolor_jax.inference.colorize import Colorizer
+from semcolor_jax.inference.finished import Finished
+from semcolor_jax.inference.flat import coloured_part
+from semcolor_jax.inference.plan import Job, make_plan
 from semcolor_jax.inference.strips import merge
-from semcolor_jax.photos.files import list_images, open_image, read_photo, write_image
+from semcolor_jax.photos.encoding import QUALITY, encode, write_photos
+from semcolor_jax.photos.formats import writable_format
+from semcolor_jax.photos.photo import Metadata, Photo
+from semcolor_jax.photos.reading import read_one, read_pages
+from semcolor_jax.photos.stretch import is_faded, stretched
 
 BATCH = 8
 """Small photos that the network sees at once."""
@@ -21,139 +31,283 @@ BATCH = 8
 SMALL_PIXELS, SMALL_NETWORK_PIXELS = 2**19, 3 * 2**14
 """Photos with more pixels, or seen by the network with more, go one by one: a batch must need little memory."""
 
-WRITABLE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-"""The file formats that hold 8-bit RGB and so can be written under the input's name."""
+FADED = "looks faded: --stretch would spread its greys"
 
-Photo = tuple[Path, UInt8[np.ndarray, "height width 3"]]
-"""A decoded photo, and where its coloured form goes."""
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """How photos are read and written.
+
+    Attributes:
+      quality: of lossy formats, 1..100.
+      strip_metadata: write nothing but the picture and its profile.
+      stretch: spread faded greys over the whole range.
+      tolerant: colour what there is of files that are cut short.
+      compare: also write `NAME_compare`, the photo before and after side by side.
+    """
+
+    quality: int = QUALITY
+    strip_metadata: bool = False
+    stretch: bool = False
+    tolerant: bool = False
+    compare: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.quality <= 100:
+            raise UserError(f"The quality is {self.quality}, but must lie in 1..100.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one file.
+
+    Attributes:
+      job: the file and where it was to go.
+      status: "failed" has a `reason`, a whole sentence.
+      notes: what the user should know, each a clause about the file.
+      seconds: since the file before.
+    """
+
+    job: Job
+    status: Literal["coloured", "skipped", "failed"]
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclasses.dataclass
+class _Read:
+    """A job with its photo; without one for several pages, which are read as they are written."""
+
+    job: Job
+    photo: Photo | None = None
+    error: str = ""
 
 
 def colorize_files(
     colorizer: Colorizer, paths: Iterable[str | os.PathLike[str]], out_dir: str | os.PathLike[str]
 ) -> list[Path]:
-    """Colours image files into a folder, under the same names and in the same sizes; returns what it wrote.
-
-    A folder among `paths` stands for all images below it, whose places in it are kept; images in `out_dir`
-    itself are not taken as input. `out_dir` is created. All inputs are checked before the first photo is
-    coloured, and each file appears complete or not at all. Small photos that follow each other and have the same
-    shape for the network go through it in batches.
+    """Colours image files into a folder, all of them anew; returns what it wrote. `make_plan` says what goes where.
 
     Raises:
-      UserError: an input is missing, not an image, or of a format that cannot be written; two inputs have the
-        same name; an output would replace an input; the folder cannot be written; there is nothing to colour.
+      UserError: the call is wrong; or, after all good photos have been written, some could not be coloured.
     """
-    out_dir = Path(out_dir)
-    targets = _plan([Path(path) for path in paths], out_dir)
+    plan = make_plan([Path(path) for path in paths], Path(out_dir))
+    outcomes = list(colorize_each(colorizer, plan.jobs))
+    bad = [reason for _, reason in plan.refused] + [o.reason for o in outcomes if o.status == "failed"]
+    if bad:
+        raise UserError(f"{len(bad)} of {len(plan.refused) + len(outcomes)} photos were not coloured: {' '.join(bad)}")
+    return [outcome.job.target for outcome in outcomes]
+
+
+def colorize_each(
+    colorizer: Colorizer, jobs: Sequence[Job], options: Options | None = None, *, finished: Finished | None = None
+) -> Iterator[Outcome]:
+    """Colours the files of a plan, and yields what became of each as soon as it is on the disk.
+
+    One file is read and one batch written while the network works on a third. Small photos that follow each other and
+    have the same shape for the network go through it in batches; of larger ones at most three are in memory.
+
+    Args:
+      colorizer: the network and its settings.
+      jobs: of `make_plan`.
+      options: how to read and write.
+      finished: the record of the output folder; photos that are finished by it are skipped, and new ones are added.
+
+    Raises:
+      UserError: the network lacks the branch that gives the colour.
+    """
+    options = Options() if options is None else options
+    for folder in {job.target.parent for job in jobs}:
+        remove_leftovers(folder)
+    todo, notes = [], {}
+    for job in jobs:
+        state = "new" if finished is None or isinstance(job.source, bytes) else finished.state(job.source, job.target)
+        if state == "finished":
+            yield Outcome(job=job, status="skipped", notes=("is finished already",))
+            continue
+        if state == "other options":
+            notes[job.name] = ("had been coloured with other options and is done again",)
+        todo.append(job)
+    started = time.perf_counter()
+    for outcome in _colorize(colorizer, todo, options):
+        if outcome.status == "coloured" and finished is not None and isinstance(outcome.job.source, Path):
+            finished.add(outcome.job.source, outcome.job.target)
+        now = time.perf_counter()
+        more = (*notes.get(outcome.job.name, ()), *outcome.notes)
+        yield dataclasses.replace(outcome, seconds=now - started, notes=more)
+        started = now
+
+
+def colorize_bytes(
+    colorizer: Colorizer, content: bytes, options: Options | None = None, *, format: str | None = None
+) -> tuple[bytes, tuple[str, ...]]:
+    """Colours the content of a photo's file; returns that of the result's, and what the user should know.
+
+    Args:
+      colorizer: the network and its settings.
+      content: of a file of any kind that is read.
+      options: how to read and write.
+      format: one of `photos.formats.SUFFIXES`; by default the photo's own where it can be.
+
+    Raises:
+      UserError: the photo cannot be read.
+    """
+    options = Options() if options is None else options
+    photo = _prepared(read_one(content, tolerant=options.tolerant), options)
+    warnings = list(photo.warnings)
+    if photo.origin.pages > 1:
+        warnings.append(f"has {photo.origin.pages} pages, of which the first is written")
+    photo = colorize_photo(colorizer, photo, colorizer.colors([photo.pixels])[0])
+    kind = format or writable_format(photo.origin, "")
+    data, notes = encode(photo, format=kind, quality=options.quality)
+    return data, (*warnings, *notes)
+
+
+def colorize_photo(colorizer: Colorizer, photo: Photo, ab: np.ndarray) -> Photo:
+    """Returns the photo with the network's colours; the pixels are overwritten in place."""
+    part = coloured_part(photo.pixels)
+    return dataclasses.replace(photo, pixels=merge(photo.pixels, ab, coloured=part, in_place=True))
+
+
+def _colorize(colorizer: Colorizer, jobs: Sequence[Job], options: Options) -> Iterator[Outcome]:
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        # One photo is read and one batch is written while the network works on a third.
-        written: list[Future[None]] = []
-        for batch in _batches(_read_ahead(targets, reader), colorizer):
-            colors = colorizer.colors([photo for _, photo in batch])
-            _wait(written)
-            written = [
-                writer.submit(write_image, target, merge(photo, ab, in_place=True))
-                for (target, photo), ab in zip(batch, colors, strict=True)
-            ]
-        _wait(written)
-    return list(targets.values())
+        waiting: list[Future[Outcome]] = []
+        for group in _groups(_read_ahead(jobs, options, reader), colorizer):
+            if group[0].error:
+                (bad,) = group
+                yield Outcome(job=bad.job, status="failed", reason=bad.error)
+                continue
+            if group[0].photo is None:
+                yield _colorize_pages(colorizer, group[0].job, options)
+                continue
+            try:
+                colors = colorizer.colors([read.photo.pixels for read in group if read.photo is not None])
+            except (MemoryError, RuntimeError) as error:
+                yield from (_failed(read.job, f"could not be coloured: {error}") for read in group)
+                continue
+            yield from (future.result() for future in waiting)
+            waiting = []
+            for read, ab in zip(group, colors, strict=True):
+                assert read.photo is not None
+                before = _grey(read.photo.pixels) if options.compare else None
+                photo, read.photo = colorize_photo(colorizer, read.photo, ab), None
+                waiting.append(writer.submit(_write, read.job, photo, before, options))
+                del photo, before
+        yield from (future.result() for future in waiting)
 
 
-def _read_ahead(targets: Mapping[Path, Path], reader: ThreadPoolExecutor) -> Iterator[Photo]:
+def _read_ahead(jobs: Sequence[Job], options: Options, reader: ThreadPoolExecutor) -> Iterator[_Read]:
     """Yields the photos in order, while the reader is at work on the next one."""
-    sources = list(targets)
-    photo = reader.submit(read_photo, sources[0])
-    for source, following in zip(sources, [*sources[1:], None], strict=True):
-        current, photo = photo, reader.submit(read_photo, following) if following else photo
-        _make_folder(targets[source].parent)
-        yield targets[source], current.result()
+    if not jobs:
+        return
+    following = reader.submit(_read, jobs[0], options)
+    for index in range(len(jobs)):
+        current = following.result()
+        if index + 1 < len(jobs):
+            following = reader.submit(_read, jobs[index + 1], options)
+        yield current
+        del current
 
 
-def _batches(photos: Iterator[Photo], colorizer: Colorizer) -> Iterator[list[Photo]]:
+def _read(job: Job, options: Options) -> _Read:
+    if job.pages > 1:
+        return _Read(job)
+    try:
+        return _Read(job, _prepared(read_one(job.source, tolerant=options.tolerant), options))
+    except UserError as error:
+        return _Read(job, error=str(error))
+    except MemoryError:
+        return _Read(job, error=f"{job.name} does not fit into memory.")
+
+
+def _prepared(photo: Photo, options: Options) -> Photo:
+    if options.strip_metadata:
+        photo = dataclasses.replace(photo, metadata=Metadata())
+    if options.stretch:
+        warnings = tuple(text for text in photo.warnings if "--stretch" not in text)
+        return dataclasses.replace(photo, pixels=stretched(photo.pixels), warnings=warnings)
+    if is_faded(photo.pixels) and not any("--stretch" in text for text in photo.warnings):
+        return dataclasses.replace(photo, warnings=(*photo.warnings, FADED))
+    return photo
+
+
+def _groups(photos: Iterator[_Read], colorizer: Colorizer) -> Iterator[list[_Read]]:
     """Yields the photos in order: BATCH small ones of one shape at once, all others alone.
 
     Fewer than BATCH are not filled up but go one by one: there are two programs for each shape and no wasted work.
-    Photos before one that cannot be read are yielded before its error is raised.
     """
-    waiting: list[Photo] = []
-    try:
-        for target, photo in photos:
-            if waiting and colorizer.network_size(photo) != colorizer.network_size(waiting[0][1]):
-                yield from _one_by_one(waiting)
-            waiting.append((target, photo))
-            if len(waiting) == BATCH:
-                yield [waiting.pop(0) for _ in range(BATCH)]
-            elif not _is_small(photo, colorizer):
-                yield from _one_by_one(waiting)
-    except UserError:
-        yield from _one_by_one(waiting)
-        raise
+    waiting: list[_Read] = []
+    shape = None
+    for read in photos:
+        if read.photo is None:
+            yield from _one_by_one(waiting)
+            yield [read]
+            continue
+        size = colorizer.network_size(read.photo.pixels)
+        if waiting and size != shape:
+            yield from _one_by_one(waiting)
+        shape = size
+        waiting.append(read)
+        small = _is_small(read.photo.pixels, colorizer)
+        del read
+        if len(waiting) == BATCH:
+            yield [waiting.pop(0) for _ in range(BATCH)]
+        elif not small:
+            yield from _one_by_one(waiting)
     yield from _one_by_one(waiting)
 
 
-def _is_small(photo: UInt8[np.ndarray, "height width 3"], colorizer: Colorizer) -> bool:
-    height, width = colorizer.network_size(photo)
-    return photo.shape[0] * photo.shape[1] <= SMALL_PIXELS and height * width <= SMALL_NETWORK_PIXELS
+def _is_small(pixels: Any, colorizer: Colorizer) -> bool:
+    height, width = colorizer.network_size(pixels)
+    return pixels.shape[0] * pixels.shape[1] <= SMALL_PIXELS and height * width <= SMALL_NETWORK_PIXELS
 
 
-def _one_by_one(waiting: list[Photo]) -> Iterator[list[Photo]]:
+def _one_by_one(waiting: list[_Read]) -> Iterator[list[_Read]]:
     """Yields each photo as a batch and takes it off the list, so that nothing here keeps it alive."""
     while waiting:
         yield [waiting.pop(0)]
 
 
-def _wait(written: Sequence[Future[None]]) -> None:
-    for future in written:
-        future.result()
+def _colorize_pages(colorizer: Colorizer, job: Job, options: Options) -> Outcome:
+    """Colours a file of several pages, one page in memory at a time."""
+    warnings: dict[str, None] = {}
+
+    def pages() -> Iterator[Photo]:
+        for page in read_pages(job.source, tolerant=options.tolerant):
+            photo = _prepared(page, options)
+            warnings.update(dict.fromkeys(photo.warnings))
+            yield colorize_photo(colorizer, photo, colorizer.colors([photo.pixels])[0])
+
+    try:
+        _make_folder(job.target.parent)
+        notes = write_photos(job.target, pages(), format=job.format, quality=options.quality)
+    except UserError as error:
+        return Outcome(job=job, status="failed", reason=str(error))
+    return Outcome(job=job, status="coloured", notes=(*job.notes, *warnings, *notes))
 
 
-def _plan(paths: Sequence[Path], out_dir: Path) -> dict[Path, Path]:
-    """Returns the output of every input file, after all checks that need no colouring."""
-    targets: dict[Path, Path] = {}
-    origin: dict[Path, Path] = {}
-    for source, name in _expand(paths, out_dir):
-        target = out_dir / name
-        if target in origin:
-            raise UserError(f"{origin[target]} and {source} would both be written to {target}; use two output folders.")
-        origin[target] = source
-        targets[source] = target
-    inputs = {os.path.realpath(source): source for source in targets}
-    for source, target in targets.items():
-        if os.path.realpath(target) in inputs:
-            raise UserError(
-                f"The output {target} would replace the input {inputs[os.path.realpath(target)]}; "
-                "choose another output folder."
-            )
-        _check_image(source)
-    return targets
+def _write(job: Job, photo: Photo, before: np.ndarray | None, options: Options) -> Outcome:
+    try:
+        _make_folder(job.target.parent)
+        notes = write_photos(job.target, [photo], format=job.format, quality=options.quality)
+        if before is not None:
+            pair = dataclasses.replace(photo, pixels=np.concatenate([before, photo.pixels], axis=1), alpha=None)
+            target = job.target.with_name(f"{job.target.stem}_compare{job.target.suffix}")
+            write_photos(target, [pair], format=job.format, quality=options.quality)
+    except UserError as error:
+        return Outcome(job=job, status="failed", reason=str(error))
+    except MemoryError:
+        return _failed(job, "does not fit into memory")
+    return Outcome(job=job, status="coloured", notes=(*job.notes, *photo.warnings, *notes))
 
 
-def _expand(paths: Sequence[Path], out_dir: Path) -> list[tuple[Path, Path]]:
-    """Returns every input file with its path inside the output folder."""
-    found: list[tuple[Path, Path]] = []
-    for path in paths:
-        if not path.is_dir():
-            found.append((path, Path(path.name)))
-            continue
-        outside = [image for image in list_images(path) if not _is_below(image, out_dir)]
-        if not outside:
-            raise UserError(f"The folder {path} holds no images to colour.")
-        found += [(image, image.relative_to(path)) for image in outside]
-    if not found:
-        raise UserError("There is nothing to colour; name at least one image or folder.")
-    return found
+def _grey(pixels: Any) -> Any:
+    return merge(pixels, np.zeros((1, 1, 2), np.float32))
 
 
-def _is_below(path: Path, folder: Path) -> bool:
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
-
-
-def _check_image(path: Path) -> None:
-    open_image(path).close()
-    if path.suffix.lower() not in WRITABLE_SUFFIXES:
-        raise UserError(
-            f"{path} cannot be coloured under its own name: its format is not one that can be written "
-            f"({', '.join(WRITABLE_SUFFIXES)}); convert it first."
-        )
+def _failed(job: Job, problem: str) -> Outcome:
+    return Outcome(job=job, status="failed", reason=f"{job.name} {problem}.")
 
 
 def _make_folder(folder: Path) -> None:

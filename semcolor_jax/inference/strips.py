@@ -1,22 +1,27 @@
 """A photo's lightness and small ab planes merged into a full-size photo, strip by strip.
 
 One compiled program does it all for a strip: enlarges ab, takes the luminance, goes to sRGB inside its gamut
-and rounds. Only the uint8 photo is ever held as a whole. Widths, strips and planes are filled up to few
-sizes, so that photos of any size share few programs.
+and rounds to the photo's own 8 or 16 bits. Only the photo itself is ever held as a whole. Widths, strips and planes
+are filled up to few sizes, so that photos of any size share few programs.
 """
 
 from __future__ import annotations
 
+import functools
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float32, Int32, UInt8
+from jaxtyping import Array, Float, Float32, Int32, UInt8, UInt16
 
 from semcolor_jax.backend import barrier
 from semcolor_jax.color import lab as cielab
-from semcolor_jax.color.gamut import Ray, srgb8
+from semcolor_jax.color.gamut import Ray, srgb8, srgb16
+from semcolor_jax.inference.flat import Coloured
+
+Pixels = UInt8[np.ndarray, "height width 3"] | UInt16[np.ndarray, "height width 3"]
+"""sRGB of 8 or 16 bits."""
 
 STRIP_PIXELS = 2**16
 _THREADS = 2  # one copies pixels while the other computes
@@ -25,20 +30,22 @@ _LUMINANCE = (cielab.XYZ_FROM_LINEAR[1][:, None] * cielab.LINEAR_FROM_UINT8).ast
 
 
 def merge(
-    photo: UInt8[np.ndarray, "height width 3"],
+    photo: Pixels,
     ab: Float[np.ndarray, "h w 2"],
     *,
+    coloured: Coloured | None = None,
     strip_pixels: int = STRIP_PIXELS,
     in_place: bool = False,
-) -> UInt8[np.ndarray, "height width 3"]:
+) -> Pixels:
     """Returns the photo's lightness with the colours `ab`, enlarged bilinearly to the photo's size.
 
     Works on strips of whole rows with about `strip_pixels` pixels, so that the float arrays stay small
     whatever the size of the photo. The result does not depend on the strips.
 
     Args:
-      photo: whose lightness is kept; its own colours do not matter.
+      photo: whose lightness is kept; its own colours do not matter. The result has its depth.
       ab: in CIE units.
+      coloured: the rows and columns that get colour; the others come out grey. By default all.
       strip_pixels: how many pixels to work on at once.
       in_place: overwrite `photo` with the result, which saves its memory; it must be writable.
     """
@@ -47,18 +54,21 @@ def merge(
     columns = _rounded_up(width)
     planes = jnp.asarray(_wide_planes(ab, width=width, columns=columns))
     above, weight = _positions(len(ab), size=height)
+    in_rows, in_columns = (Coloured.all_of(photo) if coloured is None else coloured).masks(columns)
     rows = min(max(1, strip_pixels // columns), _power_of_two(height))
 
     def work(top: int) -> None:
         part = slice(top, min(top + rows, height))
         count = part.stop - part.start
-        strip, place, share = (
-            np.zeros((rows, columns, 3), np.uint8),
+        strip, place, share, inside = (
+            np.zeros((rows, columns, 3), photo.dtype),
             np.zeros(rows, np.int32),
+            np.zeros(rows, np.float32),
             np.zeros(rows, np.float32),
         )
         strip[:count, :width], place[:count], share[:count] = photo[part], above[part], weight[part]
-        for channel, plane in enumerate(_strip(strip, planes, place, share)):
+        inside[:count] = in_rows[part]
+        for channel, plane in enumerate(_strip(strip, planes, place, share, inside, in_columns)):
             result[part, :, channel] = np.asarray(plane)[:count, :width]
 
     with ThreadPoolExecutor(_THREADS) as threads:
@@ -69,19 +79,30 @@ def merge(
 
 @jax.jit
 def _strip(
-    photo: UInt8[Array, "r w 3"],
+    photo: UInt8[Array, "r w 3"] | UInt16[Array, "r w 3"],
     planes: Float32[Array, "2 h w"],
     above: Int32[Array, " r"],
     weight: Float32[Array, " r"],
-) -> tuple[UInt8[Array, "r w"], UInt8[Array, "r w"], UInt8[Array, "r w"]]:
+    in_rows: Float32[Array, " r"],
+    in_columns: Float32[Array, " w"],
+) -> tuple[Array, Array, Array]:
     """Colours a strip whose row i lies between the rows above[i] and above[i] + 1 of the planes."""
-    y = sum(_lookup(_LUMINANCE[channel], photo[..., channel].astype(jnp.int32)) for channel in range(3))
+    deep = photo.dtype == jnp.uint16
+    luminance = _deep_luminance() if deep else _LUMINANCE
+    red, green, blue = (_lookup(luminance[channel], photo[..., channel].astype(jnp.int32)) for channel in range(3))
+    y = red + green + blue
     below, share = jnp.minimum(above + 1, planes.shape[1] - 1), weight[:, None]
     a, b = ((1 - share) * _lookup(plane, above) + share * _lookup(plane, below) for plane in planes)
+    a, b = (plane * in_rows[:, None] * in_columns for plane in (a, b))
     # The barriers keep the table look-ups out of the arithmetic, which is then computed on vectors.
     y, a, b = barrier((y, a, b))
     ray = Ray(y=y, f_y=cielab.cie_f(y), da=a / 500, db=b / 200)
-    return srgb8(barrier(ray))
+    return (srgb16 if deep else srgb8)(barrier(ray))
+
+
+@functools.cache
+def _deep_luminance() -> Float32[np.ndarray, "3 65536"]:
+    return (cielab.XYZ_FROM_LINEAR[1][:, None] * cielab.linear_from_uint16()).astype(np.float32)
 
 
 def _lookup(

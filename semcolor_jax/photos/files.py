@@ -31,7 +31,7 @@ _FORMATS = {
     ".tiff": "TIFF",
 }
 _ORIENTATION_TAG = 0x0112
-_UPRIGHT = {
+UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -86,8 +86,8 @@ def decode(image: Image.Image, path: str | os.PathLike[str]) -> UInt8[np.ndarray
         rgb = _to_rgb(image)
     except UserError as error:
         raise UserError(f"{path} {error}") from error
-    turn = _UPRIGHT.get(orientation(image))
-    return _pixels(rgb if turn is None else rgb.transpose(turn))
+    turn = UPRIGHT.get(orientation(image))
+    return pixels_of(rgb if turn is None else rgb.transpose(turn))
 
 
 def load_pixels(image: Image.Image, path: str | os.PathLike[str]) -> None:
@@ -104,7 +104,7 @@ def orientation(image: Image.Image) -> int:
         value = image.getexif().get(_ORIENTATION_TAG, 1)
     except Exception:  # a photo with a broken EXIF block is still a photo
         return 1
-    return value if value in _UPRIGHT else 1
+    return value if value in UPRIGHT else 1
 
 
 def write_image(path: str | os.PathLike[str], array: UInt8[np.ndarray, "h w *c"], *, quality: int = 95) -> None:
@@ -173,12 +173,12 @@ def _upper_bits(image: Image.Image) -> UInt8[np.ndarray, "h w"]:
     return (values >> 8).astype(np.uint8)
 
 
-def _pixels(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
-    """Returns the pixels of an RGB image, copied strip by strip: at once, Pillow would hold them two more times."""
+def pixels_of(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
+    """Returns an RGB or L image as RGB, copied strip by strip: at once, Pillow would hold the pixels two more times."""
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     for top in range(0, image.height, _STRIP_ROWS):
         bottom = min(top + _STRIP_ROWS, image.height)
-        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)).convert("RGB"))
     return pixels
 
 

@@ -9,7 +9,9 @@ from stub_network import Stripes, photo_of
 from semcolor_jax.errors import UserError
 from semcolor_jax.inference.branches import ColorChoice
 from semcolor_jax.inference.colorize import Colorizer
-from semcolor_jax.inference.photo_files import BATCH, WRITABLE_SUFFIXES, colorize_files
+from semcolor_jax.inference.finished import Finished
+from semcolor_jax.inference.photo_files import BATCH, Options, colorize_bytes, colorize_each, colorize_files
+from semcolor_jax.inference.plan import make_plan
 from semcolor_jax.models import Predictions
 
 
@@ -48,18 +50,20 @@ def test_files_keep_name_and_size(colorizer, tmp_path):
     }
 
 
-@pytest.mark.parametrize("suffix", WRITABLE_SUFFIXES)
-def test_every_listed_format_can_be_written(colorizer, tmp_path, suffix):
+@pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".ppm"])
+def test_every_format_is_kept(colorizer, tmp_path, suffix):
     source = save(tmp_path / f"photo{suffix}")
     assert colorize_files(colorizer, [source], tmp_path / "out") == [tmp_path / "out" / source.name]
 
 
-@pytest.mark.parametrize("mode", ["L", "1", "LA", "P", "RGBA"])
-def test_other_modes_come_out_as_colour(colorizer, tmp_path, mode):
+@pytest.mark.parametrize(
+    ("mode", "coloured"), [("L", "RGB"), ("1", "RGB"), ("LA", "RGBA"), ("P", "RGB"), ("RGBA", "RGBA")]
+)
+def test_other_modes_come_out_as_colour_and_keep_their_alpha(colorizer, tmp_path, mode, coloured):
     source = save(tmp_path / "gray.png", mode=mode)
     (target,) = colorize_files(colorizer, [source], str(tmp_path / "out"))
     with Image.open(target) as image:
-        assert (image.size, image.mode) == ((18, 12), "RGB")
+        assert (image.size, image.mode) == ((18, 12), coloured)
 
 
 def test_a_gray_file_keeps_its_lightness_and_gains_colour(colorizer, tmp_path):
@@ -125,23 +129,137 @@ def test_one_input_must_not_be_replaced_by_the_output_of_another(colorizer, tmp_
     )
 
 
-def test_all_inputs_are_checked_before_the_first_output(colorizer, tmp_path):
-    good = save(tmp_path / "good.png")
-    bad = tmp_path / "bad.png"
+def outcomes(colorizer, folder, out_dir, options=None, **kwargs):
+    """Colours a folder; returns the status of each file by name, those that the plan refuses included."""
+    plan = make_plan([folder], out_dir)
+    found = {source.name: "refused" for source, _ in plan.refused}
+    found |= {path.name: "passed over" for path in plan.passed_over}
+    return found | {o.job.source.name: o.status for o in colorize_each(colorizer, plan.jobs, options, **kwargs)}
+
+
+def test_bad_files_never_stop_the_others(colorizer, tmp_path):
+    for name in ("a.png", "c.jpg", "e.png"):
+        save(tmp_path / "in" / name)
+    cut = save(tmp_path / "in/b.png", height=60, width=60)
+    cut.write_bytes(cut.read_bytes()[:200])
+    (tmp_path / "in/d.jpg").write_text("no photo")
+    (tmp_path / "in/empty.png").touch()
+    (tmp_path / "in/notes.txt").write_text("1931")
+    frames = [Image.fromarray(photo_of(9, 9, seed=seed)) for seed in range(2)]
+    frames[0].save(tmp_path / "in/film.gif", save_all=True, append_images=frames[1:])
+    assert outcomes(colorizer, tmp_path / "in", tmp_path / "out") == {
+        "a.png": "coloured",
+        "b.png": "failed",
+        "c.jpg": "coloured",
+        "d.jpg": "refused",
+        "e.png": "coloured",
+        "empty.png": "refused",
+        "film.gif": "refused",
+        "notes.txt": "passed over",
+    }
+    assert list(sizes_of(tmp_path / "out")) == ["a.png", "c.jpg", "e.png"]
+
+
+def test_the_library_call_names_all_bad_files_after_the_good_ones_are_done(colorizer, tmp_path):
+    good, bad = save(tmp_path / "good.png"), tmp_path / "bad.png"
     bad.write_bytes(b"not an image")
-    refuse(colorizer, [good, bad], tmp_path / "out", "bad.png")
-    refuse(colorizer, [good, tmp_path / "missing.png"], tmp_path / "out", "missing.png")
-    refuse(
-        colorizer,
-        [good, save(tmp_path / "anim.gif")],
-        tmp_path / "out",
-        "cannot be coloured under its own name",
-    )
+    with pytest.raises(UserError, match=r"2 of 3 photos were not coloured: .*missing\.png.*bad\.png|bad\.png.*missing"):
+        colorize_files(colorizer, [bad, tmp_path / "missing.png", good], tmp_path / "out")
+    assert list(sizes_of(tmp_path / "out")) == ["good.png"]
+
+
+def test_a_second_run_does_what_is_new_changed_or_was_done_otherwise(colorizer, tmp_path):
+    for name in ("a.png", "b.png", "c.png", "d.png"):
+        save(tmp_path / "in" / name)
+
+    def run(settings="one"):
+        return outcomes(colorizer, tmp_path / "in", tmp_path / "out", finished=Finished(tmp_path / "out", settings))
+
+    assert set(run().values()) == {"coloured"}
+    assert set(run().values()) == {"skipped"}
+    (tmp_path / "out/b.png").unlink()
+    (tmp_path / "out/c.png").write_bytes(b"half")
+    save(tmp_path / "in/d.png", height=13)
+    assert run() == {"a.png": "skipped", "b.png": "coloured", "c.png": "coloured", "d.png": "coloured"}
+    assert set(run("other").values()) == {"coloured"}
+
+
+def test_half_a_line_of_the_record_counts_for_nothing(colorizer, tmp_path):
+    save(tmp_path / "in/a.png")
+    record = Finished(tmp_path / "out", "x")
+    outcomes(colorizer, tmp_path / "in", tmp_path / "out", finished=record)
+    (path,) = (tmp_path / "out").glob(".semcolor-finished*")
+    path.write_text(path.read_text() + '{"photo": "b.p')
+    assert Finished(tmp_path / "out", "x").state(tmp_path / "in/a.png", tmp_path / "out/a.png") == "finished"
+
+
+def test_what_a_killed_run_left_is_deleted(colorizer, tmp_path):
+    save(tmp_path / "in/a.png")
+    (tmp_path / "out").mkdir()
+    dead, alive = tmp_path / "out/.semcolor-99999999-ab.png", tmp_path / f"out/.semcolor-{os.getpid()}-ab.png"
+    for path in (dead, alive):
+        path.touch()
+    outcomes(colorizer, tmp_path / "in", tmp_path / "out")
+    assert (dead.exists(), alive.exists()) == (False, True)
+
+
+def test_several_folders_keep_their_names(colorizer, tmp_path):
+    for name in ("1931/a.png", "1932/a.png"):
+        save(tmp_path / name)
+    colorize_files(colorizer, [tmp_path / "1931", tmp_path / "1932"], tmp_path / "out")
+    assert list(sizes_of(tmp_path / "out")) == ["1931/a.png", "1932/a.png"]
+
+
+def test_a_format_that_cannot_be_written_goes_beside_as_png_and_replaces_nothing(colorizer, tmp_path):
+    for name in ("a.gif", "a.png", "b.gif"):
+        save(tmp_path / "in" / name, mode="L")
+    colorize_files(colorizer, [tmp_path / "in"], tmp_path / "out")
+    assert list(sizes_of(tmp_path / "out")) == ["a.gif.png", "a.png", "b.png"]
+
+
+def test_the_output_folder_may_not_be_the_input_unless_names_differ(colorizer, tmp_path):
+    save(tmp_path / "a.png")
+    with pytest.raises(UserError, match="is the input folder"):
+        make_plan([tmp_path], tmp_path)
+    for _ in range(2):
+        (job,) = make_plan([tmp_path], tmp_path, suffix="_colour").jobs
+        list(colorize_each(colorizer, [job]))
+    assert list(sizes_of(tmp_path)) == ["a.png", "a_colour.png"]
+
+
+def test_a_name_as_long_as_names_can_be(colorizer, tmp_path):
+    source = save(tmp_path / f"{'x' * 251}.png")
+    assert colorize_files(colorizer, [source], tmp_path / "out")[0].is_file()
+
+
+def test_all_pages_of_a_tiff_file(colorizer, tmp_path):
+    pages = [Image.fromarray(photo_of(12, 18, seed=seed)) for seed in range(3)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    (target,) = colorize_files(colorizer, [tmp_path / "a.tif"], tmp_path / "out")
+    with Image.open(target) as image:
+        assert image.n_frames == 3
+
+
+def test_before_and_after_side_by_side(colorizer, tmp_path):
+    save(tmp_path / "in/a.png")
+    outcomes(colorizer, tmp_path / "in", tmp_path / "out", Options(compare=True))
+    assert sizes_of(tmp_path / "out") == {"a.png": ((18, 12), "RGB"), "a_compare.png": ((36, 12), "RGB")}
+    with Image.open(tmp_path / "out/a_compare.png") as image:
+        before, after = np.split(np.asarray(image), 2, axis=1)
+    assert np.ptp(before, axis=-1).max() <= 1 < np.ptp(after, axis=-1).max()
+
+
+def test_bytes_in_bytes_out(colorizer, tmp_path):
+    data, notes = colorize_bytes(colorizer, save(tmp_path / "a.webp").read_bytes())
+    assert data[8:12] == b"WEBP"
+    assert notes == ()
+    with pytest.raises(UserError, match="standard input is not a photo"):
+        colorize_bytes(colorizer, b"text")
 
 
 def test_nothing_to_colour_is_refused(colorizer, tmp_path):
     (tmp_path / "empty").mkdir()
-    refuse(colorizer, [tmp_path / "empty"], tmp_path / "out", "holds no images")
+    refuse(colorizer, [tmp_path / "empty"], tmp_path / "out", "holds no photos")
     refuse(colorizer, [], tmp_path / "out", "nothing to colour")
 
 

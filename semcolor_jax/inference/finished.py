@@ -1,0 +1,86 @@
+"""Which photos of an output folder are finished, so that a second run colours only what is new or was stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+NAME = ".semcolor-finished.jsonl"
+"""The file in the output folder: one line per written photo, the last one of each counts."""
+
+
+class Finished:
+    """The record of one output folder.
+
+    A photo is finished if its output is there in the size recorded, was made from this very input (size and time of
+    change) and by the same settings. Lines are appended, so that a killed run loses none; half a line counts for
+    nothing.
+    """
+
+    def __init__(self, folder: Path, settings: Any):
+        """Reads the record; `settings` is all that decides what a result looks like, as JSON."""
+        self._folder, self._path = folder, folder / NAME
+        text = json.dumps(settings, sort_keys=True, default=str)
+        self._settings = hashlib.sha256(text.encode()).hexdigest()[:16]
+        self._entries = dict(_read(self._path))
+
+    def state(self, source: Path, target: Path) -> str:
+        """Returns "finished", "other options" (done, but by other settings), or "new"."""
+        entry = self._entries.get(self._key(target))
+        try:
+            written, read = target.stat(), source.stat()
+        except OSError:
+            return "new"
+        if entry is None or entry.get("bytes") != written.st_size:
+            return "new"
+        if entry.get("source") != [read.st_size, read.st_mtime_ns]:
+            return "new"
+        return "finished" if entry.get("settings") == self._settings else "other options"
+
+    def add(self, source: Path, target: Path) -> None:
+        """Records a photo that has just been written. A folder that takes no more is no reason to fail."""
+        read = source.stat()
+        entry = {
+            "photo": self._key(target),
+            "bytes": target.stat().st_size,
+            "source": [read.st_size, read.st_mtime_ns],
+            "settings": self._settings,
+        }
+        self._entries[entry["photo"]] = entry
+        try:
+            with open(self._path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+        except OSError:
+            return
+
+    def _key(self, target: Path) -> str:
+        return Path(os.path.relpath(target, self._folder)).as_posix()
+
+
+def fingerprint(model: Path) -> str:
+    """Returns what tells a model from another: of its files, names and contents, or sizes of those beyond 64 MB."""
+    digest = hashlib.sha256()
+    files = [model] if model.is_file() else sorted(path for path in model.rglob("*") if path.is_file())
+    for file in files:
+        digest.update(file.name.encode())
+        size = file.stat().st_size
+        digest.update(file.read_bytes() if size < 2**26 else str(size).encode())
+    return digest.hexdigest()[:16]
+
+
+def _read(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    entries = []
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        try:
+            entry = json.loads(line)
+            entries.append((entry["photo"], entry))
+        except (ValueError, KeyError, TypeError):  # a line cut off by the end of a process
+            continue
+    return entries
