@@ -29,6 +29,7 @@ CHOICES = {
     "model.output_stride": (1, 2, 4, 8),
     "loss.heads": ("fused", "plain"),
     "train.remat": ("none", "decoder", "all"),
+    "train.best_mode": ("max", "min"),
     "optimizer.name": ("adam", "rmsprop", "sgd", "adadelta"),
     "schedule.kind": ("two_stage", "steps", "horizon"),
     "schedule.plateau_monitor": ("val", "train"),
@@ -140,6 +141,8 @@ def default() -> ConfigDict:
             log_every_steps=50,
             checkpoint_every_steps=1000,
             keep_checkpoints=2,  # the newest; the best is kept besides
+            best_metric="auto",  # of the validation; "auto": "loss" (the joint one) where it is computed, else "psnr"
+            best_mode="max",  # whether the best of another `best_metric` is its largest value, or "min"
             eval_every_steps=5000,
             eval_samples=200,  # validation samples per evaluation during training; 0: all
             grid_samples=8,

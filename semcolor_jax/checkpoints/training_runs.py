@@ -1,29 +1,46 @@
 """Checkpoints of a work directory: the train state and the data position, through orbax.
 
 Layout: `WORKDIR/config.json` (the config it was trained with), `WORKDIR/prior.json` (the colour prior),
-`WORKDIR/checkpoints/STEP/` (orbax). The newest `keep` checkpoints stay, and the best by the monitored metric.
+`WORKDIR/checkpoints/STEP/` (orbax: `state`, `position`, and `metrics`, empty where that step was not evaluated; and
+`manifest.json` with a checksum of every file). The newest `keep` checkpoints stay, and the best one. A checkpoint
+appears with its manifest in one renaming. Damaged ones are moved to `WORKDIR/damaged_checkpoints/` when a training goes
+on.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+import errno
+import json
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
+from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
+from semcolor_jax.checkpoints import checksums
+from semcolor_jax.checkpoints.checksums import DamagedError
+from semcolor_jax.checkpoints.configs import load_config
+from semcolor_jax.checkpoints.ranking import Ranking
 from semcolor_jax.errors import UserError
 
-if TYPE_CHECKING:
-    from semcolor_jax.training.state import TrainState  # imports optax, which reading weights does not need
+logger = logging.getLogger(__name__)
 
-MONITOR = "psnr"
-"""The metric whose largest value marks the best checkpoint."""
+State = TypeVar("State")  # of the training: a pytree with the leaves params, batch_stats, ema, opt_state, step
+
+BEST, LATEST = "best", "latest"
+
+_FOLDER = "checkpoints"
+_DAMAGED = "damaged_checkpoints"
+_TEMPORARY = ".orbax-checkpoint-tmp"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,27 +57,42 @@ class DataPosition:
     samples: int
 
 
-class Checkpoints:
-    """The checkpoints of one work directory."""
+@dataclasses.dataclass(frozen=True)
+class Restored:
+    """What `read_checkpoint` found: "params" and "batch_stats" as numpy, and where they are from."""
 
-    def __init__(self, workdir: Path, *, keep: int = 2):
-        """Opens or creates WORKDIR/checkpoints.
+    variables: dict[str, Any]
+    step: int
+    origin: str  # "step 3000 (best by psnr) of runs/full"
+
+
+class Checkpoints:
+    """The checkpoints of one work directory, for the training that writes them."""
+
+    def __init__(self, workdir: Path, *, keep: int = 2, ranking: Ranking | None = None):
+        """Opens or creates WORKDIR/checkpoints; a damaged newest one is named and set aside.
 
         Raises:
-          UserError: the work directory cannot be written.
+          UserError: the work directory cannot be written, or all its checkpoints are damaged.
         """
         make_workdir(workdir)
-        keep_newest = checkpoint_managers.LatestN(n=keep)
-        keep_best = checkpoint_managers.BestN(
-            n=1,
-            get_metric_fn=lambda metrics: metrics.get(MONITOR, float("-inf")),
-            keep_checkpoints_without_metrics=False,
-        )
+        if jax.process_index() == 0:
+            _remove_half_written(workdir)
+            _set_damaged_aside(workdir)
+        multihost_utils.sync_global_devices("the newest checkpoint is whole")
+        score: Callable[[Any], Any] = (ranking or Ranking()).score
+        keep_best = checkpoint_managers.BestN(n=1, get_metric_fn=score, keep_checkpoints_without_metrics=False)
+        self._workdir = workdir
+        self._folder = workdir.absolute() / _FOLDER
+        self._saving: int | None = None
         self._manager = ocp.CheckpointManager(
-            workdir.absolute() / "checkpoints",
+            self._folder,
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=checkpoint_managers.AnyPreservationPolicy([keep_newest, keep_best]),
-                step_prefix=None,
+                best_fn=score,  # has the metrics written beside the state
+                preservation_policy=checkpoint_managers.AnyPreservationPolicy(
+                    [checkpoint_managers.LatestN(n=keep), keep_best]
+                ),
+                async_options=ocp.options.AsyncOptions(post_finalization_callback=self._write_manifest),
             ),
         )
 
@@ -68,20 +100,27 @@ class Checkpoints:
         """Returns the newest saved step, or None when there is none."""
         return self._manager.latest_step()
 
-    def save(self, state: TrainState, position: DataPosition, *, metrics: Mapping[str, float] | None = None) -> None:
-        """Saves in the background; a step that is already saved is left as it is."""
-        step = int(state.step)
+    def save(self, state: Any, position: DataPosition, *, metrics: Mapping[str, float] | None = None) -> None:
+        """Saves in the background; a step that is already saved is left as it is.
+
+        Raises:
+          UserError: the disk is full or cannot be written, now or when the checkpoint before was written.
+        """
+        step = position.step
         if step in self._manager.all_steps():
             return
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state), position=ocp.args.JsonSave(dataclasses.asdict(position))
-            ),
-            metrics=dict(metrics) if metrics else None,
-        )
+        with self._explained():
+            self._manager.wait_until_finished()
+            self._saving = step
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state), position=ocp.args.JsonSave(dataclasses.asdict(position))
+                ),
+                metrics=dict(metrics or {}),
+            )
 
-    def restore(self, like: TrainState) -> tuple[TrainState, DataPosition]:
+    def restore(self, like: State) -> tuple[State, DataPosition]:
         """Restores the newest checkpoint.
 
         Args:
@@ -97,36 +136,94 @@ class Checkpoints:
                 step,
                 args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract), position=ocp.args.JsonRestore()),
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OSError) as error:
             raise UserError(
-                f"The checkpoint of step {step} in {self._manager.directory} does not fit this config's model or "
-                "optimizer; use the config it was trained with, or another --workdir."
+                f"The checkpoint of step {step} in {self._folder} does not fit this config's model or optimizer; use "
+                "the config it was trained with, or another --workdir."
             ) from error
         return restored["state"], DataPosition(**restored["position"])
 
     def close(self) -> None:
-        """Waits for what is being written."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        """Waits for what is being written.
+
+        Raises:
+          UserError: it could not be written.
+        """
+        with self._explained():
+            self._manager.wait_until_finished()
+            self._manager.close()
+
+    def _write_manifest(self) -> None:
+        """Called by orbax when all files are written, before the temporary folder gets the step's name."""
+        if jax.process_index() == 0:
+            for folder in self._folder.glob(f"{self._saving}{_TEMPORARY}*"):
+                checksums.write_manifest(folder)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turns a failure to write into a `UserError`, removing what is half written; the older ones stay."""
+        try:
+            yield
+        except Exception as error:
+            reason = _disk_error(error)
+            if reason is None:
+                raise
+            _remove_half_written(self._workdir)
+            left = [step for step in _steps(self._workdir) if step != self._saving]
+            raise UserError(
+                f"The checkpoint of step {self._saving} cannot be written to {self._folder}: {reason}; mend that, and "
+                f"the same command goes on from {f'step {max(left)}' if left else 'the start'}."
+            ) from error
 
 
-def restore_variables(workdir: Path) -> dict[str, Any]:
-    """Restores the variables ("params", "batch_stats") of the newest checkpoint, as numpy, without the optimizer.
+def _disk_error(error: BaseException | None) -> str | None:
+    """Returns why a disk refused, from the whole chain of exceptions; None where no disk did."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno is not None:
+            return "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
+        if "No space left on device" in str(error) or "Disk quota exceeded" in str(error):  # tensorstore's
+            return "the disk is full"
+        error = error.__cause__ or error.__context__
+    return None
 
-    The parameters are the averaged ones where the training kept an average (`config.train.ema_decay`).
+
+def read_checkpoint(workdir: Path, *, checkpoint: str | int = BEST) -> Restored:
+    """Reads the weights of a checkpoint, without the optimizer, leaving the work directory as it is.
+
+    The parameters are the averaged ones where the training kept an average (`config.train.ema_decay`). Where the best
+    or the newest is damaged, that is logged, and the next best or next newest is read.
+
+    Args:
+      workdir: of a training, running or not.
+      checkpoint: "best" (by `config.train.best_metric`; the newest where none was evaluated), "latest", or a step.
 
     Raises:
-      UserError: the directory holds no checkpoint.
+      UserError: the directory holds no such checkpoint, or only damaged ones.
     """
-    folder = workdir.absolute() / "checkpoints"
-    steps = ocp.utils.checkpoint_steps(folder) if folder.is_dir() else []
-    if not steps:
-        raise UserError(
-            f"No checkpoint in {folder}: train one with `python launch.py --config ... --workdir {workdir}`, "
-            "or name the --workdir of a finished training."
-        )
-    restored = read_arrays(folder / str(max(steps)) / "state", names=("ema", "params", "batch_stats"))
-    return {"params": restored.get("ema") or restored["params"], "batch_stats": restored.get("batch_stats") or {}}
+    candidates = _candidates(workdir, checkpoint)
+    for step, why in candidates:
+        try:
+            restored = _read_verified(workdir.absolute() / _FOLDER / str(step))
+        except DamagedError as error:
+            logger.warning("The checkpoint of step %d in %s is damaged: %s.", step, workdir, error)
+            continue
+        origin = f"step {step}{why} of {workdir}"
+        variables = {"params": restored.get("ema") or restored["params"]}
+        return Restored(variables | {"batch_stats": restored.get("batch_stats") or {}}, step=step, origin=origin)
+    raise UserError(
+        f"The {'checkpoint' if len(candidates) == 1 else 'checkpoints'} of step "
+        f"{', '.join(str(step) for step, _ in candidates)} in {workdir / _FOLDER} cannot be used: damaged."
+    )
+
+
+def restore_variables(workdir: Path, *, checkpoint: str | int = LATEST) -> dict[str, Any]:
+    """Returns the variables ("params", "batch_stats") alone of `read_checkpoint`."""
+    return read_checkpoint(workdir, checkpoint=checkpoint).variables
+
+
+def has_checkpoints(workdir: Path) -> bool:
+    """Whether a training has been saved there."""
+    return bool(_steps(workdir))
 
 
 def read_arrays(path: Path, *, names: Sequence[str]) -> dict[str, Any]:
@@ -160,3 +257,87 @@ def make_workdir(workdir: Path) -> None:
         raise UserError(
             f"The work directory {workdir} cannot be written ({error.strerror}): choose another --workdir."
         ) from error
+
+
+def _steps(workdir: Path) -> list[int]:
+    """Returns the steps that are saved, ascending."""
+    folder = workdir / _FOLDER
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
+
+
+def _candidates(workdir: Path, checkpoint: str | int) -> list[tuple[int, str]]:
+    """Returns the steps that `checkpoint` may mean, the first choice first, and why each: " (newest)"."""
+    steps = _steps(workdir)
+    if not steps:
+        raise UserError(
+            f"No checkpoint in {workdir / _FOLDER}: train one with `python launch.py --config ... --workdir "
+            f"{workdir}`, or name the --workdir of a finished training."
+        )
+    newest = [(step, " (newest)") for step in reversed(steps)]
+    if checkpoint == LATEST:
+        return newest
+    if checkpoint == BEST:
+        ranking = Ranking.of(load_config(workdir))
+        metrics = {step: _metrics(workdir / _FOLDER / str(step)) for step in steps}
+        ranked = [step for step in steps if ranking.metric(metrics[step])]
+        ranked.sort(key=lambda step: (ranking.score(metrics[step]), step), reverse=True)
+        named = [(step, f" (best by {ranking.metric(metrics[step])})") for step in ranked]
+        return named + [(step, why) for step, why in newest if step not in ranked]
+    if not str(checkpoint).isdigit() or int(checkpoint) not in steps:
+        raise UserError(
+            f"{workdir} has no checkpoint {checkpoint!r}: give {BEST}, {LATEST} or one of its steps, "
+            f"{', '.join(map(str, steps))}."
+        )
+    return [(int(checkpoint), "")]
+
+
+def _metrics(folder: Path) -> dict[str, Any] | None:
+    """Returns the metrics of the checkpoint's evaluation; None where it was not evaluated."""
+    try:
+        return json.loads((folder / "metrics" / "metrics").read_text(encoding="utf-8")) or None
+    except (OSError, ValueError):
+        return None
+
+
+def _read_verified(folder: Path) -> dict[str, Any]:
+    """Returns the network's part of a checkpoint's state. Raises `DamagedError`."""
+    _verify(folder)
+    try:
+        return read_arrays(folder / "state", names=("ema", "params", "batch_stats"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DamagedError(f"its state cannot be read ({' '.join(str(error).split())[:200]})") from error
+
+
+def _verify(folder: Path) -> None:
+    """Raises `DamagedError` for a checkpoint that is not whole; those of earlier versions have no checksums."""
+    if checksums.verify(folder) is not None:
+        return
+    for name in ("state", "position"):
+        if not any((folder / name).glob("*")):
+            raise DamagedError(f"{name} is missing")
+
+
+def _remove_half_written(workdir: Path) -> None:
+    for folder in (workdir / _FOLDER).glob(f"*{_TEMPORARY}*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _set_damaged_aside(workdir: Path) -> None:
+    """Moves the newest checkpoints that are damaged, up to the first whole one, to WORKDIR/damaged_checkpoints."""
+    aside = workdir / _DAMAGED
+    for step in reversed(_steps(workdir)):
+        folder = workdir / _FOLDER / str(step)
+        try:
+            _verify(folder)
+            return
+        except DamagedError as error:
+            number = sum(1 for _ in aside.glob(f"{step}*"))
+            target = aside / (f"{step}.{number}" if number else str(step))
+            aside.mkdir(exist_ok=True)
+            folder.rename(target)
+            logger.warning("The checkpoint of step %d is damaged (%s): moved to %s.", step, error, target)
+    if aside.is_dir():
+        raise UserError(
+            f"All checkpoints of {workdir} are damaged and lie in {aside}: choose another --workdir, or delete that "
+            "folder to begin again."
+        )

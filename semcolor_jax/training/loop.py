@@ -20,6 +20,7 @@ from semcolor_jax.baselines.build import build_model, init_variables
 from semcolor_jax.baselines.registry import checked
 from semcolor_jax.checkpoints import training_runs as checkpoints
 from semcolor_jax.checkpoints.configs import load_config, save_config
+from semcolor_jax.checkpoints.ranking import Ranking
 from semcolor_jax.checkpoints.trained_part import start_from
 from semcolor_jax.checkpoints.training_runs import Checkpoints, DataPosition
 from semcolor_jax.color import rebalancing_weights
@@ -86,7 +87,7 @@ def train(config: ConfigDict, workdir: Path) -> TrainState:
     """
     config = checked(config)
     setup, state = prepare(config, workdir)
-    manager = Checkpoints(workdir, keep=config.train.keep_checkpoints)
+    manager = Checkpoints(workdir, keep=config.train.keep_checkpoints, ranking=Ranking.of(config))
     try:
         state = _resume(setup, state, manager)
         save_config(workdir, setup.config)
@@ -295,8 +296,8 @@ def _evaluate(setup: Setup, state: TrainState, step: int) -> dict[str, float]:
 
 
 def validation_scalars(result: EvaluationResult) -> dict[str, float]:
-    """Returns an evaluation as the flat scalars that are logged; `checkpoints.MONITOR` is one of them."""
-    scalars = {checkpoints.MONITOR: result.monitor}
+    """Returns an evaluation as the flat scalars that are logged; `psnr` is that of the branch used by default."""
+    scalars = {"psnr": result.monitor}
     for row, metrics in result.branches.items():
         scalars |= {f"{row}_{name}": value for name, value in metrics.items()}
     if result.segmentation is not None:

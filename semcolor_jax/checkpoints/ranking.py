@@ -1,0 +1,41 @@
+"""Which checkpoint of a training is the best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+AUTO = "auto"
+"""`config.train.best_metric`: the joint validation loss where it is computed, or else the mean PSNR."""
+
+_BY_DEFAULT = (("loss", "min"), ("psnr", "max"))
+
+
+class Ranking:
+    """Orders the metrics of evaluations, as `config.train.best_metric` and `best_mode` say."""
+
+    def __init__(self, metric: str = AUTO, mode: str = "max"):
+        self._preferred = _BY_DEFAULT if metric == AUTO else ((metric, mode),)
+
+    @classmethod
+    def of(cls, config: ConfigDict) -> Ranking:
+        """Returns the ranking of a training's config."""
+        return cls(config.train.best_metric, config.train.best_mode)
+
+    def metric(self, metrics: Mapping[str, Any] | None) -> str | None:
+        """Returns the name of the metric that these are ranked by; None where they have no such number."""
+        for name, _ in self._preferred:
+            if metrics and math.isfinite(metrics.get(name, math.nan)):
+                return name
+        return None
+
+    def score(self, metrics: Mapping[str, Any] | None) -> tuple[float, float]:
+        """Returns what is larger for a better checkpoint; one that has the preferred metric beats one without."""
+        found = self.metric(metrics)
+        for preference, (name, mode) in enumerate(self._preferred):
+            if name == found and metrics:
+                return -preference, metrics[name] if mode == "max" else -metrics[name]
+        return -math.inf, 0.0
