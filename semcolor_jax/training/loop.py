@@ -18,11 +18,9 @@ from tqdm import tqdm
 from semcolor_jax import backend
 from semcolor_jax.baselines.build import build_model, init_variables
 from semcolor_jax.baselines.registry import checked
-from semcolor_jax.checkpoints import training_runs as checkpoints
-from semcolor_jax.checkpoints.configs import load_config, save_config
 from semcolor_jax.checkpoints.ranking import Ranking
 from semcolor_jax.checkpoints.trained_part import start_from
-from semcolor_jax.checkpoints.training_runs import Checkpoints, DataPosition
+from semcolor_jax.checkpoints.training_runs import Checkpoints, DataPosition, has_checkpoints, make_workdir
 from semcolor_jax.color import rebalancing_weights
 from semcolor_jax.data.example import Batch, Sample, Source
 from semcolor_jax.data.pipeline import eval_samples, numpy_batches, prefetch_to_device, train_batches
@@ -39,6 +37,7 @@ from semcolor_jax.training import sharding
 from semcolor_jax.training.monitor import Every, StepLog, StopRequest, format_metrics, timed_next
 from semcolor_jax.training.optimizer import build_optimizer, thaw_step, total_steps
 from semcolor_jax.training.overview import count_parameters, parameter_overview
+from semcolor_jax.training.resume import check_same_training, record_config
 from semcolor_jax.training.scalars import ScalarWriter
 from semcolor_jax.training.state import TrainState, create_state
 from semcolor_jax.training.step import TrainStep, make_train_step
@@ -90,7 +89,8 @@ def train(config: ConfigDict, workdir: Path) -> TrainState:
     manager = Checkpoints(workdir, keep=config.train.keep_checkpoints, ranking=Ranking.of(config))
     try:
         state = _resume(setup, state, manager)
-        save_config(workdir, setup.config)
+        record_config(setup.config, workdir)
+        write_text(workdir / "parameters.txt", parameter_overview(state.params))
         return run(setup, state, manager)
     finally:
         manager.close()
@@ -102,11 +102,11 @@ def prepare(config: ConfigDict, workdir: Path) -> tuple[Setup, TrainState]:
     sharding.check_batch_size(config.data.batch_size, mesh)
     source, validation = make_source(config, "train"), make_source(config, "val")
     config = settle_branches(config, supervision_of(source))
-    checkpoints.make_workdir(workdir)
+    make_workdir(workdir)
     steps_per_epoch = max(1, len(source) // config.data.batch_size)
     optimizer = build_optimizer(config, steps_per_epoch=steps_per_epoch)
     variables = init_variables(build_model(config), jax.random.key(config.seed, impl="rbg"), config=config)
-    if config.train.start_from:
+    if config.train.start_from and not has_checkpoints(workdir):
         variables = start_from(variables, Path(config.train.start_from), config=config)
     state = create_state(variables, optimizer, averaged=config.train.ema_decay > 0)
     state = jax.device_put(state, sharding.replicated(mesh))
@@ -135,7 +135,6 @@ def prepare(config: ConfigDict, workdir: Path) -> tuple[Setup, TrainState]:
         mesh.size,
         backend.platform(),
     )
-    write_text(workdir / "parameters.txt", parameter_overview(state.params))
     return setup, state
 
 
@@ -197,15 +196,9 @@ def _resume(setup: Setup, state: TrainState, manager: Checkpoints) -> TrainState
     """Returns the newest checkpoint's state, or the given one when there is none."""
     if manager.latest_step() is None:
         return state
-    stored = load_config(setup.workdir)
-    for section in ("model", "optimizer"):
-        if stored[section].to_dict() != setup.config[section].to_dict():
-            raise UserError(
-                f"{setup.workdir} was trained with config.{section} = {stored[section].to_dict()}, which is not this "
-                "config's: use the same config, or another --workdir."
-            )
+    check_same_training(setup.config, setup.workdir)
     state, position = manager.restore(state)
-    expected = _position(setup, int(state.step))
+    expected = dataclasses.replace(_position(setup, int(state.step)), source=position.source)  # a folder may move
     if position != expected:
         raise UserError(
             f"{setup.workdir} was trained on {_describe(position)}, this config asks for {_describe(expected)}: use "

@@ -87,7 +87,7 @@ def test_resume_refuses_another_model_another_batch_and_other_data(tmp_path, tin
         loop.train(wider, tmp_path)
     larger_batch = tiny_config.copy_and_resolve_references()
     larger_batch.data.batch_size = 4
-    with pytest.raises(UserError, match="batches of 2"):
+    with pytest.raises(UserError, match=r"config\.data\.batch_size was 2, is 4"):
         loop.train(larger_batch, tmp_path)
     memory_data["train"] = type(memory_data["train"])(6)
     with pytest.raises(UserError, match="8 samples of memory"):

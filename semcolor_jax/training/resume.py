@@ -1,0 +1,100 @@
+"""Going on with a training: only with what made its numbers so far."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from semcolor_jax.checkpoints.configs import load_config, save_config
+from semcolor_jax.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+FREE = (
+    "name",
+    "data.dir",  # the data may move; how many samples they are is checked with the checkpoint
+    "data.prior",  # the work directory keeps what was measured
+    "data.prior_images",
+    "data.require_labels",
+    "inference",
+    "train.best_metric",
+    "train.best_mode",
+    "train.checkpoint_every_steps",
+    "train.eval_every_steps",
+    "train.eval_samples",
+    "train.grid_samples",
+    "train.keep_checkpoints",
+    "train.log_every_steps",
+    "train.remat",
+    "train.start_from",  # read only where nothing is resumed
+)
+"""Fields, and sections, that change no update of the weights: a training may go on with other values of them.
+
+A field that is not named here counts as one that makes the numbers."""
+
+
+def check_same_training(config: ConfigDict, workdir: Path) -> None:
+    """Compares the config with that of the training in `workdir`, in all that makes its numbers.
+
+    Raises:
+      UserError: the training there is another one; the sentence names every field that differs.
+    """
+    changed = {
+        field: values for field, values in differences(load_config(workdir), config).items() if not _is_free(field)
+    }
+    if changed:
+        listed = "; ".join(f"config.{field} was {old}, is {new}" for field, (old, new) in changed.items())
+        raise UserError(
+            f"{workdir} was trained with other values ({listed}): use the same ones, or go on with these in another "
+            f"work directory, with --config.train.start_from={workdir}."
+        )
+
+
+def record_config(config: ConfigDict, workdir: Path) -> None:
+    """Writes WORKDIR/config.json, and logs what that changes in one that is there already."""
+    if (workdir / "config.json").is_file():
+        changed = differences(load_config(workdir), config)
+        if changed:
+            listed = "; ".join(f"{field} was {old}, is {new}" for field, (old, new) in changed.items())
+            logger.info("%s: %s", workdir / "config.json", listed)
+    save_config(workdir, config)
+
+
+def differences(before: ConfigDict, after: ConfigDict) -> dict[str, tuple[str, str]]:
+    """Returns the fields of unequal values, as text, by their dotted names; a folder in `data.mix` counts nowhere."""
+    old, new = _flat(before), _flat(after)
+    return {
+        field: (_text(old, field), _text(new, field))
+        for field in sorted(old.keys() | new.keys())
+        if _comparable(field, old.get(field)) != _comparable(field, new.get(field))
+    }
+
+
+def _is_free(field: str) -> bool:
+    return any(field == free or field.startswith(f"{free}.") for free in FREE)
+
+
+def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Returns the leaves of a config by their dotted names, as JSON has them: tuples are lists."""
+    if not isinstance(config, ConfigDict):
+        return {prefix: json.loads(json.dumps(config))}
+    fields: dict[str, Any] = {}
+    for key, value in config.items():
+        fields |= _flat(value, f"{prefix}.{key}" if prefix else key)
+    return fields
+
+
+def _text(fields: dict[str, Any], field: str) -> str:
+    return repr(fields[field]) if field in fields else "not there"
+
+
+def _comparable(field: str, value: Any) -> Any:
+    """Returns the value, and of `data.mix` the sources and weights without the folders."""
+    if field != "data.mix" or not value:
+        return value
+    parts = [part.strip().rpartition("=") for part in value.split(",")]
+    return [((source or weight).partition(":")[0], float(weight) if source else 1.0) for source, _, weight in parts]
