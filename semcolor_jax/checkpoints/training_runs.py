@@ -15,7 +15,7 @@ import errno
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -80,7 +80,7 @@ class Checkpoints:
             _remove_half_written(workdir)
             _set_damaged_aside(workdir)
         multihost_utils.sync_global_devices("the newest checkpoint is whole")
-        score: Callable[[Any], Any] = (ranking or Ranking()).score
+        score: Any = (ranking or Ranking()).score
         keep_best = checkpoint_managers.BestN(n=1, get_metric_fn=score, keep_checkpoints_without_metrics=False)
         self._workdir = workdir
         self._folder = workdir.absolute() / _FOLDER

@@ -85,7 +85,13 @@ def test_a_half_written_checkpoint_is_none(tmp_path):
 def test_checkpoints_of_earlier_versions_have_no_checksums_and_are_read(tmp_path):
     save_steps(tmp_path, {1: None})
     (tmp_path / "checkpoints" / "1" / checksums.MANIFEST).unlink()
+    shutil.rmtree(tmp_path / "checkpoints" / "1" / "metrics")
     assert read_checkpoint(tmp_path).step == 1
+    manager = Checkpoints(tmp_path, keep=1)
+    assert int(manager.restore(state_of(0))[0].step) == 1
+    manager.save(state_of(2), position_of(2), metrics={"psnr": 20.0})
+    manager.close()
+    assert steps_of(tmp_path) == {2}
 
 
 def test_where_all_are_damaged_nothing_begins_anew_unasked(tmp_path):
