@@ -1,5 +1,6 @@
 # The commands of README.md. `make quickstart` and `make test` set up .venv by themselves.
 PYTHON_ENV := .venv/bin/python
+SEMCOLOR := .venv/bin/semcolor
 QUICKSTART := runs/quickstart
 
 BENCH_PYTHON ?= .venv-bench/bin/python
@@ -20,11 +21,11 @@ $(READY): $(REQUIREMENTS) requirements/cuda.txt constraints.txt pyproject.toml s
 	@touch $@
 
 quickstart: setup
-	$(PYTHON_ENV) launch.py --config configs/quickstart.py --workdir $(QUICKSTART)
-	$(PYTHON_ENV) launch.py --task evaluate --workdir $(QUICKSTART)
-	$(PYTHON_ENV) -m semcolor_jax sample-photos -o $(QUICKSTART)/photos
-	$(PYTHON_ENV) -m semcolor_jax colorize $(QUICKSTART)/photos -o $(QUICKSTART)/colorized --model $(QUICKSTART)
-	$(PYTHON_ENV) -m semcolor_jax colorize $(QUICKSTART)/photos -o $(QUICKSTART)/colorized_release
+	$(SEMCOLOR) train --config quickstart --workdir $(QUICKSTART)
+	$(SEMCOLOR) evaluate --model $(QUICKSTART)
+	$(SEMCOLOR) data sample-photos -o $(QUICKSTART)/photos
+	$(SEMCOLOR) colorize $(QUICKSTART)/photos -o $(QUICKSTART)/colorized --model $(QUICKSTART)
+	$(SEMCOLOR) colorize $(QUICKSTART)/photos -o $(QUICKSTART)/colorized_release
 	@echo "Look at $(QUICKSTART)/samples.png, $(QUICKSTART)/colorized and $(QUICKSTART)/colorized_release; the numbers are in $(QUICKSTART)/metrics.json."
 
 # Runs every notebook; the copies with their outputs are in runs/notebooks.

@@ -1,9 +1,9 @@
 """The paper: COCO-Stuff 118k, 224x224, four branches, two stages.
 
-python launch.py --config configs/full.py --workdir runs/full
-python launch.py --config configs/full.py:regsoft --workdir runs/regsoft            # ablations of Table 2:
-python launch.py --config configs/full.py:clasregsoft --workdir runs/clasregsoft    # regsoft, clasregsoft
-python launch.py --config configs/full.py:segclasregsoft,runlocal --workdir runs/try  # small and short, to try code
+semcolor train --config full
+semcolor train --config full:regsoft --workdir runs/regsoft            # ablations of Table 2:
+semcolor train --config full:clasregsoft --workdir runs/clasregsoft    # regsoft, clasregsoft
+semcolor train --config full:segclasregsoft,runlocal --workdir runs/try  # small and short, to try code
 
 Own data: --config.data.source=folder --config.data.dir=DIR (photos; label maps and scenes where you have them).
 

@@ -1,9 +1,9 @@
 """Comparison method: Iizuka et al., Let there be Color! (SIGGRAPH 2016).
 
-python launch.py --config configs/iizuka2016.py --config.data.source=folder --config.data.dir=DIR --workdir W
-python launch.py --config configs/iizuka2016.py:runlocal --config.data.source=embedded --workdir W   # to try code
+semcolor train --config iizuka2016 --config.data.source=folder --config.data.dir=DIR --workdir W
+semcolor train --config iizuka2016:runlocal --config.data.source=embedded --workdir W   # to try code
 
-The photos' scenes train its classifier: label them with `python -m semcolor_jax scenes label`; without, colour is
+The photos' scenes train its classifier: label them with `semcolor data label-scenes`; without, colour is
 trained alone. The paper trains on Places; its batch of 128, Adadelta and 11 epochs of 2.3 million photos are quoted
 from memory, see docs/comparison_methods.md. The published weights are a Torch7 file, which nothing well kept reads.
 

@@ -1,10 +1,10 @@
 """Comparison method: Larsson et al., Learning Representations for Automatic Colorization (ECCV 2016), authors' solver.
 
-python launch.py --config configs/larsson2016.py --config.data.source=folder --config.data.dir=DIR --workdir W
-python launch.py --config configs/larsson2016.py:runlocal --config.data.source=embedded --workdir W   # to try code
+semcolor train --config larsson2016 --config.data.source=folder --config.data.dir=DIR --workdir W
+semcolor train --config larsson2016:runlocal --config.data.source=embedded --workdir W   # to try code
 
 The authors trained two million batches of 8 on ImageNet. The published weights need no training:
-python -m semcolor_jax convert larsson2016 autocolorize.caffemodel.h5 -o W
+semcolor model convert larsson2016 autocolorize.caffemodel.h5 -o W
 
 Expected time: weeks on one GPU; not measured here. `runlocal`: minutes on two CPU cores.
 Expected result: not measured here at full size, because it needs ImageNet.

@@ -1,6 +1,6 @@
 """Minutes on two CPU cores: the paper's network, small, on photos that arrive with the dependencies.
 
-python launch.py --config configs/quickstart.py --workdir runs/quickstart        (or: make quickstart)
+semcolor train --config quickstart        (or: make quickstart)
 
 It trains on crops of seven photos and is evaluated on other parts of the same photos: a check that all four branches
 learn and that everything runs, not a colorizer for photos that it has not seen.

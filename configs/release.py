@@ -1,6 +1,6 @@
 """What the released checkpoint `semcolor-v1` is trained with.
 
-python launch.py --config configs/release.py:DATA --workdir runs/release
+semcolor train --config release:DATA --workdir runs/release
 
 DATA holds one folder for each part of the mix below, each with train/ and val/ (docs/release.md says where they come
 from and how their scene labels are made). The network is the paper's, with its four branches and its joint loss, on the

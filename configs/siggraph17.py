@@ -1,12 +1,12 @@
 """Comparison method: Zhang et al., Real-Time User-Guided Image Colorization (SIGGRAPH 2017), trained with random hints.
 
-python launch.py --config configs/siggraph17.py --config.data.source=folder --config.data.dir=DIR --workdir W
-python launch.py --config configs/siggraph17.py:runlocal --config.data.source=embedded --workdir W   # to try code
+semcolor train --config siggraph17 --config.data.source=folder --config.data.dir=DIR --workdir W
+semcolor train --config siggraph17:runlocal --config.data.source=embedded --workdir W   # to try code
 
 The authors train 15 epochs of ImageNet on the 529 classes without hints, then 10 and 5 on the regression with hints, at
 a tenth and a hundredth of the rate. This config trains both at once, each with its published loss, for as many batches
 at the same rates. The published weights need no training:
-python -m semcolor_jax convert siggraph17 siggraph17-df00044c.pth -o W
+semcolor model convert siggraph17 siggraph17-df00044c.pth -o W
 
 Expected time: days on one GPU; not measured here. `runlocal`: minutes on two CPU cores.
 Expected result: not measured here at full size, because it needs ImageNet.

@@ -1,10 +1,10 @@
 """Comparison method: Zhang et al., Colorful Image Colorization (ECCV 2016), with the authors' solver.
 
-python launch.py --config configs/zhang2016.py --config.data.source=folder --config.data.dir=DIR --workdir W
-python launch.py --config configs/zhang2016.py:runlocal --config.data.source=embedded --workdir W   # to try code
+semcolor train --config zhang2016 --config.data.source=folder --config.data.dir=DIR --workdir W
+semcolor train --config zhang2016:runlocal --config.data.source=embedded --workdir W   # to try code
 
 The authors trained 500 000 batches of 40 on ImageNet. The published weights need no training:
-python -m semcolor_jax convert zhang2016 colorization_release_v2-9b330a0b.pth -o W
+semcolor model convert zhang2016 colorization_release_v2-9b330a0b.pth -o W
 
 Expected time: days on one GPU; not measured here. `runlocal`: minutes on two CPU cores.
 Expected result: not measured here at full size, because it needs ImageNet.

@@ -1,4 +1,4 @@
-"""How well a model colours the validation photos of the release's data sets, as `python -m semcolor_jax colorize` does.
+"""How well a model colours the validation photos of the release's data sets, as `semcolor colorize` does.
 
 python experiments/release_evaluation.py --model semcolor-v1 --data DATA --output OUT
 

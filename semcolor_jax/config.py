@@ -146,7 +146,7 @@ def default() -> ConfigDict:
             eval_every_steps=5000,
             eval_samples=200,  # validation samples per evaluation during training; 0: all
             grid_samples=8,
-            start_from="",  # file of `export-weights --trained` to begin with; empty: random, or ImageNet's for vgg16
+            start_from="",  # file of `model export --trained` to begin with; empty: random, or ImageNet's for vgg16
             ema_decay=0.0,  # of the averaged weights that are evaluated and used; 0: the last ones are
             remat="none",  # blocks computed again in the backward pass, for memory: "decoder", or "all"
         )

@@ -1,7 +1,7 @@
 """How long a user waits for the first photo of 512 pixels, and for the next one.
 
-The network is that of configs/release.py with random weights, written as a released model. `python -m semcolor_jax
-colorize` colours one photo in a fresh process, with an empty and with a filled cache of compiled programs. Another
+The network is that of configs/release.py with random weights, written as a released model. `semcolor colorize`
+colours one photo in a fresh process, with an empty and with a filled cache of compiled programs. Another
 fresh process loads the model with `semcolor_jax.load` and colours three photos without any cache: the first, one of the
 same shape, and one of another shape. Then a folder of small photos is coloured, one by one and in batches.
 
@@ -36,7 +36,7 @@ COUNT = 32
 def command_seconds(photo: Path, *, model: Path, output: Path, cache: Path) -> dict[str, float]:
     """Returns the seconds and the peak memory of the whole command, from the start of the process to its end."""
     environment = os.environ | {"PYTHONPATH": str(common.ROOT), "SEMCOLOR_COMPILE_CACHE": str(cache)}
-    arguments = ["-m", "semcolor_jax", "colorize", str(photo), "-o", str(output), "--workdir", str(model)]
+    arguments = ["-m", "semcolor_jax", "colorize", str(photo), "-o", str(output), "--model", str(model)]
     start = time.perf_counter()
     process = subprocess.Popen([sys.executable, *arguments], env=environment, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)

@@ -1,12 +1,12 @@
-"""What the command lines share: reading a config, and reporting a user's mistake in one sentence with exit code 2."""
+"""Reading a config from the command line, with every mistake in it said in one sentence."""
 
 from __future__ import annotations
 
 import contextlib
 import difflib
 import logging
+import os
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,8 +15,15 @@ from absl import flags
 from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
+from semcolor_jax.cli.exits import user_errors as user_errors
 from semcolor_jax.config import default
 from semcolor_jax.errors import UserError
+
+_PACKAGE = Path(__file__).parents[1]
+CONFIGS = next((folder for folder in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if folder.is_dir()), None)
+"""The folder of the experiments: inside an installed package, or beside it in a checkout."""
+
+_PATHS = ("data.dir", "data.prior", "train.start_from")
 
 
 def configure_logging() -> None:
@@ -30,16 +37,6 @@ def configure_logging() -> None:
     ours.handlers = [handler]
 
 
-@contextlib.contextmanager
-def user_errors() -> Iterator[None]:
-    """Prints a `UserError` as one sentence and exits with code 2; lets every other exception through."""
-    try:
-        yield
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-
-
 def parse_flags(argv: Sequence[str]) -> list[str]:
     """Parses absl flags, for `app.run(flags_parser=...)`.
 
@@ -49,34 +46,64 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     Raises:
       UserError: an unknown flag, config file, config field or value.
     """
-    _check_config_file(argv)
+    path = _config_path(argv)
+    if path is not None:
+        find_config(path)
     with _explained(argv):
         return flags.FLAGS(list(argv))
 
 
-def load_config(path: str | None, overrides: Sequence[str], *, program: str) -> ConfigDict:
-    """Returns the config of `--config PATH` and overrides such as `--config.data.dir=DIR`, as `launch.py` reads them.
+def load_config(
+    config: str | None, overrides: Sequence[str], *, program: str, base: ConfigDict | None = None
+) -> ConfigDict:
+    """Returns the config of `--config NAME` and of overrides such as `--config.data.dir=DIR`; paths have `~` expanded.
 
     Args:
-      path: a config file, with `:ARG` where it takes one; None for the defaults of `semcolor_jax.config`.
+      config: a name (`full`) or a file (`configs/full.py`), with `:ARG` where it takes one; None for `base`.
       overrides: the arguments that follow.
       program: what messages call the command line.
+      base: what is overridden without `config`; None for the defaults of `semcolor_jax.config`.
 
     Raises:
-      UserError: an unknown config file, config field, value or argument.
+      UserError: an unknown config, config field, value or argument.
     """
-    argv = [program, *([] if path is None else [f"--config={path}"]), *overrides]
-    _check_config_file(argv)
+    file = None if config is None else find_config(config)
+    argv = [program, *([] if file is None else [f"--config={file}"]), *overrides]
     values = flags.FlagValues()  # of its own, so that it can be called more than once
-    with _explained(argv):
-        if path is None:
-            holder = config_flags.DEFINE_config_dict("config", default(), flag_values=values, sys_argv=argv)
+    with _explained(argv, base=base):
+        if file is None:
+            start = default() if base is None else base
+            holder = config_flags.DEFINE_config_dict("config", start, flag_values=values, sys_argv=argv)
         else:
             holder = config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
         _, *unused = values(argv)
     if unused:
         raise UserError(f"There is no use for the argument {unused[0]!r}; see `{program} --help`.")
+    _expand_user(holder.value)
     return holder.value
+
+
+def find_config(config: str) -> str:
+    """Returns the file of `NAME[:ARG]` or `FILE[:ARG]`, with the `:ARG`.
+
+    Raises:
+      UserError: there is no such config; the sentence lists those that exist.
+    """
+    name, colon, argument = config.partition(":")
+    file = Path(name).expanduser()
+    if not file.suffix and CONFIGS is not None and (CONFIGS / f"{name}.py").is_file():
+        file = CONFIGS / f"{name}.py"
+    if not file.is_file():
+        existing = ", ".join(sorted(path.stem for path in CONFIGS.glob("[!_]*.py"))) if CONFIGS else ""
+        raise UserError(f"There is no config {name!r}; give a file, or one of: {existing or 'none here'}.")
+    return f"{file}{colon}{argument}"
+
+
+def default_workdir(config: str) -> Path:
+    """Returns where a training goes unless told: `full` to runs/full, `full:regsoft` to runs/full-regsoft."""
+    name, _, argument = config.partition(":")
+    words = [Path(name).stem, *re.findall(r"[\w.]+", argument)]
+    return Path("runs", "-".join(words))
 
 
 def fields(config: ConfigDict, prefix: str = "") -> list[str]:
@@ -88,27 +115,29 @@ def fields(config: ConfigDict, prefix: str = "") -> list[str]:
 
 
 @contextlib.contextmanager
-def _explained(argv: Sequence[str]) -> Iterator[None]:
+def _explained(argv: Sequence[str], *, base: ConfigDict | None = None) -> Iterator[None]:
     """Turns what absl and ml_collections raise while they parse `argv` into a `UserError`."""
     try:
         yield
     except (AttributeError, KeyError) as error:
-        raise UserError(_explain_field(argv) or f"The config cannot be used: {error}.") from error
+        raise UserError(_explain_field(argv, base=base) or f"The config cannot be used: {error}.") from error
     except (flags.Error, config_flags.UnsupportedOperationError, TypeError, ValueError) as error:
         raise UserError(f"{_one_line(error)}; see `{Path(argv[0]).name} --help`.") from error
 
 
-def _check_config_file(argv: Sequence[str]) -> None:
-    path = _config_path(argv)
-    if path is not None and not Path(path.split(":")[0]).is_file():
-        existing = ", ".join(sorted(str(p) for p in Path("configs").glob("*.py")))
-        raise UserError(f"There is no config file {path.split(':')[0]!r}; there are: {existing or 'none here'}.")
+def _expand_user(config: ConfigDict) -> None:
+    for field in _PATHS:
+        section, name = field.split(".")
+        config[section][name] = os.path.expanduser(config[section][name])
+    # SOURCE[:DIR][=WEIGHT],...
+    config.data.mix = re.sub(r"(?<=:)~[^=,]*", lambda match: os.path.expanduser(match[0]), config.data.mix)
 
 
-def _explain_field(argv: Sequence[str]) -> str | None:
+def _explain_field(argv: Sequence[str], *, base: ConfigDict | None) -> str | None:
     """Names the first override whose field does not exist, and what exists."""
     path = _config_path(argv)
-    known = fields(default() if path is None else config_flags.ConfigFileFlagParser("config").parse(path))
+    start = default() if base is None else base
+    known = fields(start if path is None else config_flags.ConfigFileFlagParser("config").parse(path))
     for argument in argv[1:]:
         match = re.match(r"--?config\.([\w.]+)", argument)
         if match and match.group(1) not in known:

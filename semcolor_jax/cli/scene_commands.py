@@ -1,4 +1,4 @@
-"""`python -m semcolor_jax scenes ...`: its arguments, and what it does with them."""
+"""`semcolor data train-teacher` and `label-scenes`: their arguments, and what they do with them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from semcolor_jax.cli.arguments import add_command, path, positive_float, positive_int
 from semcolor_jax.errors import UserError
 from semcolor_jax.scenes import HEAD_L2, HEAD_SIDE
 
@@ -16,61 +17,64 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def add_parser(commands: Any) -> None:
-    """Adds `scenes train-head` and `scenes label` to the subparsers of the program; imports nothing heavy."""
-    scenes = commands.add_parser("scenes", help="label photos with the scenes they show")
-    steps = scenes.add_subparsers(dest="step", required=True, metavar="STEP")
-
-    train = steps.add_parser("train-head", help="train a small teacher on photos in folders named after their scene")
-    train.add_argument("--data", action="append", required=True, metavar="DIR", help="folder; may be given repeatedly")
-    train.add_argument("-o", "--output", required=True, metavar="FILE", help="teacher to write (.npz)")
+def add_parsers(steps: Any) -> None:
+    """Adds `train-teacher` and `label-scenes` to the subparsers of `data`; imports nothing heavy."""
+    train = add_command(
+        steps,
+        "train-teacher",
+        help="train a small teacher of scenes on folders of photos named after their scene",
+        example="semcolor data train-teacher sun_scenes/ intel_scenes/ -o teacher.npz",
+    )
+    train.add_argument("folders", nargs="+", type=path, metavar="DIR", help="folder with one folder for each scene")
+    train.add_argument("-o", "--output", type=path, required=True, metavar="FILE", help="teacher to write (.npz)")
     train.add_argument(
-        "--side",
-        type=_positive(int),
-        default=HEAD_SIDE,
-        metavar="N",
-        help="photos are resized to N x N (%(default)s)",
+        "--side", type=positive_int, default=HEAD_SIDE, metavar="N", help="photos are resized to N x N (%(default)s)"
     )
     train.add_argument(
-        "--l2", type=_positive(float), default=HEAD_L2, metavar="X", help="strength of the regularisation (%(default)s)"
+        "--l2", type=positive_float, default=HEAD_L2, metavar="X", help="strength of the regularisation (%(default)s)"
     )
+    train.set_defaults(run=run_train_teacher)
 
-    label = steps.add_parser("label", help="write the five likeliest scenes of every photo in a data set")
-    label.add_argument("--data", required=True, metavar="DIR", help="folder of photos, or the data_dir of coco_stuff")
+    label = add_command(
+        steps,
+        "label-scenes",
+        help="write the five likeliest scenes of every photo in a data set",
+        example="semcolor data label-scenes photos/ --teacher teacher.npz",
+    )
+    label.add_argument("data", type=path, metavar="DIR", help="folder of photos, or of the prepared COCO-Stuff")
     label.add_argument("--source", choices=["folder", "coco_stuff"], default="folder", help="default: %(default)s")
     label.add_argument(
-        "--teacher", required=True, metavar="FILE", help=".npz of train-head, or VGG16-Places365: .h5, .caffemodel"
+        "--teacher",
+        type=path,
+        required=True,
+        metavar="FILE",
+        help=".npz of train-teacher, or VGG16-Places365: .h5, .caffemodel",
     )
     label.add_argument(
-        "-o", "--output", metavar="FILE", help="file to write (default: the scenes.json that --source reads)"
+        "-o", "--output", type=path, metavar="FILE", help="file to write (default: the scenes.json that --source reads)"
     )
     label.add_argument("--smoothing", choices=["top5", "gaussian"], default="top5", help="default: %(default)s")
     label.add_argument("--shard", default="1/1", metavar="i/n", help="this process's share of the photos")
+    label.set_defaults(run=run_label_scenes)
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Runs the step that `add_parser`'s arguments name. Raises `UserError` for a mistake of the user's."""
-    if arguments.step == "train-head":
-        _train_head(arguments)
-    else:
-        _label(arguments)
-
-
-def _train_head(arguments: argparse.Namespace) -> None:
+def run_train_teacher(arguments: argparse.Namespace) -> None:
+    """Trains a teacher of scenes. Raises `UserError` for a mistake of the user's."""
     from semcolor_jax.scenes.head import save_head
     from semcolor_jax.scenes.train_head import format_held_out, train_head
 
-    trained = train_head(arguments.data, side=arguments.side, l2=arguments.l2)
+    trained = train_head(arguments.folders, side=arguments.side, l2=arguments.l2)
     save_head(arguments.output, trained.head)
     print(format_held_out(trained.held_out))
     logger.info("wrote %s: %d scenes", arguments.output, len(trained.head.categories))
 
 
-def _label(arguments: argparse.Namespace) -> None:
+def run_label_scenes(arguments: argparse.Namespace) -> None:
+    """Writes the scene labels of a data set. Raises `UserError` for a mistake of the user's."""
     from semcolor_jax.scenes.label import label_folder, label_sources, parse_shard
     from semcolor_jax.scenes.teacher import load_teacher
 
-    data, shard, teacher = Path(arguments.data), parse_shard(arguments.shard), load_teacher(arguments.teacher)
+    data, shard, teacher = arguments.data, parse_shard(arguments.shard), load_teacher(arguments.teacher)
     if arguments.source == "folder":
         output = arguments.output or data / "scenes.json"
         result = label_folder(data, teacher, output=output, smoothing=arguments.smoothing, shard=shard)
@@ -91,14 +95,3 @@ def _coco_stuff(data_dir: Path) -> list[Source]:
     if not sources:
         raise UserError(how_to_prepare(data_dir))
     return sources
-
-
-def _positive(kind: type[int] | type[float]) -> Any:
-    def parse(text: str) -> int | float:
-        value = kind(text)
-        if not value > 0:
-            raise ValueError
-        return value
-
-    parse.__name__ = f"positive {kind.__name__}"
-    return parse

@@ -1,12 +1,12 @@
-"""`python -m semcolor_jax score ...`: its arguments, and what it does with them."""
+"""`semcolor score`: its arguments, and what it does with them."""
 
 from __future__ import annotations
 
 import argparse
 import logging
-from pathlib import Path
 from typing import Any
 
+from semcolor_jax.cli.arguments import add_command, path
 from semcolor_jax.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -16,17 +16,29 @@ _DEFAULT_METRICS = "psnr,ssim,l2ab,lpips,colourfulness"
 
 def add_parser(commands: Any) -> None:
     """Adds `score` to the subparsers of the program; imports nothing heavy."""
-    score = commands.add_parser("score", help="measure coloured photos, of any method, against the originals")
-    score.add_argument("originals", metavar="ORIGINALS", help="folder of the originals")
-    score.add_argument(
-        "colorized", nargs="+", metavar="COLORIZED", help="folders of coloured photos, paired by name without suffix"
+    score = add_command(
+        commands,
+        "score",
+        help="measure coloured photos, of any method, against the originals",
+        example="semcolor score originals/ coloured/ -o results",
     )
-    score.add_argument("-o", "--output", default="score", metavar="DIR", help="folder of the results (%(default)s)")
+    score.usage = "semcolor score ORIGINALS COLORIZED [COLORIZED ...] [-o DIR] [options]"
+    score.add_argument("originals", type=path, metavar="ORIGINALS", help="folder of the originals")
+    score.add_argument(
+        "colorized",
+        nargs="+",
+        type=path,
+        metavar="COLORIZED",
+        help="folders of coloured photos, paired by name",
+    )
+    score.add_argument(
+        "-o", "--output", type=path, default="score", metavar="DIR", help="folder of the results (%(default)s)"
+    )
     score.add_argument(
         "--metrics",
         default=_DEFAULT_METRICS,
         metavar="LIST",
-        help="comma-separated: psnr, ssim, l2ab, lpips, lpips-vgg, colourfulness (%(default)s)",
+        help="of these and lpips-vgg (%(default)s)",
     )
     score.add_argument(
         "--size",
@@ -38,40 +50,47 @@ def add_parser(commands: Any) -> None:
     score.add_argument(
         "--fid-features",
         choices=["torchvision", "tf", "vgg16"],
-        help="FID with torchvision's or the TensorFlow Inception; vgg16: FID-VGG16, a substitute without download",
+        help="FID: an Inception (torchvision's, tf's), or FID-VGG16 without download",
     )
-    score.add_argument("--fid-weights", metavar="FILE", help="the published file of the Inception's weights")
+    score.add_argument("--fid-weights", type=path, metavar="FILE", help="the published file of the Inception's weights")
     score.add_argument(
-        "--fid-reference", metavar="DIR", help="other originals to compare with (default: those of the pairs)"
+        "--fid-reference",
+        type=path,
+        metavar="DIR",
+        help="originals for FID (default: those of the pairs)",
     )
+    score.add_argument("--imagenet-weights", type=path, metavar="FILE", help="top-1, top-5 by VGG16 (.pth, .h5)")
     score.add_argument(
-        "--imagenet-weights", metavar="FILE", help="VGG16 of torchvision (.pth) or Keras (.h5): top-1, top-5"
+        "--places365-weights", type=path, metavar="FILE", help="the same by VGG16-Places365 (.h5, .caffemodel)"
     )
-    score.add_argument("--places365-weights", metavar="FILE", help="VGG16-Places365 (.h5 or .caffemodel): top-1, top-5")
     for kind in ("imagenet", "places365"):
         score.add_argument(
             f"--{kind}-labels",
+            type=path,
             metavar="FILE",
-            help="lines `PHOTO CLASS`, numbers from 0 or names (default: the originals' folders are the classes)",
+            help="lines `PHOTO CLASS` (default: the folder is the class)",
         )
+    score.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Scores, prints the table and writes it. Raises `UserError` for a mistake of the user's."""
+    from semcolor_jax.cli.compile_cache import enable_compile_cache
     from semcolor_jax.evaluation.score import run as scoring
     from semcolor_jax.evaluation.score import tables
     from semcolor_jax.evaluation.score.options import choose
 
-    output, originals = Path(arguments.output), Path(arguments.originals)
+    enable_compile_cache()
+    output, originals = arguments.output, arguments.originals
     chosen = choose(
         metrics=[name.strip() for name in arguments.metrics.split(",") if name.strip()],
         fid_features=arguments.fid_features,
-        fid_weights=_path(arguments.fid_weights),
-        fid_reference=_path(arguments.fid_reference),
-        imagenet_weights=_path(arguments.imagenet_weights),
-        places365_weights=_path(arguments.places365_weights),
-        imagenet_labels=_path(arguments.imagenet_labels),
-        places365_labels=_path(arguments.places365_labels),
+        fid_weights=arguments.fid_weights,
+        fid_reference=arguments.fid_reference,
+        imagenet_weights=arguments.imagenet_weights,
+        places365_weights=arguments.places365_weights,
+        imagenet_labels=arguments.imagenet_labels,
+        places365_labels=arguments.places365_labels,
         originals=originals,
     )
     try:
@@ -80,7 +99,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"cannot write {output}: {error.strerror or error}.") from error
     score = scoring.score(
         originals,
-        [Path(folder) for folder in arguments.colorized],
+        arguments.colorized,
         output=output,
         size=arguments.size,
         measures=chosen.measures,
@@ -88,12 +107,8 @@ def run(arguments: argparse.Namespace) -> None:
         unavailable=chosen.unavailable,
     )
     print(tables.text(score))
-    for path in tables.write_all(output, score):
-        logger.info("wrote %s", path)
-
-
-def _path(text: str | None) -> Path | None:
-    return None if text is None else Path(text)
+    for written in tables.write_all(output, score):
+        logger.info("wrote %s", written)
 
 
 def parse_size(text: str) -> int | None:

@@ -1,13 +1,15 @@
-"""What the two command lines do: `launch.py` and `python -m semcolor_jax` only parse and call these."""
+"""What the commands do with their arguments: Python for those who want to call them without a command line."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from semcolor_jax import config as configs
 from semcolor_jax.baselines.registry import checked
 from semcolor_jax.checkpoints.configs import load_config
 from semcolor_jax.checkpoints.releases import export_release
@@ -79,6 +81,36 @@ def evaluate(
     return result
 
 
+def model_config(model: str | Path) -> ConfigDict:
+    """Returns the config that a model was trained with. Raises `UserError` if there is no such model."""
+    return load_config(find_model(model))
+
+
+def model_summary(model: str | Path) -> str:
+    """Returns a few lines on a model: where it lies, its network, its parameters, its colours.
+
+    Raises:
+      UserError: there is no such model, or its weights cannot be read.
+    """
+    path = find_model(model)
+    predictor, config = load_predictor(path), load_config(path)
+    parameters = sum(array.size for array in jax.tree.leaves(predictor.variables["params"]))
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    choice = config.inference
+    facts = {
+        "path": path,
+        "kind": "released weights" if is_release(path) else "work directory of a training",
+        "size": f"{sum(file.stat().st_size for file in files) / 2**20:.1f} MiB",
+        "config": config.name,
+        "method": config.model.method,
+        "branches": ", ".join(configs.branches(config)),
+        "network": f"{config.model.encoder}, width {config.model.width}, output stride {config.model.output_stride}",
+        "parameters": f"{parameters:,}",
+        "colours": f"branch {choice.branch}, temperature {choice.temperature:g}, photos at {choice.side} pixels",
+    }
+    return "\n".join(f"{name:<11} {value}" for name, value in facts.items())
+
+
 def export_weights(workdir: Path, output: Path, *, trained_only: bool) -> None:
     """Writes the newest weights of a work directory in 16 bits: a released model, or the trained part as one file.
 
@@ -106,44 +138,44 @@ def write_sample_photos(output: Path) -> list[Path]:
     return written
 
 
-def write_prior(config: ConfigDict, output: Path, *, max_images: int | None = None) -> Prior:
-    """Measures the colour prior of the config's training photos, at most `max_images` of them, and writes it.
+def write_prior(config: ConfigDict, output: Path, *, limit: int | None = None) -> Prior:
+    """Measures the colour prior of the config's training photos, at most `limit` of them, and writes it.
 
     Raises:
-      UserError: a mistake in the config or the data; `max_images` is below 1; `output` cannot be written.
+      UserError: a mistake in the config or the data; `limit` is below 1; `output` cannot be written.
     """
     config = checked(config)
-    _check_at_least_one(max_images, "--images")
+    _check_at_least_one(limit, "--limit")
     if not output.parent.is_dir():  # said now, not after the measurement
         raise UserError(f"cannot write {output}: there is no folder {output.parent}.")
-    prior = measure_prior(make_source(config, "train"), max_images=max_images, seed=config.seed)
+    prior = measure_prior(make_source(config, "train"), max_images=limit, seed=config.seed)
     save_prior(output, prior)
     facts = prior.provenance
     print(f"{output}: {facts['pixels']} pixels of {facts['images']} photos of {facts['source']}")
     return prior
 
 
-def inspect(config: ConfigDict, output: Path, *, count: int, seed: int | None = None) -> None:
-    """Draws the first `count` samples of the config's training, with all augmentation, as a grid of pictures.
+def inspect(config: ConfigDict, output: Path, *, limit: int, seed: int | None = None) -> None:
+    """Draws the first `limit` samples of the config's training, with all augmentation, as a grid of pictures.
 
     Args:
       config: the experiment.
       output: the picture to write.
-      count: how many samples.
+      limit: how many samples.
       seed: of the order and the augmentation; None for that of the config, so what training itself begins with.
 
     Raises:
-      UserError: a mistake in the config or the data; `count` is below 1; `output` cannot be written.
+      UserError: a mistake in the config or the data; `limit` is below 1; `output` cannot be written.
     """
     from semcolor_jax.data.augment import training_ops  # needs TensorFlow, which training itself may do without
 
     config = checked(config)
-    _check_at_least_one(count, "--count")
+    _check_at_least_one(limit, "--limit")
     drawn_by: int = config.seed if seed is None else seed
     source = make_source(config, "train")
-    batches = train_batches(source, ops=training_ops(config), batch_size=count, seed=drawn_by)
+    batches = train_batches(source, ops=training_ops(config), batch_size=limit, seed=drawn_by)
     (batch,) = numpy_batches(batches.take(1))
-    names = [source.names[int(index)] for index in first_indices(source, count, seed=drawn_by)]
+    names = [source.names[int(index)] for index in first_indices(source, limit, seed=drawn_by)]
     write_image(output, inspection_grid(batch, names=names, sigma=config.loss.encoding_sigma))
     print(output)
 

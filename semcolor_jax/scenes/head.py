@@ -143,10 +143,10 @@ def load_head(path: str | os.PathLike[str]) -> SceneHead:
     except FileNotFoundError as error:
         raise UserError(f"there is no file {path}.") from error
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is not a teacher made by `scenes train-head`, or is damaged ({error}).") from error
+        raise UserError(f"{path} is not a teacher made by `data train-teacher`, or is damaged ({error}).") from error
     if record.get("format") != _FORMAT or record.get("features") != FEATURES:
         raise UserError(f"{path} was made for other features ({record.get('features')}): train it anew.")
     shape, known = head.kernel.shape, np.all((head.categories >= 0) & (head.categories < NUM_SCENES))
     if head.bias.shape != shape[1:] or head.categories.shape != shape[1:] or not known or head.side < 1:
-        raise UserError(f"{path} is not a teacher made by `scenes train-head`: its arrays do not fit together.")
+        raise UserError(f"{path} is not a teacher made by `data train-teacher`: its arrays do not fit together.")
     return head

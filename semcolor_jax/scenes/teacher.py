@@ -27,7 +27,7 @@ WHERE_TEACHERS_ARE = (
     "https://github.com/GKalliatakis/Keras-VGG16-places365/releases/tag/v1.0 and as vgg16_places365.caffemodel "
     "(543 MB, Caffe) at http://places2.csail.mit.edu/models_places365/vgg16_places365.caffemodel; without either, "
     "train a small teacher on photos of your own with "
-    "`python -m semcolor_jax scenes train-head --data PHOTOS -o teacher.npz`"
+    "`semcolor data train-teacher PHOTOS -o teacher.npz`"
 )
 
 _CONVERTERS = {".h5": load_keras_vgg16, ".hdf5": load_keras_vgg16, ".caffemodel": load_caffe_vgg16}
@@ -51,7 +51,7 @@ class Teacher:
 
 
 def load_teacher(path: str | os.PathLike[str]) -> Teacher:
-    """Reads a teacher: a `.npz` of `scenes train-head`, or VGG16-Places365 as a Keras `.h5` or a `.caffemodel`.
+    """Reads a teacher: a `.npz` of `data train-teacher`, or VGG16-Places365 as a Keras `.h5` or a `.caffemodel`.
 
     Raises:
       UserError: the file is missing (the message says where teachers are published), damaged, or another network.

@@ -1,4 +1,4 @@
-"""`prior` and `inspect`: the commands of `python -m semcolor_jax` that take a config."""
+"""`data prior` and `data inspect`: commands that take a config."""
 
 import json
 import os
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def _config(*overrides, path=str(ROOT / "configs/quickstart.py")):
-    return cli.load_config(path, overrides, program="semcolor_jax prior")
+    return cli.load_config(path, overrides, program="semcolor data prior")
 
 
 def _run(*arguments):
@@ -67,8 +67,8 @@ def test_without_a_config_file_the_defaults_can_be_overridden():
     ("override", "problem"),
     [
         ("--config.data.sorce=folder", r"'data\.sorce'; did you mean 'data\.source'"),
-        ("--config.data.batch_size=many", "batch_size.*semcolor_jax prior --help"),
-        ("--imgaes=3", "'imgaes'.*semcolor_jax prior --help"),
+        ("--config.data.batch_size=many", "batch_size.*semcolor data prior --help"),
+        ("--imgaes=3", "'imgaes'.*semcolor data prior --help"),
         ("photos", "no use for the argument 'photos'"),
     ],
 )
@@ -78,13 +78,13 @@ def test_mistakes_in_overrides_are_one_sentence(path, override, problem):
 
 
 def test_a_missing_config_file_is_named():
-    with pytest.raises(UserError, match=r"no config file 'nowhere\.py'"):
+    with pytest.raises(UserError, match=r"no config 'nowhere\.py'; .* full, .*quickstart"):
         _config(path="nowhere.py")
 
 
 def test_a_written_prior_is_the_one_that_training_uses(tmp_path, capsys):
     config = _config()
-    tasks.write_prior(config, tmp_path / "prior.json", max_images=5)
+    tasks.write_prior(config, tmp_path / "prior.json", limit=5)
     assert f"{5 * 160 * 160} pixels of 5 photos of embedded" in capsys.readouterr().out
     written = load_prior(tmp_path / "prior.json")
     config.data.prior = str(tmp_path / "prior.json")
@@ -97,7 +97,7 @@ def test_a_written_prior_is_the_one_that_training_uses(tmp_path, capsys):
 def test_training_refuses_a_prior_of_another_bin_table(tmp_path):
     config = _config("--config.model.width=2", "--config.train.eval_samples=1")
     path = tmp_path / "prior.json"
-    tasks.write_prior(config, path, max_images=1)
+    tasks.write_prior(config, path, limit=1)
     content = json.loads(path.read_text())
     content["provenance"]["bin_table"] = "0123456789abcdef"
     path.write_text(json.dumps(content))
@@ -109,7 +109,7 @@ def test_training_refuses_a_prior_of_another_bin_table(tmp_path):
 
 def test_the_grid_shows_what_training_begins_with(tmp_path):
     config = _config("--config.data.image_size=96", "--config.data.short_side=112")
-    tasks.inspect(config, tmp_path / "grid.png", count=3)
+    tasks.inspect(config, tmp_path / "grid.png", limit=3)
     grid = np.asarray(Image.open(tmp_path / "grid.png"))
     dataset = train_batches(EmbeddedSource("train"), ops=training_ops(config), batch_size=4, seed=config.seed)
     batch = next(numpy_batches(dataset))
@@ -122,9 +122,9 @@ def test_the_grid_shows_what_training_begins_with(tmp_path):
 @pytest.mark.parametrize(
     ("call", "problem"),
     [
-        (lambda config, out: tasks.inspect(config, out / "grid.png", count=0), "--count is 0"),
-        (lambda config, out: tasks.inspect(config, out / "grid.txt", count=1), r"grid\.txt: the suffix"),
-        (lambda config, out: tasks.write_prior(config, out / "p.json", max_images=0), "--images is 0"),
+        (lambda config, out: tasks.inspect(config, out / "grid.png", limit=0), "--limit is 0"),
+        (lambda config, out: tasks.inspect(config, out / "grid.txt", limit=1), r"grid\.txt: the suffix"),
+        (lambda config, out: tasks.write_prior(config, out / "p.json", limit=0), "--limit is 0"),
         (lambda config, out: tasks.write_prior(config, out / "none" / "p.json"), "there is no folder"),
     ],
 )
@@ -138,7 +138,7 @@ def test_the_command_line_passes_everything_on(tmp_path):
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 8, 3), np.uint8)).save(tmp_path / "a.png")
     Image.fromarray(np.random.default_rng(1).integers(0, 256, (9, 8, 3), np.uint8)).save(tmp_path / "b.png")
     result = _run(
-        *("prior", "--config.data.source=folder", "--config.data.dir", tmp_path, "-o", tmp_path / "prior.json")
+        *("data", "prior", "--config.data.source=folder", "--config.data.dir", tmp_path, "-o", tmp_path / "prior.json")
     )
     assert result.returncode == 0, result.stderr
     provenance = load_prior(tmp_path / "prior.json").provenance
@@ -146,6 +146,6 @@ def test_the_command_line_passes_everything_on(tmp_path):
 
 
 def test_only_commands_with_a_config_take_overrides():
-    result = _run("sample-photos", "-o", "x", "--config.data.dir=y")
+    result = _run("data", "sample-photos", "-o", "x", "--config.data.dir=y")
     assert result.returncode == 2
     assert "unrecognized arguments: --config.data.dir=y" in result.stderr

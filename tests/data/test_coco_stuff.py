@@ -322,7 +322,7 @@ def test_without_the_data_set_the_message_says_what_to_do(tmp_path, monkeypatch)
     ):
         assert part in str(caught.value)
     config.data.short_side = 384
-    with pytest.raises(UserError, match=r"prepared at 384 pixels .* --short_side 384"):
+    with pytest.raises(UserError, match=r"prepared at 384 pixels .* --short-side 384"):
         make_source(config, "train")
 
 
@@ -345,8 +345,8 @@ def test_tfds_build_from_the_command_line(archives, tmp_path):
 
 
 def test_our_own_command(archives, tmp_path):
-    folders = ("--data_dir", tmp_path / "data", "--archives", archives)
-    prepared = _run("semcolor_jax", "prepare", "coco_stuff", *folders, "--short_side", 64)
+    folders = ("-o", tmp_path / "data", "--archives", archives)
+    prepared = _run("semcolor_jax", "data", "prepare", "coco_stuff", *folders, "--short-side", 64)
     assert prepared.returncode == 0, prepared.stderr
     assert "train: 3 photos, 1 of them without colour" in prepared.stderr
     assert find_prepared(tmp_path / "data", "train", short_side=64).read(0).image.shape == (64, 69, 3)

