@@ -2,7 +2,7 @@
 
 python experiments/paper.py --results DIR [--output OUT] [--model runs/full] ...
 
-DIR/SET/original holds the photos of a set and DIR/SET/METHOD what a method made of them, as `semcolor_jax colorize`
+DIR/SET/original holds the photos of a set and DIR/SET/METHOD what a method made of them, as `semcolor colorize`
 writes them. SET is imagenet_ctest1k, div2k_valid, places365_ctest1k, coco_stuff_ctest1k, internet or legacy; METHOD is
 iizuka2016, larsson2016, zhang2016, regsoft, clasregsoft, segclasregsoft or any other name. Whatever is missing leaves
 empty cells, and a footnote that says why. See docs/evaluation.md, "The paper's tables and figures".
