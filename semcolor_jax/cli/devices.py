@@ -26,16 +26,16 @@ def check_devices() -> None:
     wanted = os.environ.get("JAX_PLATFORMS", "")
     if wanted == "cpu" or not (wanted or _gpu_present()):
         return
-    import jax
+    from semcolor_jax.backend import platform
 
     try:
-        backend = jax.default_backend()
+        found = platform()
     except (RuntimeError, AssertionError) as error:  # an assertion where the platform is known but has no device
         raise UserError(
             f"JAX_PLATFORMS is {wanted!r}, but JAX finds no such device: unset it, or install JAX's build for the "
             "device (NVIDIA: `make setup CUDA=1` or pip install 'semcolor-jax[cuda]')."
         ) from error
-    if backend == "cpu" and not wanted:
+    if found == "cpu" and not wanted:
         logger.warning(
             "An NVIDIA GPU is present, but JAX runs on the CPU: install JAX's CUDA build with `make setup CUDA=1` or "
             "pip install 'semcolor-jax[cuda]' (JAX_PLATFORMS=cpu silences this)."
