@@ -4,15 +4,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 from skimage.color import rgb2lab
 
 from semcolor_jax.baselines.build import build_model, init_variables
-from semcolor_jax.color import SoftCode, soft_encode
+from semcolor_jax.color import SoftCode, rgb_to_lab, soft_encode
 from semcolor_jax.config import default
 from semcolor_jax.losses import terms as losses
+from semcolor_jax.losses.objective import Inputs
 from semcolor_jax.training.optimizer import build_optimizer
 from semcolor_jax.training.state import create_state
-from semcolor_jax.training.step import make_train_step
+from semcolor_jax.training.step import make_train_step, semcolor
 
 
 def network(stride, *, width=4):
@@ -99,3 +101,25 @@ def test_photos_that_do_not_divide_into_cells_are_refused():
     }
     with pytest.raises(ValueError, match="31 x 32"):
         step(create_state(variables, optimizer), batch)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_plain_and_fused_heads_have_one_definition(stride):
+    config, model, variables = network(stride)
+    rng = np.random.default_rng(3)
+    batch = {
+        "image": rng.integers(0, 256, (2, 32, 32, 3)).astype(np.uint8),
+        "labels": rng.choice(np.array([0, 3, 182, 255], np.uint8), (2, 32, 32)),
+        "scene_index": np.tile(np.arange(5, dtype=np.int32), (2, 1)),
+        "scene_prob": np.full((2, 5), 0.2, np.float32),
+    }
+    lab, weights = rgb_to_lab(batch["image"]), jnp.asarray(rng.uniform(0.5, 2, 313), jnp.float32)
+
+    def terms(heads):
+        inputs = Inputs(batch, lab, ConfigDict({**config.loss, "heads": heads}), weights, rngs={})
+        return semcolor(model, variables, inputs).terms
+
+    plain, fused = (jax.jit(terms, static_argnums=0)(heads) for heads in ("plain", "fused"))
+    assert set(plain) == set(fused) == {"soft", "reg", "scene", "seg"}
+    for name, value in plain.items():
+        np.testing.assert_allclose(fused[name], value, rtol=1e-5, err_msg=name)
