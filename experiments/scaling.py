@@ -92,7 +92,7 @@ def compiled_step(devices: int, *, size: int, heads: str, compiled: bool) -> dic
         "scene_index": images((devices, 5), np.int32),
         "scene_prob": images((devices, 5), np.float32),
     }
-    step = make_train_step(model, optimizer, loss_config=config.loss, class_weights=np.ones(313, np.float32), seed=0)
+    step = make_train_step(model, optimizer, loss_config=config.loss, rebalancing=np.ones(313, np.float32), seed=0)
     lowered = cast(Any, step).lower(
         placed(shapes, sharding.replicated(mesh)), placed(batch, sharding.batch_split(mesh))
     )

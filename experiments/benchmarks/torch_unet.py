@@ -122,7 +122,7 @@ def make_batch(batch: Mapping[str, np.ndarray], lab: np.ndarray, *, dense: bool)
     return {**result, "bins": index, "weights": weight}
 
 
-def losses(model: UNet, batch: Mapping[str, torch.Tensor], class_weights: torch.Tensor) -> torch.Tensor:
+def losses(model: UNet, batch: Mapping[str, torch.Tensor], rebalancing: torch.Tensor) -> torch.Tensor:
     """Returns the sum of the four losses."""
     color, ab, seg, scene = model(batch["lightness"])
     if "target" in batch:
@@ -132,7 +132,7 @@ def losses(model: UNet, batch: Mapping[str, torch.Tensor], class_weights: torch.
         chosen = (batch["weights"] * color.gather(1, batch["bins"])).sum(1)
         cross_entropy = torch.logsumexp(color, 1) - chosen
         nearest = batch["bins"][:, 0]
-    soft = (class_weights[nearest] * cross_entropy).mean()
+    soft = (rebalancing[nearest] * cross_entropy).mean()
     regression = (ab - batch["ab"]).square().sum(1).mean()
     scenes = -(batch["scene_prob"] * F.log_softmax(scene, 1).gather(1, batch["scene_index"])).sum(1).mean()
     return soft + regression + scenes + dice(seg, batch["labels"])
@@ -150,7 +150,7 @@ def dice(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def make_step(
-    model: UNet, batch: Mapping[str, torch.Tensor], class_weights: torch.Tensor, *, compiled: bool
+    model: UNet, batch: Mapping[str, torch.Tensor], rebalancing: torch.Tensor, *, compiled: bool
 ) -> Callable[[], float]:
     """Returns a function that takes one training step on the batch with fused Adam, and gives the loss."""
     optimizer = torch.optim.Adam(model.parameters(), lr=4e-4, fused=True)
@@ -159,7 +159,7 @@ def make_step(
 
     def step() -> float:
         optimizer.zero_grad(set_to_none=True)
-        loss = evaluate(model, batch, class_weights)
+        loss = evaluate(model, batch, rebalancing)
         loss.backward()
         optimizer.step()
         return float(loss.detach())

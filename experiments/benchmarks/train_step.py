@@ -83,7 +83,7 @@ def our_step(settings: Mapping[str, Any], *, heads: str = "fused") -> tuple[Any,
     model, optimizer = build_model(config), build_optimizer(config, steps_per_epoch=1000)
     variables = init_variables(model, jax.random.key(0, impl="rbg"), config=config)
     weights = np.ones(313, np.float32)
-    step = make_train_step(model, optimizer, loss_config=config.loss, class_weights=weights, seed=0)
+    step = make_train_step(model, optimizer, loss_config=config.loss, rebalancing=weights, seed=0)
     return step, create_state(variables, optimizer)
 
 

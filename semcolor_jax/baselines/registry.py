@@ -44,7 +44,7 @@ class Method:
     """
 
     build: Callable[[ConfigDict], nn.Module]
-    objective: Objective | None = None
+    objective: Objective
     fields: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     check: Callable[[ConfigDict], None] = lambda config: None
     start: Callable[[Variables, ConfigDict], Variables] = lambda variables, config: variables

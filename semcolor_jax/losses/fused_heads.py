@@ -1,12 +1,12 @@
-"""The two wide heads fused with their losses: logits exist for a few rows of the batch at a time.
+"""The pixel-wise heads together with their losses: on a CPU, logits exist for a few rows of an image at a time.
 
-The 313-way and 183-way heads at full resolution are the memory peak of the plain step, and most of its time goes into
-reading and writing their logits. Here head, softmax and loss run over chunks of rows, small enough to stay in cache.
-Both losses are linear in what flows back into them (a scalar), so the gradient is computed together with the loss, in
-the same pass over the chunks, and only X_map's gradient (as large as X_map) is kept for the backward pass.
+The 313-way and 183-way heads at full resolution are the memory peak of the plain step, and on a CPU most of its time
+goes into reading and writing their logits. So there head, softmax and loss run over chunks of rows, small enough to
+stay in cache. Both losses are linear in what flows back into them (a scalar), so the gradient is computed together with
+the loss, in the same pass over the chunks, and only X_map's gradient (as large as X_map) is kept for the backward pass.
 
-The values and gradients are those of `losses.soft_encoding_loss` and `losses.softmax_dice_loss` on the head's logits.
-On several devices chunks are taken along the image's rows, never along the batch: a batch that is sharded stays so.
+In the "xla" form (`semcolor_jax.backend`) they are what they equal: the losses of `losses.terms` on the head's logits,
+float32, for all pixels at once.
 """
 
 from __future__ import annotations
@@ -17,17 +17,16 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Float32, UInt8
 
 from semcolor_jax.backend import barrier, on_one_cpu
 from semcolor_jax.color import SoftCode
 from semcolor_jax.losses import terms as losses
 from semcolor_jax.models.semcolor import AB_SCALE
+from semcolor_jax.ops.rows import join_rows, scan_rows
 
 CHUNK_PIXELS = 2048
-"""Pixels of the batch whose logits are alive at once, on a CPU: 313 float32 channels of them are 2.6 MB."""
-ACCELERATOR_CHUNK_PIXELS = 8192
-"""The same on anything else, where more work at once pays: 10 MB."""
+"""Pixels whose logits are alive at once: 313 float32 channels of them are 2.6 MB."""
 
 
 class Head(NamedTuple):
@@ -51,17 +50,21 @@ def head_of(params: Mapping[str, Any]) -> Head:
 
 
 def soft_encoding_loss(
-    x_map: Float[Array, "b h w width"], head: Head, *, target: SoftCode, class_weights: Float[Array, " q"]
+    x_map: Float[Array, "b h w width"], head: Head, *, target: SoftCode, rebalancing: Float[Array, " q"]
 ) -> Float[Array, ""]:
     """`losses.soft_encoding_loss` of the logits that the head reads out of X_map (eq. 17)."""
-    pixel_weight = class_weights[target.indices[..., 0]] / (x_map.shape[0] * x_map.shape[1] * x_map.shape[2])
-    return _with_gradient(_cross_entropy)(x_map, head, (target.indices, target.weights, pixel_weight))
+    if not on_one_cpu():
+        return losses.soft_encoding_loss(_logits(x_map, head), target, rebalancing=rebalancing)
+    of_pixel = rebalancing[target.indices[..., 0]] / (x_map.shape[0] * x_map.shape[1] * x_map.shape[2])
+    return _with_gradient(_cross_entropy)(x_map, head, (target.indices, target.weights, of_pixel))
 
 
 def softmax_dice_loss(
     x_map: Float[Array, "b h w width"], head: Head, *, labels: UInt8[Array, "b h w"]
 ) -> Float[Array, ""]:
     """`losses.softmax_dice_loss` of the logits that the head reads out of X_map (eq. 19)."""
+    if not on_one_cpu():
+        return losses.softmax_dice_loss(_logits(x_map, head), labels)
     return _with_gradient(_dice)(x_map, head, (labels,))
 
 
@@ -70,7 +73,13 @@ def regression_loss(x_map: Float[Array, "b h w width"], head: Head, *, ab: Float
 
     Two channels need no chunks. It is here so that nothing of X_map's size is kept for the backward pass.
     """
+    if not on_one_cpu():
+        return losses.regression_loss(AB_SCALE * jnp.tanh(_logits(x_map, head)), ab)
     return _regression(x_map, head, ab)
+
+
+def _logits(x_map: Float[Array, "b h w width"], head: Head) -> Float32[Array, "b h w channels"]:
+    return x_map.astype(jnp.float32) @ head.kernel + head.bias
 
 
 @jax.custom_vjp
@@ -81,7 +90,7 @@ def _regression(x_map: Array, head: Head, ab: Array) -> Array:
 def _regression_forward(x_map: Array, head: Head, ab: Array) -> tuple[Array, tuple[Any, ...]]:
     x = x_map.astype(jnp.float32)
     loss, of_logits = jax.value_and_grad(lambda logits: losses.regression_loss(AB_SCALE * jnp.tanh(logits), ab))(
-        x @ head.kernel + head.bias
+        _logits(x_map, head)
     )
     # The narrower factor first, which XLA transposes.
     of_head = Head(kernel=jnp.einsum("bhwk,bhwc->kc", of_logits, x).T, bias=jnp.sum(of_logits, axis=(0, 1, 2)))
@@ -119,30 +128,32 @@ def _with_gradient(evaluate: Callable[..., _LossAndGradient]) -> Callable[..., F
 
 
 def _cross_entropy(x_map, head: Head, targets) -> _LossAndGradient:
-    """Sum over pixels of pixel_weight times the cross-entropy against five bins."""
+    """Sum over pixels of their rebalancing weight times the cross-entropy against five bins."""
     matrix = _matrix(head)
 
     def chunk(matrix_gradient, inputs):
         x, *targets = inputs
-        indices, weights, pixel_weight = (target.reshape(-1, *target.shape[3:]) for target in targets)
+        indices, weights, rebalancing = (target.reshape(-1, *target.shape[3:]) for target in targets)
         pixels = _pixels(x)
         logits = pixels @ matrix
         top = jnp.max(logits, axis=-1)
         exponentials = jnp.exp(logits - top[:, None])
         total = jnp.sum(exponentials, axis=-1)
         chosen = jnp.sum(weights * jnp.take_along_axis(logits, indices, axis=-1), axis=-1)
-        loss = jnp.sum(pixel_weight * (jnp.log(total) + top - chosen))
+        loss = jnp.sum(rebalancing * (jnp.log(total) + top - chosen))
         # The dense target lives only inside this expression, which XLA fuses into one pass over the logits.
         bins = jnp.arange(logits.shape[-1])
-        weights = weights * pixel_weight[:, None]
+        weights = weights * rebalancing[:, None]
         target = sum(jnp.where(indices[:, k, None] == bins, weights[:, k, None], 0.0) for k in range(weights.shape[-1]))
-        gradient = (pixel_weight / total)[:, None] * exponentials - target
+        gradient = (rebalancing / total)[:, None] * exponentials - target
         added, x_gradient = _backward(pixels, gradient, head)
         return matrix_gradient + added, (loss, x_gradient.reshape(x.shape))
 
-    matrix_gradient, (of_chunks, x_gradient) = _scan_rows(chunk, jnp.zeros_like(matrix), (x_map, *targets))
+    matrix_gradient, (of_chunks, x_gradient) = scan_rows(
+        chunk, jnp.zeros_like(matrix), (x_map, *targets), pixels=CHUNK_PIXELS
+    )
     return _LossAndGradient(
-        loss=jnp.sum(of_chunks), x_map=_join_rows(x_gradient, batch=x_map.shape[0]), head=_head(matrix_gradient)
+        loss=jnp.sum(of_chunks), x_map=join_rows(x_gradient, batch=x_map.shape[0]), head=_head(matrix_gradient)
     )
 
 
@@ -168,7 +179,7 @@ def _dice(x_map, head: Head, targets) -> _LossAndGradient:
         return (overlap, squares, size), None
 
     zeros = jnp.zeros_like(head.bias)
-    (overlap, squares, size), _ = _scan_rows(sums, (zeros, zeros, zeros), (x_map, labels))
+    (overlap, squares, size), _ = scan_rows(sums, (zeros, zeros, zeros), (x_map, labels), pixels=CHUNK_PIXELS)
     present = size > 0
     count = jnp.maximum(jnp.sum(present), 1)
     denominator = jnp.where(present, size + squares, 1.0)
@@ -185,8 +196,8 @@ def _dice(x_map, head: Head, targets) -> _LossAndGradient:
         added, x_gradient = _backward(pixels, gradient, head)
         return matrix_gradient + added, x_gradient.reshape(inputs[0].shape)
 
-    matrix_gradient, x_gradient = _scan_rows(chunk, jnp.zeros_like(matrix), (x_map, labels))
-    return _LossAndGradient(loss=loss, x_map=_join_rows(x_gradient, batch=x_map.shape[0]), head=_head(matrix_gradient))
+    matrix_gradient, x_gradient = scan_rows(chunk, jnp.zeros_like(matrix), (x_map, labels), pixels=CHUNK_PIXELS)
+    return _LossAndGradient(loss=loss, x_map=join_rows(x_gradient, batch=x_map.shape[0]), head=_head(matrix_gradient))
 
 
 def _matrix(head: Head) -> Float[Array, "width+1 channels"]:
@@ -209,35 +220,3 @@ def _backward(
     """Returns the gradients of matrix and pixels from that of the logits."""
     gradient = barrier(gradient)  # or else XLA computes it once for each of the products
     return jnp.einsum("pc,pq->cq", pixels, gradient), gradient @ head.kernel.T
-
-
-def _scan_rows(function: Callable, carry: Any, arrays: tuple[Array, ...]) -> tuple[Any, Any]:
-    """`lax.scan` of `function` over chunks of rows of arrays (B, H, W, ...), each (b, rows, W, ...).
-
-    On one CPU a chunk is rows of one image, which takes no copy of the arrays; elsewhere it is the same rows of all.
-    """
-    batch, height, width = arrays[0].shape[:3]
-    if on_one_cpu():
-        rows = _rows_per_chunk(height, row_pixels=width)
-        chunks = jax.tree.map(lambda a: a.reshape(batch * (height // rows), 1, rows, *a.shape[2:]), arrays)
-    else:
-        rows = _rows_per_chunk(height, row_pixels=batch * width)
-        chunks = jax.tree.map(
-            lambda a: jnp.moveaxis(a.reshape(batch, height // rows, rows, *a.shape[2:]), 1, 0), arrays
-        )
-    return jax.lax.scan(function, carry, chunks)
-
-
-def _join_rows(chunks: Float[Array, "n b r w c"], *, batch: int) -> Float[Array, "batch h w c"]:
-    """Puts the chunks of `_scan_rows` together again."""
-    width, channels = chunks.shape[3:]
-    if chunks.shape[1] == batch:
-        chunks = jnp.moveaxis(chunks, 0, 1)
-    return chunks.reshape(batch, -1, width, channels)
-
-
-def _rows_per_chunk(height: int, *, row_pixels: int) -> int:
-    """Returns the largest divisor of the height that keeps a chunk within the limit, or else 1."""
-    limit = CHUNK_PIXELS if on_one_cpu() else ACCELERATOR_CHUNK_PIXELS
-    fitting = [rows for rows in range(1, height + 1) if height % rows == 0 and rows * row_pixels <= limit]
-    return max(fitting, default=1)

@@ -19,7 +19,7 @@ class Inputs(NamedTuple):
     batch: Batch
     lab: Float[Array, "b h w 3"]  # of the batch's photos, CIE units
     loss_config: ConfigDict  # `config.loss`
-    class_weights: Float[Array, " bins"]  # rebalancing (eq. 12)
+    rebalancing: Float[Array, " bins"]  # w of eq. 12
     rngs: Mapping[str, jax.Array]  # "dropout", a function of (seed, step)
 
 

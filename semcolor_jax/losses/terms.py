@@ -16,7 +16,7 @@ from semcolor_jax.color import SoftCode
 
 
 def soft_encoding_loss(
-    logits: Float[Array, "*b q"], target: SoftCode, *, class_weights: Float[Array, " q"]
+    logits: Float[Array, "*b q"], target: SoftCode, *, rebalancing: Float[Array, " q"]
 ) -> Float[Array, ""]:
     """Weighted cross-entropy between the colour distribution and the soft-encoded truth (eq. 17).
 
@@ -25,20 +25,20 @@ def soft_encoding_loss(
     Args:
       logits: unnormalised log-probabilities of the colour bins.
       target: the 5 nearest bins of each pixel, nearest first, and their weights (sum 1).
-      class_weights: w of eq. 12. The weight of a pixel is that of its most probable bin q*, the nearest one.
+      rebalancing: w of eq. 12. The weight of a pixel is that of its most probable bin q*, the nearest one.
 
     Raises:
       ValueError: the shapes do not belong together.
     """
     _check_shape("target.indices", target.indices.shape, (*logits.shape[:-1], target.indices.shape[-1]))
     _check_shape("target.weights", target.weights.shape, target.indices.shape)
-    _check_shape("class_weights", class_weights.shape, logits.shape[-1:])
+    _check_shape("rebalancing", rebalancing.shape, logits.shape[-1:])
     logits = logits.astype(jnp.float32)
     # log_softmax of five bins only: one log-sum-exp per pixel and a gather, no second array of 313 channels.
     chosen = jnp.take_along_axis(logits, target.indices, axis=-1)
     log_normalizer = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
     cross_entropy = -jnp.sum(target.weights * (chosen - log_normalizer), axis=-1)
-    return jnp.mean(class_weights[target.indices[..., 0]] * cross_entropy)
+    return jnp.mean(rebalancing[target.indices[..., 0]] * cross_entropy)
 
 
 def regression_loss(ab: Float[Array, "*b 2"], target: Float[Array, "*b 2"]) -> Float[Array, ""]:

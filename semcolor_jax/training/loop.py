@@ -110,7 +110,7 @@ def prepare(config: ConfigDict, workdir: Path) -> tuple[Setup, TrainState]:
         variables = start_from(variables, Path(config.train.start_from), config=config)
     state = create_state(variables, optimizer, averaged=config.train.ema_decay > 0)
     state = jax.device_put(state, sharding.replicated(mesh))
-    class_weights = _class_weights(config, workdir, source)
+    rebalancing = _rebalancing(config, workdir, source)
     last_step = total_steps(config, steps_per_epoch=steps_per_epoch)
     setup = Setup(
         config=config,
@@ -118,7 +118,7 @@ def prepare(config: ConfigDict, workdir: Path) -> tuple[Setup, TrainState]:
         source=source,
         validation=list(eval_samples(validation, limit=config.train.eval_samples)),
         phases=[
-            _make_phase(phase_config, first_step, optimizer=optimizer, class_weights=class_weights)
+            _make_phase(phase_config, first_step, optimizer=optimizer, rebalancing=rebalancing)
             for first_step, phase_config in _phase_configs(config, steps_per_epoch=steps_per_epoch).items()
         ],
         mesh=mesh,
@@ -139,14 +139,14 @@ def prepare(config: ConfigDict, workdir: Path) -> tuple[Setup, TrainState]:
 
 
 def _make_phase(
-    config: ConfigDict, first_step: int, *, optimizer: optax.GradientTransformationExtraArgs, class_weights: np.ndarray
+    config: ConfigDict, first_step: int, *, optimizer: optax.GradientTransformationExtraArgs, rebalancing: np.ndarray
 ) -> Phase:
     model = build_model(config)
     step = make_train_step(
         model,
         optimizer,
         loss_config=config.loss,
-        class_weights=class_weights,
+        rebalancing=rebalancing,
         seed=config.seed,
         method=config.model.method,
         ema_decay=config.train.ema_decay,
@@ -258,7 +258,7 @@ def _phase_configs(config: ConfigDict, *, steps_per_epoch: int) -> dict[int, Con
     return phases
 
 
-def _class_weights(config: ConfigDict, workdir: Path, source: Source) -> np.ndarray:
+def _rebalancing(config: ConfigDict, workdir: Path, source: Source) -> np.ndarray:
     """Returns the rebalancing weights from the config's prior, the work directory's, or a new measurement."""
     path = Path(config.data.prior) if config.data.prior else workdir / "prior.json"
     if path.exists() or config.data.prior:

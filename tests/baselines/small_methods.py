@@ -51,7 +51,7 @@ class Fixed:
         return variables["params"], {}
 
 
-def inputs_of(method, image, *, class_weights=None, **fields):
+def inputs_of(method, image, *, rebalancing=None, **fields):
     """What the method's losses get, for photos (b, SIDE, SIDE, 3); `fields` are those of `config.loss`."""
     config = default_config(method)
     config.loss.update(fields)
@@ -60,5 +60,5 @@ def inputs_of(method, image, *, class_weights=None, **fields):
         "scene_index": jnp.tile(jnp.arange(5, dtype=jnp.int32), (len(image), 1)),
         "scene_prob": jnp.tile(jnp.asarray([0.6, 0.1, 0.1, 0.1, 0.1]), (len(image), 1)),
     }
-    weights = jnp.ones(313) if class_weights is None else jnp.asarray(class_weights)
+    weights = jnp.ones(313) if rebalancing is None else jnp.asarray(rebalancing)
     return Inputs(batch, rgb_to_lab(batch["image"]), config.loss, weights, {"dropout": jax.random.key(0)})

@@ -49,7 +49,7 @@ def test_a_new_method_is_one_file(new_method, image):
     state = create_state(init_variables(model, jax.random.key(0), config=config), optimizer)
     weights = np.ones(313, np.float32)
     step = make_train_step(
-        model, optimizer, loss_config=config.loss, class_weights=weights, seed=0, method=config.model.method
+        model, optimizer, loss_config=config.loss, rebalancing=weights, seed=0, method=config.model.method
     )
     losses = []
     for _ in range(2):

@@ -50,7 +50,7 @@ def test_200_steps_on_photos_lower_every_loss(method):
     model, optimizer = build_model(config), build_optimizer(config, steps_per_epoch=1)
     state = create_state(init_variables(model, jax.random.key(0, impl="rbg"), config=config), optimizer)
     step = make_train_step(
-        model, optimizer, loss_config=config.loss, class_weights=np.ones(313, np.float32), seed=0, method=method
+        model, optimizer, loss_config=config.loss, rebalancing=np.ones(313, np.float32), seed=0, method=method
     )
     history = []
     for _, batch in zip(range(STEPS), crops(seed=1), strict=False):

@@ -59,9 +59,9 @@ def test_soft_encoding_with_any_number_of_bins(rng, nearest):
 
 def test_zhang_prints_the_plain_loss_and_follows_the_rebalanced_one(rng, image):
     image[1] = rng.integers(0, 256, (SIDE, SIDE, 1))  # a grey photo: it counts in the value, not in the gradient
-    class_weights = rng.uniform(0.5, 2, 313).astype(np.float32)
+    rebalancing = rng.uniform(0.5, 2, 313).astype(np.float32)
     logits = rng.normal(size=(2, 3, 3, 313)).astype(np.float32)
-    inputs = inputs_of("zhang2016", image, class_weights=class_weights)
+    inputs = inputs_of("zhang2016", image, rebalancing=rebalancing)
 
     def loss(logits):
         result = objective(Fixed(), {"params": Predictions(color_logits=logits)}, inputs)
@@ -70,7 +70,7 @@ def test_zhang_prints_the_plain_loss_and_follows_the_rebalanced_one(rng, image):
     value, gradient = jax.value_and_grad(loss)(jnp.asarray(logits))
     target, best = dense_encoding(rgb2lab(image)[:, ::4, ::4, 1:], nearest=10)
     assert float(value) == pytest.approx(-np.mean(np.sum(target * log_softmax(logits, axis=-1), axis=-1)), rel=1e-4)
-    weight = class_weights[best] * np.array([1.0, 0.0])[:, None, None]
+    weight = rebalancing[best] * np.array([1.0, 0.0])[:, None, None]
     expected = weight[..., None] * (np.exp(log_softmax(logits, axis=-1)) - target) / 18
     np.testing.assert_allclose(gradient, expected, atol=1e-5)
 

@@ -35,17 +35,18 @@ def assert_same_gradients(fused, plain, *arguments):
 
 
 @pytest.mark.parametrize("chunk_pixels", [1, 40, 100_000], ids=["rows", "some rows", "whole"])
+@pytest.mark.usefixtures("cpu_form")
 def test_soft_encoding_loss_and_gradient(monkeypatch, chunk_pixels):
     monkeypatch.setattr(fused_heads, "CHUNK_PIXELS", chunk_pixels)
     target = soft_encode(jnp.asarray(RNG.uniform(-100, 100, size=(2, 12, 10, 2)), jnp.float32))
-    class_weights = jnp.asarray(RNG.uniform(0.2, 5.0, size=313), jnp.float32)
+    rebalancing = jnp.asarray(RNG.uniform(0.2, 5.0, size=313), jnp.float32)
 
     def fused(x_map, head):
-        return 3.0 * fused_heads.soft_encoding_loss(x_map, head, target=target, class_weights=class_weights)
+        return 3.0 * fused_heads.soft_encoding_loss(x_map, head, target=target, rebalancing=rebalancing)
 
     def plain(x_map, head):
         logits = x_map @ head.kernel + head.bias
-        return 3.0 * losses.soft_encoding_loss(logits, target, class_weights=class_weights)
+        return 3.0 * losses.soft_encoding_loss(logits, target, rebalancing=rebalancing)
 
     assert_same_gradients(fused, plain, random_map(), random_head(6, 313))
 
@@ -62,6 +63,7 @@ def test_soft_encoding_loss_and_gradient(monkeypatch, chunk_pixels):
     ],
     ids=["all classes", "absent and ignored", "missing labels", "no labels", "no class"],
 )
+@pytest.mark.usefixtures("cpu_form")
 def test_softmax_dice_loss_and_gradient(monkeypatch, labels, chunk_pixels):
     monkeypatch.setattr(fused_heads, "CHUNK_PIXELS", chunk_pixels)
     labels = jnp.asarray(labels, jnp.uint8)
@@ -75,6 +77,7 @@ def test_softmax_dice_loss_and_gradient(monkeypatch, labels, chunk_pixels):
     assert_same_gradients(fused, plain, random_map(), random_head(6, 183))
 
 
+@pytest.mark.usefixtures("each_form")
 def test_regression_loss_and_gradient():
     ab = jnp.asarray(RNG.uniform(-100, 100, size=(2, 12, 10, 2)), jnp.float32)
 
@@ -87,6 +90,7 @@ def test_regression_loss_and_gradient():
     assert_same_gradients(fused, plain, random_map(), random_head(6, 2))
 
 
+@pytest.mark.usefixtures("cpu_form")
 def test_no_array_of_all_logits_outlives_a_chunk(monkeypatch):
     """The largest array in the compiled program is far below (B, H, W, 313)."""
     monkeypatch.setattr(fused_heads, "CHUNK_PIXELS", 256)
@@ -94,13 +98,14 @@ def test_no_array_of_all_logits_outlives_a_chunk(monkeypatch):
     target = soft_encode(jnp.zeros((2, 64, 64, 2)))
 
     def loss(x_map, head):
-        return fused_heads.soft_encoding_loss(x_map, head, target=target, class_weights=jnp.ones(313))
+        return fused_heads.soft_encoding_loss(x_map, head, target=target, rebalancing=jnp.ones(313))
 
     compiled = jax.jit(jax.grad(loss, argnums=(0, 1))).lower(x_map, head).compile()
     logits_bytes = 2 * 64 * 64 * 313 * 4
     assert compiled.memory_analysis().temp_size_in_bytes < logits_bytes / 4
 
 
+@pytest.mark.usefixtures("each_form")
 def test_the_features_may_be_bfloat16():
     x_map, head = random_map().astype(jnp.bfloat16), random_head(6, 183)
     labels = jnp.zeros((2, 12, 10), jnp.uint8)
@@ -108,3 +113,22 @@ def test_the_features_may_be_bfloat16():
     assert gradient.dtype == jnp.bfloat16
     expected = losses.softmax_dice_loss(x_map.astype(jnp.float32) @ head.kernel + head.bias, labels)
     assert float(fused_heads.softmax_dice_loss(x_map, head, labels=labels)) == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.usefixtures("xla_form")
+def test_the_xla_form_differentiates_forward_and_has_no_loop():
+    x_map, heads = random_map((1, 4, 4, 3)), [random_head(3, channels) for channels in (313, 183, 2)]
+    ab = jnp.asarray(RNG.uniform(-100, 100, size=(1, 4, 4, 2)), jnp.float32)
+    target, labels = soft_encode(ab), jnp.asarray(RNG.integers(0, 183, size=(1, 4, 4)), jnp.uint8)
+
+    def loss(x_map):
+        return (
+            fused_heads.soft_encoding_loss(x_map, heads[0], target=target, rebalancing=jnp.ones(313))
+            + fused_heads.softmax_dice_loss(x_map, heads[1], labels=labels)
+            + fused_heads.regression_loss(x_map, heads[2], ab=ab)
+        )
+
+    tangent = random_map(x_map.shape)
+    _, slope = jax.jvp(loss, (x_map,), (tangent,))
+    assert float(slope) == pytest.approx(float(jnp.vdot(jax.grad(loss)(x_map), tangent)), rel=1e-4)
+    assert "scan" not in str(jax.make_jaxpr(jax.grad(loss))(x_map))

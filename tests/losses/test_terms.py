@@ -35,7 +35,7 @@ def random_code(shape, bins):
 
 def test_soft_encoding_loss_equals_a_loop_over_pixels_and_bins():
     logits = RNG.normal(scale=3.0, size=(2, 3, 4, 313)).astype(np.float32)
-    class_weights = RNG.uniform(0.2, 5.0, size=313).astype(np.float32)
+    rebalancing = RNG.uniform(0.2, 5.0, size=313).astype(np.float32)
     code, indices, weights = random_code((2, 3, 4), 313)
 
     expected = 0.0
@@ -44,10 +44,10 @@ def test_soft_encoding_loss_equals_a_loop_over_pixels_and_bins():
         dense[bins] = bin_weights
         log_prob = log_softmax(row.tolist())
         cross_entropy = -sum(dense[q] * log_prob[q] for q in range(313))
-        expected += class_weights[bins[0]] * cross_entropy  # the nearest bin comes first: q*
+        expected += rebalancing[bins[0]] * cross_entropy  # the nearest bin comes first: q*
     expected /= 2 * 3 * 4
 
-    loss = jax.jit(losses.soft_encoding_loss)(logits, code, class_weights=class_weights)
+    loss = jax.jit(losses.soft_encoding_loss)(logits, code, rebalancing=rebalancing)
     assert float(loss) == pytest.approx(expected, rel=1e-5)
 
 
@@ -142,7 +142,5 @@ def test_losses_refuse_shapes_that_would_broadcast():
         losses.softmax_dice_loss(jnp.zeros((2, 3, 3, 183)), jnp.zeros((2, 3, 1), jnp.uint8))
     with pytest.raises(ValueError, match="prob"):
         losses.scene_loss(jnp.zeros((2, 365)), index=jnp.zeros((2, 5), jnp.int32), prob=jnp.zeros((1, 5)))
-    with pytest.raises(ValueError, match="class_weights"):
-        losses.soft_encoding_loss(
-            jnp.zeros((1, 1, 1, 313)), random_code((1, 1, 1), 313)[0], class_weights=jnp.ones((1,))
-        )
+    with pytest.raises(ValueError, match="rebalancing"):
+        losses.soft_encoding_loss(jnp.zeros((1, 1, 1, 313)), random_code((1, 1, 1), 313)[0], rebalancing=jnp.ones((1,)))

@@ -12,9 +12,10 @@ from semcolor_jax.color import SoftCode, rgb_to_lab, soft_encode
 from semcolor_jax.config import default
 from semcolor_jax.losses import terms as losses
 from semcolor_jax.losses.objective import Inputs
+from semcolor_jax.losses.paper import semcolor
 from semcolor_jax.training.optimizer import build_optimizer
 from semcolor_jax.training.state import create_state
-from semcolor_jax.training.step import make_train_step, semcolor
+from semcolor_jax.training.step import make_train_step
 
 
 def network(stride, *, width=4):
@@ -76,14 +77,12 @@ def test_the_step_compares_with_the_mean_colour_and_the_central_label_of_each_ce
     predictions = model.apply(variables, features.map, method="heads")
     code = soft_encode(ab)
     expected = {
-        "soft": losses.soft_encoding_loss(
-            predictions.color_logits, SoftCode(*code), class_weights=jnp.asarray(weights)
-        ),
+        "soft": losses.soft_encoding_loss(predictions.color_logits, SoftCode(*code), rebalancing=jnp.asarray(weights)),
         "reg": losses.regression_loss(predictions.ab, jnp.asarray(ab)),
         "seg": losses.softmax_dice_loss(predictions.seg_logits, jnp.asarray(labels[:, 1::2, 1::2])),
     }
     optimizer = build_optimizer(config, steps_per_epoch=10)
-    step = make_train_step(model, optimizer, loss_config=config.loss, class_weights=weights, seed=0)
+    step = make_train_step(model, optimizer, loss_config=config.loss, rebalancing=weights, seed=0)
     _, metrics = step(create_state(variables, optimizer), batch)
     for name, value in expected.items():
         np.testing.assert_allclose(metrics[name], value, rtol=1e-4, err_msg=name)
@@ -92,7 +91,7 @@ def test_the_step_compares_with_the_mean_colour_and_the_central_label_of_each_ce
 def test_photos_that_do_not_divide_into_cells_are_refused():
     config, model, variables = network(2)
     optimizer = build_optimizer(config, steps_per_epoch=10)
-    step = make_train_step(model, optimizer, loss_config=config.loss, class_weights=np.ones(313, np.float32), seed=0)
+    step = make_train_step(model, optimizer, loss_config=config.loss, rebalancing=np.ones(313, np.float32), seed=0)
     batch = {
         "image": np.zeros((1, 31, 32, 3), np.uint8),
         "labels": np.zeros((1, 31, 32), np.uint8),

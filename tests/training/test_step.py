@@ -14,12 +14,14 @@ import pytest
 from skimage.color import rgb2lab
 
 from semcolor_jax.baselines.build import build_model, init_variables
-from semcolor_jax.color import rgb_to_lab, soft_encode
+from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.config import branches, default
+from semcolor_jax.losses.objective import Inputs
+from semcolor_jax.losses.paper import loss_terms, make_targets
 from semcolor_jax.models import Predictions
 from semcolor_jax.training.optimizer import build_optimizer
 from semcolor_jax.training.state import create_state
-from semcolor_jax.training.step import Targets, loss_terms, make_train_step
+from semcolor_jax.training.step import make_train_step
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,7 +39,7 @@ def build(config):
     model = build_model(config)
     optimizer = build_optimizer(config, steps_per_epoch=10)
     state = create_state(init_variables(model, jax.random.key(0, impl="rbg"), config=config), optimizer)
-    step = make_train_step(model, optimizer, loss_config=config.loss, class_weights=np.ones(313, np.float32), seed=0)
+    step = make_train_step(model, optimizer, loss_config=config.loss, rebalancing=np.ones(313, np.float32), seed=0)
     return state, step
 
 
@@ -64,14 +66,12 @@ def test_the_state_is_donated(tiny_config):
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
 
 
-def test_targets_come_from_the_photo_in_cie_units():
+def test_targets_come_from_the_photo_in_cie_units(tiny_config):
     """A network that predicts the true ab, as scikit-image computes it, has no regression loss."""
     batch = random_batch(np.random.default_rng(1), size=8)
     ab = jnp.asarray(rgb2lab(batch["image"])[..., 1:], jnp.float32)
-    targets = Targets(
-        ab=rgb_to_lab(batch["image"])[..., 1:], code=soft_encode(ab), class_weights=jnp.ones(313, jnp.float32)
-    )
-    terms = loss_terms(Predictions(ab=ab), batch, targets=targets)
+    inputs = Inputs(batch, rgb_to_lab(batch["image"]), tiny_config.loss, rebalancing=jnp.ones(313), rngs={})
+    terms = loss_terms(Predictions(ab=ab), make_targets(inputs))
     assert set(terms) == {"reg"}
     assert float(terms["reg"]) == pytest.approx(0.0, abs=1e-8)
 
@@ -115,7 +115,7 @@ def test_the_compiled_step_holds_little_more_than_features_and_gradients():
     config = default()
     config.model.width = 16
     model, optimizer = build_model(config), build_optimizer(config, steps_per_epoch=10)
-    step = make_train_step(model, optimizer, loss_config=config.loss, class_weights=np.ones(313, np.float32), seed=0)
+    step = make_train_step(model, optimizer, loss_config=config.loss, rebalancing=np.ones(313, np.float32), seed=0)
     batch = random_batch(np.random.default_rng(5), size=128, batch=4)
     lightness = jnp.zeros((4, 128, 128, 1))
     state = jax.eval_shape(

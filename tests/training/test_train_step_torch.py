@@ -14,9 +14,9 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "experiments" / "benchmarks")
 import torch_unet  # noqa: E402
 
 from semcolor_jax.baselines.build import build_model, init_variables  # noqa: E402
-from semcolor_jax.color import soft_encode  # noqa: E402
 from semcolor_jax.config import default  # noqa: E402
-from semcolor_jax.training.step import LOSSES_BY_NAME, Targets  # noqa: E402
+from semcolor_jax.losses.objective import Inputs  # noqa: E402
+from semcolor_jax.losses.paper import semcolor  # noqa: E402
 
 
 def make_batch(rng, *, size):
@@ -28,16 +28,11 @@ def make_batch(rng, *, size):
     }
 
 
-def our_loss_and_norm(variables, model, batch, lab, weights, *, heads):
-    targets = Targets(ab=lab[..., 1:], code=soft_encode(lab[..., 1:]), class_weights=weights)
-
+def our_loss_and_norm(variables, model, inputs):
     @jax.jit
     @jax.value_and_grad
     def loss(params):
-        result = LOSSES_BY_NAME[heads](
-            model, {**variables, "params": params}, lab[..., :1], batch, targets=targets, rngs={}
-        )
-        return sum(result.terms.values())
+        return sum(semcolor(model, {**variables, "params": params}, inputs).terms.values())
 
     value, gradient = loss(variables["params"])
     return float(value), float(jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(gradient))))
@@ -55,7 +50,9 @@ def test_loss_and_gradient_norm_are_those_of_pytorch(heads):
     batch = make_batch(rng, size=48)
     lab = rgb2lab(batch["image"]).astype(np.float32)
     weights = rng.uniform(0.5, 2.0, 313).astype(np.float32)
-    loss, norm = our_loss_and_norm(variables, model, batch, jnp.asarray(lab), jnp.asarray(weights), heads=heads)
+    config.loss.heads = heads
+    inputs = Inputs(batch, jnp.asarray(lab), config.loss, jnp.asarray(weights), rngs={})
+    loss, norm = our_loss_and_norm(variables, model, inputs)
     for dense in (False, True):
         reference = torch_unet.UNet(8, 16, keras_padding=True)
         torch_unet.load_flax(reference, variables["params"])

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from semcolor_jax.baselines.registry import Method, Variables
 from semcolor_jax.config import branches
+from semcolor_jax.losses import paper
 from semcolor_jax.models.semcolor import SemColorNet
 from semcolor_jax.models.vgg16 import load_pretrained
 
@@ -37,4 +38,4 @@ def start(variables: Variables, config: ConfigDict) -> Variables:
     return variables
 
 
-METHOD = Method(build=build, start=start, encoder_blocks=5)
+METHOD = Method(build=build, objective=paper.semcolor, start=start, encoder_blocks=5)

@@ -139,7 +139,7 @@ def objective(model: nn.Module, variables: Mapping[str, Any], inputs: Inputs) ->
     cross_entropy = -jnp.sum(weights * chosen, axis=-1)
     colourful = jnp.any(jnp.abs(ab) > GREY_BELOW, axis=(1, 2, 3))[:, None, None]
     plain = jnp.mean(cross_entropy)
-    weighted = jnp.mean(inputs.class_weights[indices[..., 0]] * colourful * cross_entropy)
+    weighted = jnp.mean(inputs.rebalancing[indices[..., 0]] * colourful * cross_entropy)
     return ModelLosses({"soft": weighted + jax.lax.stop_gradient(plain - weighted)}, stats)
 
 
