@@ -105,5 +105,5 @@ def test_start_from_is_not_read_where_a_training_is_resumed(config, tmp_path, mo
     monkeypatch.setattr(loop, "_make_phase", lambda *args, **kwargs: None)
     monkeypatch.setattr(loop, "build_optimizer", lambda *args, **kwargs: jax.tree_util.Partial)
     monkeypatch.setattr(loop, "create_state", lambda *args, **kwargs: state)
-    monkeypatch.setattr(loop, "_class_weights", lambda *args, **kwargs: None)
+    monkeypatch.setattr(loop, "_rebalancing", lambda *args, **kwargs: None)
     loop.prepare(config, tmp_path)
