@@ -11,16 +11,17 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 
-def load(model: str | os.PathLike[str] | None = None) -> Colorizer:
+def load(model: str | os.PathLike[str] | None = None, *, checkpoint: str | int = "best") -> Colorizer:
     """Returns a trained network, ready to colour: `load()(photo).rgb`.
 
     Args:
       model: the name of a released model, the work directory of a training, or a file of trained weights; by default
-        the one that the commands use (`inference.restore.DEFAULT_MODEL`).
+        the one that the commands use (`checkpoints.models.DEFAULT_MODEL`).
+      checkpoint: of a training: "best", "latest" or a step.
 
     Raises:
-      UserError: there is no such model.
+      UserError: there is no such model or checkpoint, or it is damaged.
     """
-    from semcolor_jax.inference.restore import DEFAULT_MODEL, find_model, load_colorizer  # imports JAX
+    from semcolor_jax.inference.restore import DEFAULT_MODEL, load_colorizer  # imports JAX
 
-    return load_colorizer(find_model(DEFAULT_MODEL if model is None else model))
+    return load_colorizer(DEFAULT_MODEL if model is None else model, checkpoint=checkpoint)

@@ -23,7 +23,6 @@ RANK = {package: rank for rank, tier in enumerate(ORDER) for package in tier}
 
 # Each entry is a debt: nothing is to be added here.
 KNOWN = {
-    ("checkpoints/published.py", "training"),
     ("data/coco_stuff/__main__.py", "cli"),
 }
 

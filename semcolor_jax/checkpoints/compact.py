@@ -1,4 +1,4 @@
-"""Weights in few bits, for files that travel: float16, or int8 kernels with one scale per output channel.
+"""Weights in the bits that a file has for them: float32, float16, or int8 kernels with one scale per output channel.
 
 Quantization is symmetric: a kernel `w` (..., O) becomes `round(w / scale)` in -127..127 with `scale = max|w| / 127`
 over all axes but the last, so that no weight moves by more than half a scale (Krishnamoorthi 2018, arXiv:1806.08342,
@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-Bits = Literal[8, 16]
+Bits = Literal[8, 16, 32]
 
 Arrays = dict[str, np.ndarray]
 """Variables by their path, as in "params/decoder/conv1_1/kernel"."""
@@ -30,8 +30,8 @@ def pack(variables: Mapping[str, Any], *, bits: Bits = 16) -> Arrays:
 
     Args:
       variables: nested dicts of arrays.
-      bits: 16 for float16; 8 for int8 in large kernels, each with its float32 scales (O,) beside it, and float16
-        elsewhere. What float16 cannot hold stays float32.
+      bits: 32 for float32; 16 for float16; 8 for int8 in large kernels, each with its float32 scales (O,) beside it,
+        and float16 elsewhere. What float16 cannot hold stays float32.
     """
     packed: Arrays = {}
     for name, leaf in flatten_dict(variables, sep="/").items():
@@ -39,7 +39,7 @@ def pack(variables: Mapping[str, Any], *, bits: Bits = 16) -> Arrays:
         if bits == 8 and name.endswith("kernel") and array.size >= _WORTH_IT:
             packed[name], packed[name + SCALE] = quantize(array)
         else:
-            packed[name] = _half(array)
+            packed[name] = np.asarray(array, np.float32) if bits == 32 else _half(array)
     return packed
 
 

@@ -1,7 +1,8 @@
 """Weights without the training around them: the released form.
 
-A released model is a folder: `config.json` and `weights/` (orbax, 16 bits). `inference.restore` takes such a folder
-wherever it takes a work directory.
+A released model is a folder: `config.json`, the weights, and `manifest.json` with the format version and a checksum of
+each file. Format 2 has the arrays of `checkpoints.compact` in `weights.npz`. Format 1 (semcolor-v1) has them in float16
+in `weights/`, a tree of orbax. `checkpoints.models` takes such a folder wherever it takes a work directory.
 """
 
 from __future__ import annotations
@@ -9,65 +10,93 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
+from flax.traverse_util import unflatten_dict
 from ml_collections import ConfigDict
 
+from semcolor_jax.checkpoints import checksums
+from semcolor_jax.checkpoints.checksums import DamagedError
+from semcolor_jax.checkpoints.compact import Bits, pack, unpack
 from semcolor_jax.checkpoints.configs import load_config, portable, save_config
-from semcolor_jax.checkpoints.training_runs import read_arrays, restore_variables
+from semcolor_jax.checkpoints.training_runs import BEST, read_arrays, read_checkpoint
 from semcolor_jax.errors import UserError
 
 Variables = dict[str, Any]
 
+FORMAT = 2
+"""The newest version that is written, and read."""
 
-def export_release(workdir: Path, output: Path) -> None:
-    """Writes the newest weights of a work directory as a released model, in float16.
+_ARRAYS, _TREE = "weights.npz", "weights"
+
+
+def export_release(workdir: Path, output: Path, *, checkpoint: str | int = BEST, bits: Bits = 16) -> str:
+    """Writes the weights of a training as a released model; returns which they are, as in "step 3000 of runs/full".
 
     Args:
       workdir: of a training; its averaged weights are taken where it kept them.
       output: the folder to make.
+      checkpoint: "best", "latest" or a step, see `read_checkpoint`.
+      bits: of each weight, see `checkpoints.compact.pack`.
 
     Raises:
-      UserError: `workdir` has no checkpoint; `output` exists, or cannot be written.
+      UserError: `workdir` has no such checkpoint; `output` exists, or cannot be written.
     """
     if output.exists():
         raise UserError(f"{output} exists already: remove it, or name another folder.")
-    save_release(restore_variables(workdir), output, config=portable(load_config(workdir)))
+    config, restored = load_config(workdir), read_checkpoint(workdir, checkpoint=checkpoint)
+    save_release(restored.variables, output, config=portable(config), bits=bits)
+    return restored.origin
 
 
-def save_release(variables: Variables, output: Path, *, config: ConfigDict) -> None:
-    """Writes a network's variables, in float16, and its config as a released model.
+def save_release(variables: Mapping[str, Any], output: Path, *, config: ConfigDict, bits: Bits = 16) -> None:
+    """Writes a network's variables and its config as a released model; `bits` as in `checkpoints.compact.pack`.
 
     Raises:
       UserError: `output` cannot be written.
     """
     with _making_folder(output) as temporary:
         save_config(temporary, config)
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save((temporary / "weights").absolute(), _to_float16(variables))
-        # Orbax's note of success names the temporary folder; here the renaming of the whole is what says it.
-        (temporary / "weights" / "commit_success.txt").unlink(missing_ok=True)
+        arrays: dict[str, Any] = pack(variables, bits=bits)
+        np.savez_compressed(temporary / _ARRAYS, **arrays)
+        checksums.write_manifest(temporary, format=FORMAT, bits=bits)
+
+
+def holds_release(folder: Path) -> bool:
+    """Whether the folder is a released model."""
+    return (folder / _ARRAYS).is_file() or (folder / _TREE).is_dir()
 
 
 def load_release(folder: Path) -> Variables:
     """Returns the variables of a released model, float32, on the default device.
 
     Raises:
-      UserError: the folder's weights cannot be read.
+      UserError: a file is damaged, or of a later version.
     """
-    path = (folder / "weights").absolute()
     try:
-        restored = read_arrays(path, names=("params", "batch_stats"))
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"The weights in {path} cannot be read: {error}.") from error
+        version = (checksums.verify(folder) or {"format": 1})["format"]  # the first releases had no manifest
+        if version > FORMAT:
+            raise UserError(f"{folder} has format {version}, and this version reads up to {FORMAT}: update semcolor.")
+        arrays = _read_tree(folder / _TREE) if version == 1 else _read_arrays(folder / _ARRAYS)
+    except (DamagedError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f"The model in {folder} is damaged: {error}; get it anew.") from error
     # To the device one by one: the network never exists twice in 32 bits.
-    variables = jax.tree.map(lambda array: jax.device_put(np.asarray(array, np.float32)), restored)
+    variables = jax.tree.map(lambda array: jax.device_put(np.asarray(array, np.float32)), arrays)
     return {"params": variables["params"], "batch_stats": variables.get("batch_stats") or {}}
+
+
+def _read_tree(path: Path) -> Variables:
+    return read_arrays(path.absolute(), names=("params", "batch_stats"))
+
+
+def _read_arrays(path: Path) -> Variables:
+    with np.load(path, allow_pickle=False) as archive:
+        return unflatten_dict(unpack(dict(archive.items())), sep="/")
 
 
 @contextlib.contextmanager
@@ -82,9 +111,7 @@ def _making_folder(output: Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o755)  # mkdtemp's is for the user alone
         temporary.rename(output)
+    except OSError as error:
+        raise UserError(f"cannot write {output}: {error.strerror or error}.") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _to_float16(variables: Variables) -> Variables:
-    return jax.tree.map(lambda array: np.asarray(array, np.float16), variables)

@@ -1,6 +1,6 @@
 """The trained part of a network as one small file: without what is frozen, which the published weights have anyway.
 
-`config.train.start_from` begins a training with it, and `load_trained` makes it whole. The file is an `.npz`: "config"
+`checkpoints.start` begins a training with it, and `load_trained` makes it whole. The file is an `.npz`: "config"
 (JSON) and the arrays of `checkpoints.compact` by name; each has a CRC-32, which numpy checks when it reads.
 """
 
@@ -22,7 +22,7 @@ from ml_collections import ConfigDict
 from semcolor_jax.baselines.build import build_model
 from semcolor_jax.checkpoints.compact import Arrays, Bits, pack, unpack
 from semcolor_jax.checkpoints.configs import load_config, parse_config, portable
-from semcolor_jax.checkpoints.training_runs import restore_variables
+from semcolor_jax.checkpoints.training_runs import LATEST, restore_variables
 from semcolor_jax.config import always_frozen
 from semcolor_jax.errors import UserError
 from semcolor_jax.files import replacing
@@ -36,20 +36,21 @@ _CONFIG = "config"
 _BACKBONE = "params/backbone/"
 
 
-def save_trained(workdir: Path, output: Path, *, bits: Bits = 16) -> int:
-    """Writes the trained part of the newest weights of a work directory as one `.npz`; returns its bytes.
+def save_trained(workdir: Path, output: Path, *, checkpoint: str | int = LATEST, bits: Bits = 16) -> int:
+    """Writes the trained part of the weights of a work directory as one `.npz`; returns its bytes.
 
     Args:
       workdir: of a training; its averaged weights are taken where it kept them.
       output: the file to write.
+      checkpoint: "latest", "best" or a step, see `read_checkpoint`.
       bits: of each weight, see `checkpoints.compact.pack`.
 
     Raises:
-      UserError: `workdir` has no checkpoint; `output` cannot be written.
+      UserError: `workdir` has no such checkpoint; `output` cannot be written.
     """
     config = load_config(workdir)
     frozen = always_frozen(config)
-    arrays = flatten_dict(restore_variables(workdir), sep="/")
+    arrays = flatten_dict(restore_variables(workdir, checkpoint=checkpoint), sep="/")
     # Compared in float16, because the training may have begun with such a file.
     halves, published = pack(arrays), pack(_published(config))
     trained = {
@@ -65,33 +66,13 @@ def save_trained(workdir: Path, output: Path, *, bits: Bits = 16) -> int:
     return len(buffer.getvalue())
 
 
-def start_from(variables: Variables, path: Path, *, config: ConfigDict) -> Variables:
-    """Returns freshly initialised variables with those in place that `save_trained` wrote.
-
-    Raises:
-      UserError: the file cannot be read, belongs to another network, or has arrays that this one lacks.
-    """
-    try:
-        saved, stored = _read_trained(path)
-    except UserError as error:
-        raise UserError(f"config.train.start_from: {error}") from error
-    arrays = flatten_dict(variables, sep="/", keep_empty_nodes=True)
-    unknown = [name for name, array in stored.items() if np.shape(arrays.get(name)) != array.shape]
-    if unknown:
-        raise UserError(
-            f"config.train.start_from: {path} belongs to another network, {saved.model.to_dict()}, than this config's, "
-            f"{config.model.to_dict()}: {unknown[0]} does not fit."
-        )
-    return unflatten_dict(arrays | stored, sep="/")
-
-
 def load_trained(path: Path) -> tuple[ConfigDict, Variables]:
     """Returns the config, and all variables in float32: those that `save_trained` wrote and the published encoder's.
 
     Raises:
       UserError: the file cannot be read, or its network needs more than these.
     """
-    config, stored = _read_trained(path)
+    config, stored = read_trained(path)
     arrays = flatten_dict(_published(config), sep="/") | stored
     model = build_model(config)
     shape = (1, STRIDE, STRIDE, 1)
@@ -107,8 +88,12 @@ def load_trained(path: Path) -> tuple[ConfigDict, Variables]:
     return config, {"params": variables["params"], "batch_stats": variables.get("batch_stats") or {}}
 
 
-def _read_trained(path: Path) -> tuple[ConfigDict, Arrays]:
-    """Returns the config and the arrays by name, float32, of a file that `save_trained` wrote."""
+def read_trained(path: Path) -> tuple[ConfigDict, Arrays]:
+    """Returns the config and the arrays by name, float32, of a file that `save_trained` wrote.
+
+    Raises:
+      UserError: it is none, or is damaged.
+    """
     try:
         with np.load(path, allow_pickle=False) as archive:
             stored = {name: archive[name] for name in archive.files}

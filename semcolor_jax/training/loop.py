@@ -19,7 +19,7 @@ from semcolor_jax import backend
 from semcolor_jax.baselines.build import build_model, init_variables
 from semcolor_jax.baselines.registry import checked
 from semcolor_jax.checkpoints.ranking import Ranking
-from semcolor_jax.checkpoints.trained_part import start_from
+from semcolor_jax.checkpoints.start import start_from
 from semcolor_jax.checkpoints.training_runs import Checkpoints, DataPosition, has_checkpoints, make_workdir
 from semcolor_jax.color import rebalancing_weights
 from semcolor_jax.data.example import Batch, Sample, Source

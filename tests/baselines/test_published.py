@@ -35,15 +35,15 @@ def test_a_converted_zhang_network_decodes_at_the_papers_temperature(tmp_path, r
 
 
 @pytest.mark.slow
-def test_the_command_writes_a_work_directory_that_colours(tmp_path, rng, small, monkeypatch):
+def test_the_command_writes_a_release_that_colours(tmp_path, rng, small, monkeypatch):
     file = write_caffemodel(tmp_path / "x.caffemodel", zhang_blobs(rng))
-    main(["convert", "zhang2016", str(file), "-o", str(tmp_path / "work")])
+    main(["model", "convert", "zhang2016", str(file), "-o", str(tmp_path / "work")])
     photo = rng.integers(0, 256, (21, 30, 3)).astype(np.uint8)
     assert load_colorizer(tmp_path / "work")(photo).rgb.shape == photo.shape
     restored = load_predictor(tmp_path / "work").variables
     expected = load_published("zhang2016", file)
     jax.tree.map(np.testing.assert_array_equal, restored["params"], expected.params)
-    with pytest.raises(UserError, match="in use already"):
+    with pytest.raises(UserError, match="exists already"):
         published.convert("zhang2016", file, tmp_path / "work")
 
 
@@ -53,7 +53,7 @@ def test_refusals_say_what_is_wrong(tmp_path, rng, small, capsys):
     torch7 = tmp_path / "colornet.t7"
     torch7.write_bytes(b"\x04\x00\x00\x00")
     with pytest.raises(SystemExit) as left:
-        main(["convert", "iizuka2016", str(torch7), "-o", str(tmp_path / "work")])
+        main(["model", "convert", "iizuka2016", str(torch7), "-o", str(tmp_path / "work")])
     assert left.value.code == 2
     assert "no maintained Python package" in capsys.readouterr().err
     blobs = zhang_blobs(rng)

@@ -1,119 +1,164 @@
-"""Released weights and the trained part as a file: what goes in comes out, to float16."""
+"""Released weights and the trained part as a file: what goes in comes out, to the bits of the file."""
+
+import json
 
 import jax
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
+from small_runs import made_up_training, random_variables, small_config
 
 import semcolor_jax
-from semcolor_jax.baselines.build import build_model, init_variables
+from semcolor_jax.checkpoints import checksums
+from semcolor_jax.checkpoints.models import DEFAULT_MODEL, RELEASES, find_model, open_model
 from semcolor_jax.checkpoints.releases import export_release
-from semcolor_jax.checkpoints.trained_part import load_trained, save_trained, start_from
-from semcolor_jax.checkpoints.training_runs import restore_variables
+from semcolor_jax.checkpoints.start import start_from
+from semcolor_jax.checkpoints.trained_part import load_trained, save_trained
 from semcolor_jax.errors import UserError
 from semcolor_jax.inference.branches import ColorChoice
-from semcolor_jax.inference.restore import DEFAULT_MODEL, find_model, load_predictor
 from semcolor_jax.models import imagenet_vgg16_params
-from semcolor_jax.training import loop
 
 
 @pytest.fixture
-def trained(tmp_path, tiny_config, memory_data):
-    tiny_config.model.frozen_blocks = 2
-    tiny_config.schedule.stage1_epochs, tiny_config.schedule.stage2_epochs = 1.0, 0.0
-    loop.train(tiny_config, tmp_path / "run")
-    return tmp_path / "run"
+def config():
+    config = small_config()
+    config.model.frozen_blocks = 2
+    return config
 
 
 def as_float16(tree):
     return jax.tree.map(lambda array: np.asarray(np.asarray(array, np.float16), np.float32), tree)
 
 
-@pytest.mark.slow
-def test_a_released_model_predicts_as_the_work_directory_does(trained, tmp_path, memory_data):
-    export_release(trained, tmp_path / "released")
-    released, original = load_predictor(tmp_path / "released"), restore_variables(trained)
-    jax.tree.map(
-        np.testing.assert_array_equal, jax.device_get(released.variables["params"]), as_float16(original["params"])
-    )
-    photo = memory_data["val"].read(0).image
-    assert semcolor_jax.load(tmp_path / "released")(photo).rgb.shape == photo.shape
+def assert_equal(tree, expected):
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(tree), expected)
+
+
+def test_a_released_model_holds_the_weights_of_the_work_directory(tmp_path, config):
+    config.data.dir = "/home/somebody/photos"
+    variables = made_up_training(tmp_path / "run", config)
+    assert export_release(tmp_path / "run", tmp_path / "out") == f"step 4 (best by psnr) of {tmp_path / 'run'}"
+    opened = open_model(tmp_path / "out")
+    assert_equal(opened.variables, as_float16(variables))
+    assert (opened.step, opened.origin, opened.config.model.width) == (None, str(tmp_path / "out"), 2)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"config.json", "weights.npz", "manifest.json"}
     with pytest.raises(UserError, match="exists already"):
-        export_release(trained, tmp_path / "released")
-    for file in (path for path in (tmp_path / "released").rglob("*") if path.is_file()):
-        assert str(trained.parent).encode() not in file.read_bytes(), f"{file} names a folder of this machine"
+        export_release(tmp_path / "run", tmp_path / "out")
+    with pytest.raises(UserError, match="no checkpoint 3"):
+        open_model(tmp_path / "out", checkpoint=3)
+    for file in (tmp_path / "out").iterdir():
+        assert b"somebody" not in file.read_bytes(), f"{file} names a folder of this machine"
 
 
-@pytest.mark.slow
-def test_a_training_starts_from_the_trained_part_and_the_rest_is_initialised(trained, tmp_path, tiny_config):
-    size = save_trained(trained, tmp_path / "trained.npz")
+def test_a_release_in_eight_bits_is_half_as_large_and_close(tmp_path):
+    config = small_config()
+    config.model.width = 8
+    variables = made_up_training(tmp_path / "run", config)
+    sizes = {}
+    for bits in (8, 16):
+        export_release(tmp_path / "run", tmp_path / str(bits), bits=bits)
+        sizes[bits] = (tmp_path / str(bits) / "weights.npz").stat().st_size
+    assert sizes[8] < 0.6 * sizes[16]
+    opened = flatten_dict(jax.device_get(open_model(tmp_path / "8").variables))
+    for name, array in flatten_dict(variables).items():
+        np.testing.assert_allclose(opened[name], array, atol=np.max(np.abs(array)) / 250)
+
+
+@pytest.mark.parametrize("name", ["weights.npz", "config.json"])
+def test_a_damaged_release_is_refused(tmp_path, config, name):
+    made_up_training(tmp_path / "run", config)
+    export_release(tmp_path / "run", tmp_path / "out")
+    content = bytearray((tmp_path / "out" / name).read_bytes())
+    content[content.index(b"0", len(content) // 2)] ^= 1  # in config.json: another digit, still JSON
+    (tmp_path / "out" / name).write_bytes(content)
+    with pytest.raises(UserError, match=f"out is damaged: {name} does not have its checksum"):
+        open_model(tmp_path / "out")
+
+
+def test_a_release_of_a_later_version_is_refused_and_of_an_earlier_one_gets_defaults(tmp_path, config):
+    made_up_training(tmp_path / "run", config)
+    export_release(tmp_path / "run", tmp_path / "out")
+    fields = json.loads((tmp_path / "out" / "config.json").read_text())
+    del fields["inference"]["share"]
+    (tmp_path / "out" / "config.json").write_text(json.dumps(fields))
+    checksums.write_manifest(tmp_path / "out", format=2)
+    assert open_model(tmp_path / "out").config.inference.share == 0.5
+    checksums.write_manifest(tmp_path / "out", format=3)
+    with pytest.raises(UserError, match="has format 3, and this version reads up to 2"):
+        open_model(tmp_path / "out")
+
+
+def test_the_released_model_is_whole_and_opens():
+    manifest = checksums.verify(RELEASES / DEFAULT_MODEL)
+    assert manifest is not None
+    assert manifest["format"] == 1
+    assert open_model(DEFAULT_MODEL).variables["params"]["backbone"]["conv1_1"]["kernel"].shape == (3, 3, 3, 64)
+
+
+@pytest.mark.parametrize("bits", [16, 8])
+def test_a_training_starts_from_the_trained_part_and_the_rest_is_initialised(tmp_path, config, bits):
+    variables = made_up_training(tmp_path / "run", config)
+    size = save_trained(tmp_path / "run", tmp_path / "trained.npz", bits=bits)
     assert size == (tmp_path / "trained.npz").stat().st_size
     with np.load(tmp_path / "trained.npz") as archive:
-        assert not [
-            name for name in archive.files if "params/backbone/conv1_" in name or "params/backbone/norm2" in name
-        ]
-        assert "params/backbone/conv3_1/kernel" in archive.files
-    fresh = init_variables(build_model(tiny_config), jax.random.key(7, impl="rbg"), config=tiny_config)
-    started = start_from(fresh, tmp_path / "trained.npz", config=tiny_config)
+        names = set(archive.files)
+    assert not [name for name in names if "params/backbone/conv1_" in name or "params/backbone/norm2" in name]
+    assert "params/backbone/conv3_1/kernel" in names
+    fresh = random_variables(config, seed=7)
+    started = start_from(fresh, tmp_path / "trained.npz", config=config)
     assert jax.tree.structure(started) == jax.tree.structure(fresh)
-    expected = as_float16(restore_variables(trained))["params"]
+    expected = as_float16(variables)["params"]
     for layer in ("conv3_1", "conv5_2"):
-        np.testing.assert_array_equal(
-            started["params"]["backbone"][layer]["kernel"], expected["backbone"][layer]["kernel"]
-        )
-    np.testing.assert_array_equal(
-        started["params"]["backbone"]["conv1_1"]["kernel"], fresh["params"]["backbone"]["conv1_1"]["kernel"]
-    )
-    np.testing.assert_array_equal(started["params"]["soft_head"]["bias"], expected["soft_head"]["bias"])
+        kernel, wanted = started["params"]["backbone"][layer]["kernel"], expected["backbone"][layer]["kernel"]
+        np.testing.assert_allclose(kernel, wanted, rtol=0, atol=0 if bits == 16 else np.max(wanted) / 250)
+    assert_equal(started["params"]["backbone"]["conv1_1"], fresh["params"]["backbone"]["conv1_1"])
+    assert_equal(started["params"]["soft_head"], expected["soft_head"])
 
-    assert save_trained(trained, tmp_path / "small.npz", bits=8) <= size
-    again = start_from(fresh, tmp_path / "small.npz", config=tiny_config)
-    assert jax.tree.structure(again) == jax.tree.structure(fresh)
-
-    tiny_config.model.width = 8
-    wider = init_variables(build_model(tiny_config), jax.random.key(7, impl="rbg"), config=tiny_config)
+    config.model.width = 4
     with pytest.raises(UserError, match="another network"):
-        start_from(wider, tmp_path / "trained.npz", config=tiny_config)
+        start_from(random_variables(config), tmp_path / "trained.npz", config=config)
+
+
+def test_a_training_starts_from_another_work_directory(tmp_path, config):
+    variables = made_up_training(tmp_path / "run", config)
+    started = start_from(random_variables(config, seed=7), tmp_path / "run", config=config)
+    assert_equal(started, variables)
+    with pytest.raises(UserError, match=r"config\.train\.start_from: There is no model"):
+        start_from({}, tmp_path / "nothing", config=config)
 
 
 @pytest.mark.slow
-def test_the_trained_part_colours_with_the_published_encoder(tmp_path, tiny_config, memory_data):
-    tiny_config.model.update(dict(encoder="vgg16", pretrained=True, frozen_blocks=4, width=4))
-    tiny_config.train.ema_decay = 0.5
-    tiny_config.inference.update(dict(branch="both", side=48, share=0.25))
-    tiny_config.schedule.stage1_epochs, tiny_config.schedule.stage2_epochs = 1.0, 0.0
-    loop.train(tiny_config, tmp_path / "run")
-    save_trained(tmp_path / "run", tmp_path / "trained.npz")
-    config, variables = load_trained(tmp_path / "trained.npz")
-    expected = as_float16(restore_variables(tmp_path / "run"))["params"]
-    for layer in ("conv1_1", "conv4_3"):  # frozen: the published weights, not rounded
-        np.testing.assert_array_equal(
-            variables["params"]["backbone"][layer]["kernel"], imagenet_vgg16_params()[layer]["kernel"]
-        )
-    jax.tree.map(
-        np.testing.assert_array_equal, variables["params"]["backbone"]["conv5_3"], expected["backbone"]["conv5_3"]
+def test_the_trained_part_colours_with_the_published_encoder(tmp_path):
+    config = small_config()
+    config.model.update(dict(encoder="vgg16", pretrained=True, frozen_blocks=4, width=4))
+    config.inference.update(dict(branch="both", side=48, share=0.25))
+    published = imagenet_vgg16_params()
+    variables = made_up_training(
+        tmp_path / "run", config, backbone={name: published[name] for name in published if name < "conv5"}
     )
-    jax.tree.map(np.testing.assert_array_equal, variables["params"]["reg_head"], expected["reg_head"])
-    assert (config.data.mix, config.data.dir) == ("", "")
+    save_trained(tmp_path / "run", tmp_path / "trained.npz")
+    _, loaded = load_trained(tmp_path / "trained.npz")
+    for layer in ("conv1_1", "conv4_3"):  # frozen: the published weights, not rounded
+        assert_equal(loaded["params"]["backbone"][layer], dict(published[layer]))
+    expected = as_float16(variables)["params"]
+    assert_equal(loaded["params"]["backbone"]["conv5_3"], expected["backbone"]["conv5_3"])
+    assert_equal(loaded["params"]["reg_head"], expected["reg_head"])
     colorizer = semcolor_jax.load(tmp_path / "trained.npz")
     assert (colorizer.side, colorizer.choice) == (48, ColorChoice("both", share=0.25))
-    photo = memory_data["val"].read(0).image
+    photo = np.random.default_rng(0).integers(0, 256, (40, 40, 3)).astype(np.uint8)
     assert colorizer(photo).rgb.shape == photo.shape
 
 
-@pytest.mark.slow
-def test_frozen_random_weights_make_no_model(trained, tmp_path):
-    save_trained(trained, tmp_path / "trained.npz")
+def test_frozen_random_weights_make_no_model(tmp_path, config):
+    made_up_training(tmp_path / "run", config)
+    save_trained(tmp_path / "run", tmp_path / "trained.npz")
     with pytest.raises(UserError, match=r"trained\.npz lacks .*frozen but not published"):
         semcolor_jax.load(tmp_path / "trained.npz")
 
 
-def test_the_default_model_is_there():
-    assert find_model(DEFAULT_MODEL).exists()
-
-
-def test_what_is_no_model_is_named(tmp_path, tiny_config):
+def test_what_is_no_model_is_named(tmp_path, config):
     with pytest.raises(UserError, match="no model 'semcolor-v0'"):
         find_model("semcolor-v0")
     (tmp_path / "bad.npz").write_bytes(b"PK not really")
     with pytest.raises(UserError, match=r"bad\.npz is not a file of trained weights"):
-        start_from({}, tmp_path / "bad.npz", config=tiny_config)
+        start_from({}, tmp_path / "bad.npz", config=config)

@@ -1,0 +1,89 @@
+"""Finding a model by its name or path, and opening it: the one way in for every command."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+from ml_collections import ConfigDict
+
+from semcolor_jax.baselines.build import build_model
+from semcolor_jax.checkpoints.configs import load_config
+from semcolor_jax.checkpoints.releases import holds_release, load_release
+from semcolor_jax.checkpoints.trained_part import load_trained
+from semcolor_jax.checkpoints.training_runs import BEST, LATEST, read_checkpoint
+from semcolor_jax.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+RELEASES = Path(__file__).parents[1] / "weights"
+"""The released models that come with the package."""
+
+DEFAULT_MODEL = "semcolor-v1"
+"""What the commands and `semcolor_jax.load` colour with, unless told otherwise."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenedModel:
+    """A network with its weights, and where they are from."""
+
+    config: ConfigDict
+    model: nn.Module
+    variables: dict[str, Any]  # "params" and "batch_stats", float32
+    path: Path
+    step: int | None  # of a training; None for weights alone
+    origin: str  # "step 3000 (best by psnr) of runs/full", or the path
+
+
+def open_model(name: str | os.PathLike[str], *, checkpoint: str | int = BEST) -> OpenedModel:
+    """Opens what `find_model` finds, and logs which weights they are.
+
+    Args:
+      name: of a released model, or a path.
+      checkpoint: of a training: "best", for use; "latest", to go on from; or a step. See `read_checkpoint`.
+
+    Raises:
+      UserError: there is no such model or checkpoint, or it is damaged.
+    """
+    path = find_model(name)
+    if not is_release(path):
+        config, restored = load_config(path), read_checkpoint(path, checkpoint=checkpoint)
+        opened = OpenedModel(
+            config, build_model(config), restored.variables, path=path, step=restored.step, origin=restored.origin
+        )
+    elif checkpoint not in (BEST, LATEST):
+        raise UserError(f"{path} has no checkpoint {checkpoint!r}: it is weights alone, not a training.")
+    else:
+        config, variables = load_trained(path) if path.suffix == ".npz" else (load_config(path), load_release(path))
+        opened = OpenedModel(config, build_model(config), variables, path=path, step=None, origin=str(path))
+    logger.info("weights: %s", opened.origin)
+    return opened
+
+
+def find_model(name: str | os.PathLike[str]) -> Path:
+    """Returns where a model lies.
+
+    Args:
+      name: of a released model, such as `DEFAULT_MODEL`; or a path to a released model, to the work directory of a
+        training, or to a file of trained weights (`.npz`).
+
+    Raises:
+      UserError: there is no such model.
+    """
+    for path in (Path(name), RELEASES / name):
+        if (path / "config.json").is_file() or (path.suffix == ".npz" and path.is_file()):
+            return path
+    released = sorted(path.parent.name for path in RELEASES.glob("*/config.json"))
+    raise UserError(
+        f"There is no model {os.fspath(name)!r}: give the folder of a training (its --workdir) or a released model "
+        f"({', '.join(released) or 'none here'})."
+    )
+
+
+def is_release(path: Path) -> bool:
+    """Whether `find_model` found weights alone, and not the work directory of a training."""
+    return path.suffix == ".npz" or holds_release(path)
