@@ -30,7 +30,7 @@ from semcolor_jax.data.sources import make_source
 from semcolor_jax.files import write_json
 from semcolor_jax.inference.branches import ColorChoice, Predict, branch_colors
 from semcolor_jax.inference.colorize import shrink
-from semcolor_jax.inference.restore import find_model, load_predictor
+from semcolor_jax.inference.restore import load_predictor
 from semcolor_jax.inference.strips import merge
 from semcolor_jax.metrics.lpips import Lpips
 from semcolor_jax.metrics.similarity import of_pair
@@ -97,7 +97,7 @@ def validation_photos(workdir: Path, *, per_set: int) -> Iterator[tuple[str, Sam
 def main(_: list[str]) -> None:
     """Scores all candidates and prints their means."""
     workdir = Path(WORKDIR.value)
-    predict, lpips = load_predictor(find_model(workdir)), Lpips("alex")
+    predict, lpips = load_predictor(workdir), Lpips("alex")
     scores: dict[str, dict[str, list[dict[str, float]]]] = collections.defaultdict(
         lambda: collections.defaultdict(list)
     )

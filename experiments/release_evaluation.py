@@ -35,7 +35,7 @@ from semcolor_jax.files import write_json
 from semcolor_jax.inference.branches import ColorChoice, grey_copy
 from semcolor_jax.inference.colorize import Colorizer
 from semcolor_jax.inference.photo_files import colorize_files
-from semcolor_jax.inference.restore import find_model, load_colorizer
+from semcolor_jax.inference.restore import load_colorizer
 from semcolor_jax.metrics.similarity import colourfulness
 from semcolor_jax.photos.files import list_images, read_photo, write_image
 
@@ -172,7 +172,7 @@ def data_sets() -> list[str]:
 
 def main(_: list[str]) -> None:
     """Colours, scores, draws."""
-    default = load_colorizer(find_model(MODEL.value))
+    default = load_colorizer(MODEL.value)
     regression = Colorizer(default.predictor, side=default.side, choice=ColorChoice("reg"))
     everything: dict[str, list[Mapping[str, float]]] = {method: [] for method in METHODS}
     truth: list[float] = []

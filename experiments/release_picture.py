@@ -16,7 +16,7 @@ from semcolor_jax.data.embedded import photos
 from semcolor_jax.evaluation.drawing import PhotoCell, draw_rows
 from semcolor_jax.inference.branches import grey_copy
 from semcolor_jax.inference.colorize import shrink
-from semcolor_jax.inference.restore import DEFAULT_MODEL, find_model, load_colorizer
+from semcolor_jax.inference.restore import DEFAULT_MODEL, load_colorizer
 from semcolor_jax.photos.files import write_image
 
 MODEL = flags.DEFINE_string("model", DEFAULT_MODEL, "Released model, or work directory of a training.")
@@ -27,7 +27,7 @@ SIDE = 150  # short side of the photos, in pixels
 
 def main(_: list[str]) -> None:
     """Draws a column for every photo: without its colour, coloured, and as it is."""
-    colorizer = load_colorizer(find_model(MODEL.value))
+    colorizer = load_colorizer(MODEL.value)
     rows: list[dict[str, PhotoCell]] = [{}, {}, {}]
     for sample in photos():
         photo = shrink(sample.image, side=SIDE)

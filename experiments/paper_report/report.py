@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from semcolor_jax.checkpoints.models import find_model
 from semcolor_jax.errors import UserError
 from semcolor_jax.evaluation.score.pairing import ORIGINALS, pair_folders
 from semcolor_jax.files import write_text
-from semcolor_jax.inference.restore import find_model, load_colorizer
+from semcolor_jax.inference.restore import load_colorizer
 from semcolor_jax.photos.files import write_image
 
 from . import curves, pictures, tables

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import zipfile
@@ -22,7 +23,7 @@ from ml_collections import ConfigDict
 from semcolor_jax.baselines.build import build_model
 from semcolor_jax.checkpoints.compact import Arrays, Bits, pack, unpack
 from semcolor_jax.checkpoints.configs import load_config, parse_config, portable
-from semcolor_jax.checkpoints.training_runs import LATEST, restore_variables
+from semcolor_jax.checkpoints.training_runs import LATEST, read_checkpoint
 from semcolor_jax.config import always_frozen
 from semcolor_jax.errors import UserError
 from semcolor_jax.files import replacing
@@ -36,8 +37,16 @@ _CONFIG = "config"
 _BACKBONE = "params/backbone/"
 
 
-def save_trained(workdir: Path, output: Path, *, checkpoint: str | int = LATEST, bits: Bits = 16) -> int:
-    """Writes the trained part of the weights of a work directory as one `.npz`; returns its bytes.
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """What `save_trained` wrote."""
+
+    bytes: int
+    origin: str  # "step 3000 (newest) of runs/full"
+
+
+def save_trained(workdir: Path, output: Path, *, checkpoint: str | int = LATEST, bits: Bits = 16) -> Saved:
+    """Writes the trained part of the weights of a work directory as one `.npz`.
 
     Args:
       workdir: of a training; its averaged weights are taken where it kept them.
@@ -50,7 +59,8 @@ def save_trained(workdir: Path, output: Path, *, checkpoint: str | int = LATEST,
     """
     config = load_config(workdir)
     frozen = always_frozen(config)
-    arrays = flatten_dict(restore_variables(workdir, checkpoint=checkpoint), sep="/")
+    restored = read_checkpoint(workdir, checkpoint=checkpoint)
+    arrays = flatten_dict(restored.variables, sep="/")
     # Compared in float16, because the training may have begun with such a file.
     halves, published = pack(arrays), pack(_published(config))
     trained = {
@@ -63,7 +73,7 @@ def save_trained(workdir: Path, output: Path, *, checkpoint: str | int = LATEST,
     np.savez_compressed(buffer, **content)
     with replacing(output) as temporary:
         temporary.write_bytes(buffer.getvalue())
-    return len(buffer.getvalue())
+    return Saved(len(buffer.getvalue()), restored.origin)
 
 
 def load_trained(path: Path) -> tuple[ConfigDict, Variables]:

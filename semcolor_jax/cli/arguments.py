@@ -38,6 +38,16 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_checkpoint(parser: argparse.ArgumentParser, *, default: str | None = "best", help: str = "%(default)s") -> None:
+    """Adds `--checkpoint`, which of a training's checkpoints to take."""
+    parser.add_argument(
+        "--checkpoint",
+        metavar="best|latest|STEP",
+        default=default,
+        help=f"of a training: the best by its validation, the newest, or that of a step (default: {help})",
+    )
+
+
 def path(text: str) -> Path:
     """Returns the path, `~` expanded: shells leave it alone in --flag=~/folder."""
     return Path(text).expanduser()

@@ -78,6 +78,7 @@ def _add_rare(parser: argparse.ArgumentParser, everything: Any) -> None:
     def add(*names: str, help: str, **kwargs: Any) -> None:
         everything.hidden.append((parser.add_argument(*names, help=argparse.SUPPRESS, **kwargs), help))
 
+    add("--checkpoint", default="best", metavar="best|latest|STEP", help="of a training (default: best)")
     add("--temperature", type=float, metavar="T", help="of the annealed mean, (0, 1]; lower is more vivid")
     add("--branch", choices=["soft", "reg", "both"], help="what makes the colour: distribution, regression, or both")
     add("--soft-weight", type=float, metavar="W", help="of the distribution in --branch both, 0..1")
@@ -253,7 +254,7 @@ def _options(arguments: argparse.Namespace) -> Options:
     )
 
 
-def _load(model: str | Path | None) -> Colorizer:
+def _load(model: str | Path | None, *, checkpoint: str = "best") -> Colorizer:
     # JAX, but neither TensorFlow nor anything else of the training: they would double start-up time and memory.
     from semcolor_jax import load
     from semcolor_jax.cli.allocator import return_large_blocks
@@ -261,11 +262,11 @@ def _load(model: str | Path | None) -> Colorizer:
 
     return_large_blocks()
     enable_compile_cache()
-    return load(model)
+    return load(model, checkpoint=checkpoint)
 
 
 def _colorizer(arguments: argparse.Namespace) -> Colorizer:
-    colorizer = _load(arguments.model)
+    colorizer = _load(arguments.model, checkpoint=arguments.checkpoint)
     asked = {
         "branch": arguments.branch,
         "temperature": arguments.temperature,
@@ -278,12 +279,12 @@ def _colorizer(arguments: argparse.Namespace) -> Colorizer:
 
 
 def _record(arguments: argparse.Namespace, colorizer: Colorizer, out_dir: Path, options: Options) -> Finished:
+    from semcolor_jax.checkpoints.models import DEFAULT_MODEL, find_model
     from semcolor_jax.inference.finished import Finished, fingerprint
-    from semcolor_jax.inference.restore import DEFAULT_MODEL, find_model
 
     model = find_model(DEFAULT_MODEL if arguments.model is None else arguments.model)
     settings = [dataclasses.asdict(colorizer.choice), colorizer.side, colorizer.mirror, dataclasses.asdict(options)]
-    return Finished(out_dir, [fingerprint(model), *settings, arguments.format])
+    return Finished(out_dir, [fingerprint(model), arguments.checkpoint, *settings, arguments.format])
 
 
 def _names_a_file(output: str) -> bool:

@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 from semcolor_jax.baselines.registry import method_names
-from semcolor_jax.cli.arguments import add_command, model, path
+from semcolor_jax.cli.arguments import add_checkpoint, add_command, model, path
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ def add_parsers(commands: Any) -> None:
     export = add_command(
         steps,
         "export",
-        help="write the newest weights of a training in 16 bits",
+        help="write the weights of a training in 16 or 8 bits",
         example="semcolor model export --model runs/quickstart -o my-model",
     )
     export.add_argument("--model", type=model, required=True, metavar="W", help="work directory of the training")
@@ -29,6 +29,10 @@ def add_parsers(commands: Any) -> None:
     )
     export.add_argument(
         "--trained", action="store_true", help="one .npz with the trained weights alone, for config.train.start_from"
+    )
+    add_checkpoint(export, default=None, help="best; with --trained, latest")
+    export.add_argument(
+        "--bits", type=int, choices=[8, 16], default=16, help="of each weight; 8: int8 kernels (default: %(default)s)"
     )
     export.set_defaults(run=run_export)
 
@@ -58,7 +62,9 @@ def run_export(arguments: argparse.Namespace) -> None:
     """Writes a released model or the trained part of one. Raises `UserError` for a mistake of the user's."""
     from semcolor_jax.cli import tasks  # imports JAX: only once the arguments are right
 
-    tasks.export_weights(path(arguments.model), arguments.output, trained_only=arguments.trained)
+    write = tasks.export_trained if arguments.trained else tasks.export_model
+    checkpoint = arguments.checkpoint or ("latest" if arguments.trained else "best")
+    write(path(arguments.model), arguments.output, checkpoint=checkpoint, bits=arguments.bits)
 
 
 def run_convert(arguments: argparse.Namespace) -> None:

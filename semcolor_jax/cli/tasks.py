@@ -11,7 +11,9 @@ from ml_collections import ConfigDict
 
 from semcolor_jax import config as configs
 from semcolor_jax.baselines.registry import checked
+from semcolor_jax.checkpoints.compact import Bits
 from semcolor_jax.checkpoints.configs import load_config
+from semcolor_jax.checkpoints.models import find_model, is_release, open_model
 from semcolor_jax.checkpoints.releases import export_release
 from semcolor_jax.checkpoints.trained_part import save_trained
 from semcolor_jax.checkpoints.training_runs import make_workdir
@@ -29,7 +31,7 @@ from semcolor_jax.evaluation.evaluate import evaluate as evaluate_samples
 from semcolor_jax.evaluation.grids import sample_grid
 from semcolor_jax.evaluation.inspection import inspection_grid
 from semcolor_jax.inference.branches import grey_copy
-from semcolor_jax.inference.restore import find_model, is_release, load_predictor
+from semcolor_jax.inference.restore import load_predictor
 from semcolor_jax.photos.files import write_image
 from semcolor_jax.training import loop
 
@@ -48,6 +50,7 @@ def evaluate(
     config: ConfigDict | None,
     model: str | Path,
     *,
+    checkpoint: str | int = "best",
     split: Split = "val",
     limit: int | None = None,
     output: Path | None = None,
@@ -56,20 +59,21 @@ def evaluate(
 
     Args:
       config: only its data, growth and inference sections matter; None for that of the model.
-      model: what `find_model` takes: a training's work directory, whose newest checkpoint counts, or a released model.
+      model: what `find_model` takes: the work directory of a training, or a released model.
+      checkpoint: of a training: "best", "latest" or a step.
       split: of the data.
       limit: scores that many samples, spread over all; None for all.
       output: the folder to write to; None for the work directory, or runs/NAME for a released model.
 
     Raises:
-      UserError: there is no such model or data; `limit` is below 1; the folder cannot be written.
+      UserError: there is no such model, checkpoint or data; `limit` is below 1; the folder cannot be written.
     """
     _check_at_least_one(limit, "--limit")
     path = find_model(model)
     config = checked(config or load_config(path))
     output = output or (Path("runs") / path.stem if is_release(path) else path)
     make_workdir(output)
-    predictor, source = load_predictor(path), make_source(config, split)
+    predictor, source = load_predictor(path, checkpoint=checkpoint), make_source(config, split)
     temperature, size = config.inference.temperature, _last_size(config)
     result = evaluate_samples(
         predictor, eval_samples(source, limit=limit or 0), temperature=temperature, size=size, available=len(source)
@@ -92,13 +96,14 @@ def model_summary(model: str | Path) -> str:
     Raises:
       UserError: there is no such model, or its weights cannot be read.
     """
-    path = find_model(model)
-    predictor, config = load_predictor(path), load_config(path)
-    parameters = sum(array.size for array in jax.tree.leaves(predictor.variables["params"]))
+    opened = open_model(model)
+    path, config = opened.path, opened.config
+    parameters = sum(array.size for array in jax.tree.leaves(opened.variables["params"]))
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     choice = config.inference
     facts = {
         "path": path,
+        "weights": opened.origin,
         "kind": "released weights" if is_release(path) else "work directory of a training",
         "size": f"{sum(file.stat().st_size for file in files) / 2**20:.1f} MiB",
         "config": config.name,
@@ -111,18 +116,24 @@ def model_summary(model: str | Path) -> str:
     return "\n".join(f"{name:<11} {value}" for name, value in facts.items())
 
 
-def export_weights(workdir: Path, output: Path, *, trained_only: bool) -> None:
-    """Writes the newest weights of a work directory in 16 bits: a released model, or the trained part as one file.
+def export_model(workdir: Path, output: Path, *, checkpoint: str | int = "best", bits: Bits = 16) -> None:
+    """Writes the weights of a work directory as a released model, and prints which they are.
 
     Raises:
-      UserError: no checkpoint in `workdir`; `output` cannot be written, or is a model already.
+      UserError: no such checkpoint in `workdir`; `output` cannot be written, or is there already.
     """
-    if trained_only:
-        size = save_trained(workdir, output)
-        print(f"{output}: {size / 2**20:.1f} MiB")
-    else:
-        export_release(workdir, output)
-        print(output)
+    origin = export_release(workdir, output, checkpoint=checkpoint, bits=bits)
+    print(f"{output}: {origin}, {bits} bits")
+
+
+def export_trained(workdir: Path, output: Path, *, checkpoint: str | int = "latest", bits: Bits = 16) -> None:
+    """Writes the trained weights of a work directory alone, as one file, and prints which they are.
+
+    Raises:
+      UserError: no such checkpoint in `workdir`; `output` cannot be written.
+    """
+    saved = save_trained(workdir, output, checkpoint=checkpoint, bits=bits)
+    print(f"{output}: {saved.origin}, {bits} bits, {saved.bytes / 2**20:.1f} MiB")
 
 
 def write_sample_photos(output: Path) -> list[Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from semcolor_jax.cli import flags as cli
-from semcolor_jax.cli.arguments import add_command, add_config, model, path, positive_int
+from semcolor_jax.cli.arguments import add_checkpoint, add_command, add_config, model, path, positive_int
 from semcolor_jax.errors import UserError
 
 
@@ -35,6 +35,7 @@ def add_parsers(commands: Any) -> None:
     evaluate.add_argument(
         "--model", type=model, required=True, metavar="M", help="work directory of a training, or a released model"
     )
+    add_checkpoint(evaluate)
     add_config(evaluate)
     evaluate.add_argument("--split", choices=["train", "val"], default="val", help="default: %(default)s")
     evaluate.add_argument("--limit", type=positive_int, metavar="N", help="measure so many samples (default: all)")
@@ -81,4 +82,11 @@ def run_evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> Non
 
     if arguments.config is None and overrides:
         config = cli.load_config(None, overrides, program=program, base=tasks.model_config(arguments.model))
-    tasks.evaluate(config, arguments.model, split=arguments.split, limit=arguments.limit, output=arguments.output)
+    tasks.evaluate(
+        config,
+        arguments.model,
+        checkpoint=arguments.checkpoint,
+        split=arguments.split,
+        limit=arguments.limit,
+        output=arguments.output,
+    )

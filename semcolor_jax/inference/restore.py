@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 
-from semcolor_jax.checkpoints.models import DEFAULT_MODEL, OpenedModel, find_model, is_release, open_model
+from semcolor_jax.checkpoints.models import DEFAULT_MODEL, OpenedModel, open_model
 from semcolor_jax.checkpoints.training_runs import BEST
 from semcolor_jax.inference.branches import ColorChoice
 from semcolor_jax.inference.colorize import Colorizer
 from semcolor_jax.models import Predictor
 
-__all__ = ["DEFAULT_MODEL", "find_model", "is_release", "load_colorizer", "load_predictor", "make_colorizer"]
+__all__ = ["DEFAULT_MODEL", "load_colorizer", "load_predictor", "make_colorizer"]
 
 
 def load_predictor(name: str | os.PathLike[str], *, checkpoint: str | int = BEST) -> Predictor:

@@ -8,7 +8,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from semcolor_jax.checkpoints.compact import SCALE, pack, quantize, unpack
 from semcolor_jax.data import embedded
-from semcolor_jax.inference.restore import DEFAULT_MODEL, find_model, load_colorizer
+from semcolor_jax.inference.restore import DEFAULT_MODEL, load_colorizer
 from semcolor_jax.models import Predictor
 
 
@@ -48,7 +48,7 @@ def test_what_is_packed_comes_back_in_float32():
 @pytest.mark.slow
 def test_eight_bits_hardly_change_the_released_models_colours():
     """Measured over all pixels of the embedded photos: mean 0.17, largest 3.8 ab units; the bounds are twice that."""
-    released = load_colorizer(find_model(DEFAULT_MODEL))
+    released = load_colorizer(DEFAULT_MODEL)
     model, variables = released.predictor.model, released.predictor.variables
     again = unflatten_dict(unpack(pack(variables, bits=8)), sep="/")
     quantized = dataclasses.replace(released, predictor=Predictor(model, again | {"batch_stats": {}}))

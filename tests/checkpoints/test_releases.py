@@ -98,8 +98,9 @@ def test_the_released_model_is_whole_and_opens():
 @pytest.mark.parametrize("bits", [16, 8])
 def test_a_training_starts_from_the_trained_part_and_the_rest_is_initialised(tmp_path, config, bits):
     variables = made_up_training(tmp_path / "run", config)
-    size = save_trained(tmp_path / "run", tmp_path / "trained.npz", bits=bits)
-    assert size == (tmp_path / "trained.npz").stat().st_size
+    saved = save_trained(tmp_path / "run", tmp_path / "trained.npz", bits=bits)
+    assert saved.bytes == (tmp_path / "trained.npz").stat().st_size
+    assert saved.origin == f"step 4 (newest) of {tmp_path / 'run'}"
     with np.load(tmp_path / "trained.npz") as archive:
         names = set(archive.files)
     assert not [name for name in names if "params/backbone/conv1_" in name or "params/backbone/norm2" in name]

@@ -17,7 +17,7 @@ def stubs(monkeypatch, tmp_path):
     """A network that answers grey, and five photos; runs in an empty folder."""
     monkeypatch.setattr(tasks, "make_source", lambda config, split: MemorySource(5))
     grey = lambda lightness: Predictions(ab=np.zeros((*lightness.shape[:3], 2), np.float32))  # noqa: E731
-    monkeypatch.setattr(tasks, "load_predictor", lambda path: grey)
+    monkeypatch.setattr(tasks, "load_predictor", lambda path, checkpoint: grey)
     monkeypatch.chdir(tmp_path)
 
 
