@@ -1,6 +1,10 @@
-"""Makes the tables and figures of the paper's section V from folders of coloured photos, of any method.
+"""Makes the tables and figures of the paper's section V, from archives and models, or from folders of coloured photos.
 
+python experiments/paper.py --results DIR --archives ARCHIVES --models MODELS --labelled coco_stuff:DATA   # all of it
 python experiments/paper.py --results DIR [--output OUT] [--model runs/full] ...
+
+The first unpacks the published archives that ARCHIVES holds, colours their photos by every model MODELS/METHOD, scores
+them and makes everything; a stopped run goes on where it was. `--limit 20` tries it on the first photos of each set.
 
 DIR/SET/original holds the photos of a set and DIR/SET/METHOD what a method made of them, as `semcolor colorize`
 writes them. SET is imagenet_ctest1k, div2k_valid, places365_ctest1k, coco_stuff_ctest1k, internet or legacy; METHOD is
@@ -14,7 +18,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from paper_report.layout import find_sets, unpack
+from paper_report.coloring import color_sets, find_models
+from paper_report.datasets import open_labelled
+from paper_report.layout import archives_in, find_sets, unpack
 from paper_report.report import make_report
 from paper_report.scoring import Settings
 
@@ -35,6 +41,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--unpack", action="append", default=[], metavar="SET=ARCHIVE", help="write SET/original from its archive first"
+    )
+    parser.add_argument(
+        "--archives", type=Path, metavar="DIR", help="folder of published archives: writes SET/original"
+    )
+    parser.add_argument("--models", type=Path, metavar="DIR", help="a model for each METHOD: writes SET/METHOD")
+    parser.add_argument("--limit", type=_count, metavar="N", help="the first N photos of each archive alone")
+    parser.add_argument(
+        "--labelled", metavar="SOURCE:DIR", help="data with label maps for Table 1 and Fig. 9, such as coco_stuff:DATA"
     )
     parser.add_argument("--model", metavar="M", help="work directory or released model for Fig. 23")
     parser.add_argument(
@@ -65,7 +79,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     enable_compile_cache()
     with cli.user_errors():
-        unpack(arguments.results, arguments.unpack)
+        labelled = open_labelled(arguments.labelled) if arguments.labelled else None
+        models = find_models(arguments.models) if arguments.models else {}
+        archives = archives_in(arguments.archives) if arguments.archives else []
+        unpack(arguments.results, [*archives, *arguments.unpack], limit=arguments.limit)
+        color_sets(find_sets(arguments.results, arguments.folder), models)
         sets = find_sets(arguments.results, arguments.folder)
         page = make_report(
             sets,
@@ -74,6 +92,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             method=arguments.method,
             count=arguments.photos,
             model=arguments.model,
+            models=models,
+            labelled=labelled,
         )
     print(page)
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from semcolor_jax.data.test_sets import TEST_SETS as PUBLISHED_SETS
 from semcolor_jax.data.test_sets import PublishedTestSource
 from semcolor_jax.errors import UserError
 from semcolor_jax.photos.files import write_image
@@ -102,12 +103,31 @@ def _find(home: Path, elsewhere: Mapping[tuple[str, str], Path]) -> PhotoSet:
     return PhotoSet(home.name, original, {method: found[method] for method in order}, home)
 
 
-def unpack(results: Path, given: Sequence[str]) -> None:
+def archives_in(folder: Path) -> list[str]:
+    """Returns "SET=ARCHIVE" for every set whose published archive lies in the folder.
+
+    Raises:
+      UserError: none does.
+    """
+    found = [
+        f"{name}={path}"
+        for name in TEST_SETS
+        for path in [next((folder / a for a in PUBLISHED_SETS[name].archives if (folder / a).is_file()), None)]
+        if path
+    ]
+    if not found:
+        names = ", ".join(" or ".join(published.archives) for published in PUBLISHED_SETS.values())
+        raise UserError(f"{folder} holds none of the published archives: {names}.")
+    return found
+
+
+def unpack(results: Path, given: Sequence[str], *, limit: int | None = None) -> None:
     """Writes the photos of published archives to SET/original, as PNG files, which lose nothing.
 
     Args:
       results: the folder of the sets; made if it is not there.
       given: "SET=ARCHIVE", as `semcolor_jax.data.test_sets` takes them. A set whose folder is complete is left alone.
+      limit: takes the first photos of each set alone; the archive may then hold fewer than the published one.
 
     Raises:
       UserError: another form, an unknown set, or an archive that is not the published one.
@@ -117,7 +137,7 @@ def unpack(results: Path, given: Sequence[str]) -> None:
         if not separator:
             raise UserError(f"--unpack {text!r} is not of the form SET=ARCHIVE.")
         check_set(name, option="--unpack", known=tuple(TEST_SETS))
-        source = PublishedTestSource(name, archive)
+        source = PublishedTestSource(name, archive, limit=limit)
         folder = results / name / ORIGINAL
         folder.mkdir(parents=True, exist_ok=True)
         for index, photo in enumerate(source.names):

@@ -70,14 +70,14 @@ def draw_chosen(photos: PhotoSet, scored: SetScore, chosen: Sequence[Gain]) -> P
     rows = []
     for stem, gain in chosen:
         original = read_photo(files[ORIGINALS][stem])
-        row: dict[str, Cell] = {"grey copy": PhotoCell(_grey(_fit(original)), stem)}
+        row: dict[str, Cell] = {"grey copy": PhotoCell(_grey(fit(original)), stem)}
         for method, name in scored.names.items():
             values = scored.score.images[name].get(stem)
             if values is None:
                 row[method_title(method)] = EmptyCell("no score")
             else:
-                row[method_title(method)] = PhotoCell(_fit(read_photo(files[name][stem])), f"{values['psnr']:.1f} dB")
-        row["original"] = PhotoCell(_fit(original), f"gain {gain:+.1f} dB")
+                row[method_title(method)] = PhotoCell(fit(read_photo(files[name][stem])), f"{values['psnr']:.1f} dB")
+        row["original"] = PhotoCell(fit(original), f"gain {gain:+.1f} dB")
         rows.append(row)
     return draw_rows(list(rows[0]), rows)
 
@@ -101,7 +101,7 @@ def draw_first(photos: PhotoSet, *, count: int, colored: bool) -> Photo:
     names = [name for name in files if name != ORIGINALS]
     rows = []
     for stem, path in list(files[ORIGINALS].items())[:count]:
-        photo = _fit(read_photo(path))
+        photo = fit(read_photo(path))
         row: dict[str, Cell] = {"grey copy": PhotoCell(_grey(photo), stem)} if colored else {}
         row["photo"] = PhotoCell(photo, "" if colored else stem)
         for method, name in zip(photos.methods, names, strict=True):
@@ -123,10 +123,10 @@ def draw_segmentation(files: Mapping[str, Path], colorizer: Colorizer) -> Photo:
         result = colorizer(photo)
         if result.segmentation is None:
             raise UserError("the network has no segmentation branch.")
-        grey = _grey(_fit(photo))
+        grey = _grey(fit(photo))
         row: dict[str, Cell] = {
             "grey copy": PhotoCell(grey, stem),
-            "colours": PhotoCell(_fit(result.rgb), ""),
+            "colours": PhotoCell(fit(result.rgb), ""),
             "segmentation": class_map(grey, _resized(result.segmentation, height=grey.shape[0], width=grey.shape[1])),
         }
         rows.append(row)
@@ -142,7 +142,7 @@ def _cell(file: Path | None) -> Cell:
     if file is None:
         return EmptyCell("no photo")
     try:
-        return PhotoCell(_fit(read_photo(file)), "")
+        return PhotoCell(fit(read_photo(file)), "")
     except UserError:
         return EmptyCell("unreadable")
 
@@ -151,7 +151,8 @@ def _grey(photo: Photo) -> Photo:
     return grey_copy(rgb_to_lab(photo, xp=np)[..., :1])
 
 
-def _fit(photo: Photo) -> Photo:
+def fit(photo: Photo) -> Photo:
+    """Returns the photo with its longer side of at most `SIDE` pixels."""
     image = Image.fromarray(photo)
     image.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR)
     return np.asarray(image)

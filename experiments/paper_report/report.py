@@ -16,7 +16,7 @@ from semcolor_jax.files import write_text
 from semcolor_jax.inference.restore import load_colorizer
 from semcolor_jax.photos.files import write_image
 
-from . import curves, pictures, tables
+from . import curves, datasets, pictures, tables
 from .layout import TEST_SETS, PhotoSet, method_title
 from .scoring import SetScore, Settings, score_sets
 
@@ -48,6 +48,8 @@ def make_report(
     method: str = "segclasregsoft",
     count: int = 5,
     model: str | None = None,
+    models: Mapping[str, Path] | None = None,
+    labelled: datasets.Labelled | None = None,
 ) -> Path:
     """Scores what is not scored yet and writes all tables and figures; returns the page that shows them.
 
@@ -58,6 +60,8 @@ def make_report(
       method: whose successes and failures are shown.
       count: photos in a grid.
       model: work directory or released model for the segmentation views, if any.
+      models: what has coloured by each method, for Table 2.
+      labelled: a data set with label maps, for Table 1 and Fig. 9.
 
     Raises:
       UserError: a mistake in the settings, a model that is not there, or an output that cannot be written.
@@ -67,6 +71,7 @@ def make_report(
     except OSError as error:
         raise UserError(f"cannot write {output}: {error.strerror or error}.") from error
     workdir = None if model is None else find_model(model)  # a mistake is said before the scoring
+    plain = datasets.write_tables([datasets.table_1(sets, labelled), datasets.table_2(models or {})], output)
     scores = score_sets(sets, output=output / "scores", settings=settings)
     made = [
         tables.similarity_table(
@@ -87,7 +92,12 @@ def make_report(
         texts = {"md": tables.markdown(table), "tex": tables.latex(table), "csv": tables.as_csv(table)}
         for suffix, text in texts.items():
             write_text(output / f"{table.name}.{suffix}", text)
-    figures = [_curves(scores, output)]
+    figures = [
+        *_data_sets(
+            sets, labelled, count=count, labels=settings.classifiers.get("places365", (None, None))[1], output=output
+        ),
+        _curves(scores, output),
+    ]
     for name, numbers in CASES.items():
         figures += _cases(
             sets[name], scores[name], numbers, method=method, count=count, size=settings.size, output=output
@@ -96,8 +106,31 @@ def make_report(
         figures.append(_first(number, sets[name], count=count, colored=colored, output=output))
     figures.append(_segmentation(sets, workdir, count=count, output=output))
     page = output / "paper.md"
-    write_text(page, _page(made, figures))
+    write_text(page, _page([*plain, *map(tables.markdown, made)], figures))
     return page
+
+
+def _data_sets(
+    sets: Mapping[str, PhotoSet], labelled: datasets.Labelled | None, *, count: int, labels: Path | None, output: Path
+) -> list[Figure]:
+    """Makes the figures of the data sets."""
+    first = f"the first {count} by name"
+    places, div2k = sets["places365_ctest1k"], sets["div2k_valid"]
+    return [
+        _write(
+            9,
+            f"photos with label maps, the first {count} for validation",
+            output,
+            lambda: datasets.draw_segmentation_data(labelled, count=count),
+        ),
+        _write(
+            10,
+            f"{places.title}, {first}, with their classes where these are known",
+            output,
+            lambda: datasets.draw_photos(places, count=count, labels=labels),
+        ),
+        _write(11, f"{div2k.title}, {first}", output, lambda: datasets.draw_photos(div2k, count=count)),
+    ]
 
 
 def _curves(scores: Mapping[str, SetScore], output: Path) -> Figure:
@@ -170,8 +203,8 @@ def _write(number: int, caption: str, output: Path, draw: Callable[[], np.ndarra
     return Figure(number, caption, file)
 
 
-def _page(made: list[tables.Table], figures: list[Figure]) -> str:
-    parts = ["# Tables and figures of section V", *(tables.markdown(table) for table in made)]
+def _page(made: list[str], figures: list[Figure]) -> str:
+    parts = ["# Tables and figures of section V", *made]
     for figure in figures:
         body = f"![Fig. {figure.number}]({figure.file})" if figure.file else f"Not drawn: {figure.missing}"
         parts.append(f"**Fig. {figure.number}**: {figure.caption}.\n\n{body}\n")

@@ -46,7 +46,7 @@ class PublishedSet:
       archives: names of the archives, any of which will do.
       where: the page that they are published on, and their size.
       pattern: regular expression of the photos' file names.
-      total: how many photos the archive holds.
+      total: how many photos the archive holds; None if that does not matter.
       count: how many of them are the test set: the first by file name.
       numbering: file name of the i-th photo, from `first` on; None if names do not run without gaps.
       first: number of the first photo.
@@ -55,7 +55,7 @@ class PublishedSet:
     archives: tuple[str, ...]
     where: str
     pattern: str
-    total: int
+    total: int | None
     count: int
     numbering: str | None = None
     first: int = 1
@@ -112,13 +112,14 @@ class PublishedTestSource:
       gray: how many of the photos are gray; they stay in.
     """
 
-    def __init__(self, name: str, path: str | os.PathLike[str], split: Split = "val"):
+    def __init__(self, name: str, path: str | os.PathLike[str], split: Split = "val", *, limit: int | None = None):
         """Finds the photos and decodes each once, so that a damaged one is named now and not at the end.
 
         Args:
           name: of `TEST_SETS`.
           path: the archive, or a folder with the archive or the photos.
           split: "val"; there is no other.
+          limit: takes the first so many photos alone, for a trial; the archive need not hold more then.
 
         Raises:
           UserError: for another split; or if photos are missing, or more than the published ones, or damaged.
@@ -126,8 +127,11 @@ class PublishedTestSource:
         if split != "val":
             raise UserError(f"{name} is a test set and has no split {split!r}: evaluate on it with the split 'val'.")
         self.name = name
-        self._archive = _open(TEST_SETS[name], Path(path))
-        self._members = _find_members(name, self._archive)
+        published = TEST_SETS[name]
+        if limit is not None:
+            published = dataclasses.replace(published, count=min(limit, published.count), total=None)
+        self._archive = _open(published, Path(path))
+        self._members = _find_members(name, published, self._archive)
         self.names: Sequence[str] = list(self._members)
         self.gray = self._count_gray()
         if self.gray:
@@ -177,13 +181,12 @@ def _open(published: PublishedSet, path: Path) -> Archive:
     return open_archive(inside[0] if inside else path, wanted=published.expected)
 
 
-def _find_members(name: str, archive: Archive) -> dict[str, str]:
+def _find_members(name: str, published: PublishedSet, archive: Archive) -> dict[str, str]:
     """Returns the test set's photos: path in the archive by file name, sorted.
 
     Raises:
       UserError: if some are missing, or the photos cannot be told from others.
     """
-    published = TEST_SETS[name]
     members: dict[str, str] = {}
     for member in sorted(archive.names):
         file = PurePosixPath(member).name
@@ -194,10 +197,10 @@ def _find_members(name: str, archive: Archive) -> dict[str, str]:
         if missing:
             lacks = f"{archive.path} lacks {len(missing):,} of the {published.count:,} photos of {name}"
             raise UserError(f"{lacks}, the first being {missing[0]}: {_how_to_get(published)}.")
-    elif len(members) != published.total:
+    elif len(members) < published.count or published.total not in (None, len(members)):
         raise UserError(
-            f"{archive.path} holds {len(members):,} photos named like {name}'s, but {published.total:,} are published, "
-            f"of which the first {published.count:,} count: {_how_to_get(published)}."
+            f"{archive.path} holds {len(members):,} photos named like {name}'s, but {TEST_SETS[name].total:,} are "
+            f"published, of which the first {published.count:,} count: {_how_to_get(published)}."
         )
     return {file: members[file] for file in published.expected or sorted(members)[: published.count]}
 
