@@ -87,9 +87,10 @@ def table_1(sets: Mapping[str, PhotoSet], labelled: Labelled | None) -> PlainTab
     parts = ("training", "validation", "testing")
     rows = []
     for title, (name, stated) in SETS.items():
-        counts = [len(labelled.train), len(labelled.val)] if labelled and title == "COCO-Stuff" else [None, None]
+        taught = labelled if title == "COCO-Stuff" else None
         original = sets[name].original
-        counts.append(len(list_images(original)) if original else None)
+        tested = len(list_images(original)) if original else None
+        counts = (len(taught.train), len(taught.val), tested) if taught else (None, None, tested)
         rows.append((title, *(_number(n) for n in counts), *(_number(n) for n in stated)))
     header = ("set", *parts, *(f"{part} (paper)" for part in parts))
     notes = () if labelled else ("Training and validation: no data set was named (--labelled SOURCE:DIR).",)
