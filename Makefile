@@ -6,7 +6,7 @@ QUICKSTART := runs/quickstart
 BENCH_PYTHON ?= .venv-bench/bin/python
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: setup quickstart notebooks benchmark parity test test-fast lint types format clean
+.PHONY: setup quickstart notebooks wheel docs benchmark parity test test-fast lint types format clean
 
 # Two stamps, so that `make setup CUDA=1` after a plain set-up installs the NVIDIA build, and so that no later target
 # takes it away again: it stays until `make clean`.
@@ -32,6 +32,14 @@ quickstart: setup
 notebooks: setup
 	mkdir -p runs/notebooks
 	.venv/bin/jupyter-execute --timeout=600 --output='../runs/notebooks/{notebook_name}' notebooks/*.ipynb
+
+# Builds the wheel, and tries it in an empty environment in another folder.
+wheel: setup
+	sh tools/check_wheel.sh $(PYTHON_ENV)
+
+# The documentation as a site, in runs/site; warnings are errors.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(PYTHON_ENV) -m mkdocs build --strict --quiet
 
 # Needs an environment of its own: docs/performance.md, "Running the benchmarks".
 benchmark:

@@ -66,3 +66,9 @@ def test_make_setup_knows_which_jaxlib_is_there(tmp_path):
     assert make("setup") == []
     (tmp_path / "requirements/base.txt").touch()
     assert make("setup") == ["1"]
+
+
+def test_every_folder_of_modules_is_a_package():
+    """The wheel takes only these."""
+    folders = {path.parent for path in (ROOT / "semcolor_jax").rglob("*.py")}
+    assert [folder for folder in sorted(folders) if not (folder / "__init__.py").is_file()] == []
