@@ -5,7 +5,8 @@ semcolor train --config iizuka2016:runlocal --config.data.source=embedded --work
 
 The photos' scenes train its classifier: label them with `semcolor data label-scenes`; without, colour is
 trained alone. The paper trains on Places; its batch of 128, Adadelta and 11 epochs of 2.3 million photos are quoted
-from memory, see docs/comparison_methods.md. The published weights are a Torch7 file, which nothing well kept reads.
+from memory, see docs/comparison_methods.md. The published weights, a Torch7 file, need a conversion of
+their own: tools/iizuka_t7_to_npz.py.
 
 Expected time: weeks on one GPU; not measured here. `runlocal`: minutes on two CPU cores.
 Expected result: not measured here at full size, because it needs Places.

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from semcolor_jax.color import lab_to_rgb
+
 PUBLISHED_WIDTH = 64
 """`config.model.width` at which a comparison method has its published number of channels."""
 
@@ -93,3 +95,10 @@ def norm(
 def linear(features: int, *, name: str) -> nn.Dense:
     """A float32 read-out: on a feature map, `Dense` is the 1x1 convolution."""
     return nn.Dense(features, kernel_init=HEAD_INIT, dtype=jnp.float32, name=name)
+
+
+def grey_of(lightness: Float[Array, "*n 1"]) -> Float[Array, "*n 1"]:
+    """Returns the sRGB value (0..1) of the grey that has this lightness."""
+    zeros = jnp.zeros((*lightness.shape[:-1], 2), lightness.dtype)
+    rgb = lab_to_rgb(jnp.concatenate([lightness, zeros], axis=-1))
+    return jnp.mean(rgb, axis=-1, keepdims=True)

@@ -8,6 +8,7 @@ with their divisor behind them. No file is executed: see `formats`.
 from __future__ import annotations
 
 import dataclasses
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -85,13 +86,13 @@ def is_pytorch(path: Path) -> bool:
         return file.read(2) in (b"PK", b"\x80\x02")
 
 
-class PthFile:
-    """The tensors of a PyTorch state dict."""
+class TensorFile:
+    """Named tensors: a PyTorch state dict, or an `.npz` with such names."""
 
     def __init__(self, path: Path):
         """Reads the file. Raises `UserError` where it cannot be read."""
         self.path = path
-        self._arrays = read_pth(path)
+        self._arrays = _read_npz(path) if path.suffix == ".npz" else read_pth(path)
 
     def has(self, name: str) -> bool:
         """Returns whether there is such a tensor."""
@@ -111,6 +112,14 @@ class PthFile:
         """Adds the batch normalisation that the file calls `theirs`. Raises `UserError` where there is none."""
         mean, variance = self.array(f"{theirs}.running_mean"), self.array(f"{theirs}.running_var")
         weights.add_norm(name, mean=mean, variance=variance, affine=self.layer(theirs))
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"The weight file {path} is not a whole .npz ({error}): get it again.") from error
 
 
 class CaffeFile:

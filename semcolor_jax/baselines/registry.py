@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,7 @@ class Method:
       fields: the fields that only this method has, and its own defaults for common ones, by the config's section.
       check: raises `UserError` for a bad value of one of these fields.
       start: replaces freshly initialised variables, by pretrained ones for instance.
+      labels: which labels the losses learn from, of "scene" and "seg".
       encoder_blocks: how many blocks `config.model.frozen_blocks` can freeze.
       load_published: reads the file of weights that the method's authors published. Raises `UserError`.
     """
@@ -48,6 +49,7 @@ class Method:
     fields: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     check: Callable[[ConfigDict], None] = lambda config: None
     start: Callable[[Variables, ConfigDict], Variables] = lambda variables, config: variables
+    labels: Callable[[ConfigDict], Collection[str]] = lambda config: ()
     encoder_blocks: int = 0
     load_published: Callable[[Path], PublishedWeights] | None = None
 

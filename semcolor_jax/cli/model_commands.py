@@ -44,7 +44,9 @@ def add_parsers(commands: Any) -> None:
     )
     names = method_names()
     convert.add_argument("method", choices=names, metavar="METHOD", help=", ".join(names))
-    convert.add_argument("file", type=path, metavar="FILE", help="published weights: .pth, .caffemodel, .caffemodel.h5")
+    convert.add_argument(
+        "file", type=path, metavar="FILE", help="published weights: .pth, .caffemodel, .caffemodel.h5, .npz"
+    )
     convert.add_argument("-o", "--output", type=path, required=True, metavar="DIR", help="folder of the model to make")
     convert.set_defaults(run=run_convert)
 

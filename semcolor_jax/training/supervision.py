@@ -6,7 +6,7 @@ import logging
 
 from ml_collections import ConfigDict
 
-from semcolor_jax.config import branches
+from semcolor_jax.baselines.registry import find_method
 from semcolor_jax.data.supervision import Supervision
 from semcolor_jax.errors import UserError
 
@@ -34,8 +34,9 @@ def settle_branches(config: ConfigDict, supervision: Supervision) -> ConfigDict:
     """
     settled = config.copy_and_resolve_references()
     counts = {"scene": supervision.with_scene, "seg": supervision.with_labels}
+    learns_from = find_method(config.model.method).labels(config)
     for branch, label in _LABELS.items():
-        if branch not in branches(config) or config.loss[branch] == 0:
+        if branch not in learns_from or config.loss[branch] == 0:
             continue
         if counts[branch]:
             share = counts[branch] / supervision.photos
@@ -45,8 +46,8 @@ def settle_branches(config: ConfigDict, supervision: Supervision) -> ConfigDict:
             continue
         if config.data.require_labels or config.data.source == "coco_stuff":
             raise UserError(
-                f"None of the {supervision.photos} training photos has a {label}, so the branch {branch!r} of "
-                f"{config.model.variant} would learn nothing: {_HOW[branch]}, or set --config.loss.{branch}=0."
+                f"None of the {supervision.photos} training photos has a {label}, so the branch {branch!r} would "
+                f"learn nothing: {_HOW[branch]}, or set --config.loss.{branch}=0."
             )
         logger.info("%s: no photo has a %s, so this branch is not trained (config.loss.%s = 0)", branch, label, branch)
         settled.loss[branch] = 0.0

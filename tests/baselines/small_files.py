@@ -4,6 +4,8 @@ import h5py
 import numpy as np
 from test_caffe import caffe_messages
 
+from semcolor_jax.baselines.layers import scaled
+from semcolor_jax.baselines.methods.iizuka2016 import layer_shapes
 from semcolor_jax.baselines.methods.larsson2016 import LAYERS
 from semcolor_jax.color import AB_BINS
 
@@ -66,6 +68,23 @@ def larsson_blobs(rng, *, folded):
     for name, shape in zip(names, ((16, total), (32, 16), (32, 16)), strict=True):
         layers[name] = random_layer(rng, *shape, *one)
     return layers
+
+
+def iizuka_arrays(rng, *, cells=2):
+    """The converted form of the authors' file, thin, for a global copy of cells x 32 pixels."""
+
+    def thin(channels):
+        return channels if channels in (1, 2) else scaled(channels, width=1)
+
+    arrays = {"mean": np.float32(0.45)}
+    for name, (out, inputs, *kernel) in layer_shapes().items():
+        inputs = 8 * cells**2 if name == "global_dense1" else thin(inputs)
+        arrays[f"{name}.weight"], arrays[f"{name}.bias"] = random_layer(rng, thin(out), inputs, *kernel)
+        if "conv" in name:
+            for statistic in ("weight", "bias", "running_mean", "running_var"):
+                values = rng.uniform(0.5, 2, thin(out)).astype(np.float32)
+                arrays[f"{name.replace('conv', 'norm')}.{statistic}"] = values
+    return arrays
 
 
 def write_caffemodel(path, layers):

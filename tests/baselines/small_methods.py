@@ -33,7 +33,7 @@ def random_variables(model):
     params = jax.tree.map(lambda leaf: rng.normal(0, 0.3, leaf.shape).astype(np.float32), shapes["params"])
     return {
         "params": params,
-        "batch_stats": jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), shapes["batch_stats"]),
+        "batch_stats": jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), shapes.get("batch_stats", {})),
     }
 
 

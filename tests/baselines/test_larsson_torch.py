@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from small_files import larsson_blobs, write_h5
 
-from semcolor_jax.baselines.methods.larsson2016 import Larsson2016, grey_of, load_published
+from semcolor_jax.baselines.layers import grey_of
+from semcolor_jax.baselines.methods.larsson2016 import Larsson2016, load_published
 
 torch = pytest.importorskip("torch")
 pytestmark = [pytest.mark.parity, pytest.mark.slow]

@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 from pth_files import write_pth
-from small_files import random_layer, write_caffemodel, zhang_blobs, zhang_tensors
+from small_files import iizuka_arrays, random_layer, write_caffemodel, zhang_blobs, zhang_tensors
 
 from semcolor_jax.baselines.published import load_published
 from semcolor_jax.baselines.registry import default_config
@@ -47,6 +47,13 @@ def test_the_command_writes_a_release_that_colours(tmp_path, rng, small, monkeyp
         published.convert("zhang2016", file, tmp_path / "work")
 
 
+def test_iizukas_converted_file_fits_the_network(tmp_path, rng, small):
+    np.savez(tmp_path / "x.npz", **iizuka_arrays(rng))
+    published.convert("iizuka2016", tmp_path / "x.npz", tmp_path / "work")
+    config = load_config(tmp_path / "work")
+    assert (config.model.global_side, config.model.input, config.model.scenes) == (64, "grey", False)
+
+
 def test_refusals_say_what_is_wrong(tmp_path, rng, small, capsys):
     with pytest.raises(UserError, match="no file"):
         load_published("zhang2016", tmp_path / "missing.pth")
@@ -55,7 +62,9 @@ def test_refusals_say_what_is_wrong(tmp_path, rng, small, capsys):
     with pytest.raises(SystemExit) as left:
         main(["model", "convert", "iizuka2016", str(torch7), "-o", str(tmp_path / "work")])
     assert left.value.code == 2
-    assert "no maintained Python package" in capsys.readouterr().err
+    assert "tools/iizuka_t7_to_npz.py" in capsys.readouterr().err
+    with pytest.raises(UserError, match="no published weights of the method 'semcolor'; give one of: iizuka2016, "):
+        load_published("semcolor", torch7)
     blobs = zhang_blobs(rng)
     del blobs["conv5_2"]
     with pytest.raises(UserError, match=r"has 0 arrays in layer 'conv5_2', where 2 belong"):

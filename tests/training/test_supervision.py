@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from semcolor_jax.baselines.registry import default_config
 from semcolor_jax.config import default
 from semcolor_jax.data.folder import FolderSource
 from semcolor_jax.data.mix import MixedSource
@@ -41,6 +42,15 @@ def test_branches_that_the_variant_lacks_need_no_labels():
     config = default()
     config.data.source, config.model.variant = "coco_stuff", "regsoft"
     assert settle_branches(config, NOTHING) == config
+
+
+def test_a_method_needs_the_labels_that_its_losses_look_at():
+    zhang, iizuka = default_config("zhang2016"), default_config("iizuka2016")
+    zhang.data.source = iizuka.data.source = "coco_stuff"
+    assert settle_branches(zhang, NOTHING) == zhang
+    with pytest.raises(UserError, match=r"None of the 20 .*scene"):
+        settle_branches(iizuka, NOTHING)
+    assert settle_branches(iizuka, NOTHING._replace(with_scene=5)) == iizuka
 
 
 def test_the_share_of_few_labels_is_said(caplog):

@@ -5,12 +5,16 @@
     224 x 224 - low-level /8 --- global -----+
                                    +-- classification --> scene_logits
 
-All convolutions are 3x3. The layers are those of two independent re-implementations; docs/comparison_methods.md says
-where they differ.
+All convolutions are 3x3, except the fusion's. The layers are those of two independent re-implementations;
+docs/comparison_methods.md says where they differ.
+
+Published weights: `colornet.t7` of satoshiiizuka/siggraph2016_colorization, a Torch7 file, which no maintained package
+reads. `tools/iizuka_t7_to_npz.py` turns it into an `.npz` of named arrays, which `load_published` reads.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -18,12 +22,14 @@ from typing import Any, cast
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import unflatten_dict
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
-from semcolor_jax.baselines.layers import conv, linear, norm, scaled
-from semcolor_jax.baselines.published import PublishedWeights
+from semcolor_jax.baselines.layers import conv, grey_of, linear, norm, scaled
+from semcolor_jax.baselines.published import PublishedWeights, TensorFile
 from semcolor_jax.baselines.registry import Method
 from semcolor_jax.errors import UserError
 from semcolor_jax.losses import terms as losses
@@ -38,10 +44,20 @@ STRIDE = 8
 AB_LIMIT = 100.0
 """Output 0 of the sigmoid is ab = -100, output 1 is 100."""
 
-LOW_LEVEL = ((64, 2), (128, 1), (128, 2), (256, 1), (256, 2), (512, 1))
-MID_LEVEL = ((512, 1), (256, 1))
-GLOBAL = ((512, 2), (512, 1), (512, 2), (512, 1))
-"""Channels and stride of each convolution."""
+CONVOLUTIONS = {
+    "low_level": ((64, 2), (128, 1), (128, 2), (256, 1), (256, 2), (512, 1)),
+    "mid_level": ((512, 1), (256, 1)),
+    "global": ((512, 2), (512, 1), (512, 2), (512, 1)),
+    "color1": ((128, 1),),
+    "color2": ((64, 1), (64, 1)),
+    "color3": ((32, 1),),
+}
+"""Channels and stride of each convolution, by the part of the network."""
+
+GLOBAL_DENSE = (1024, 512, 256)
+
+GLOBAL_STRIDE = 32
+"""Of the global features before the dense layers."""
 
 
 class Convolutions(nn.Module):
@@ -71,36 +87,44 @@ class Iizuka2016(nn.Module):
       batch_norm: after every convolution, as the paper says; the two re-implementations do not agree.
       global_side: of the square copy that the global features are taken from; the published one is 224. A
         parameter count depends on it, so it stays what it was in training.
+      input_mean: where there is one, the input is the sRGB grey (0..1) of the lightness minus this, as for the
+        published weights; else L / 100 - 0.5.
+      scenes: whether there is a classifier of scenes; the published file has none.
       dtype: compute type of the convolutions.
     """
 
     width: int = 64
     batch_norm: bool = True
     global_side: int = 224
+    input_mean: float | None = None
+    scenes: bool = True
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, lightness: Float[Array, "B H W 1"], *, train: bool) -> Predictions:
         """Predicts ab and scene logits from L, 0..100; any H and W from 1 up."""
         height, width = lightness.shape[1:3]
-        x = lightness.astype(jnp.float32) / 100 - 0.5
-        low_level = self._convolutions(LOW_LEVEL, name="low_level")
+        x = lightness.astype(jnp.float32)
+        x = x / 100 - 0.5 if self.input_mean is None else grey_of(x) - self.input_mean
+        low_level = self._convolutions("low_level")
         local = low_level(pad_to_stride(x, stride=STRIDE), train=train)
         if (height, width) == (self.global_side, self.global_side):
             shared = local
         else:
             whole = jax.image.resize(x, (x.shape[0], self.global_side, self.global_side, 1), "bilinear")
             shared = low_level(whole, train=train)
-        mid = self._convolutions(MID_LEVEL, name="mid_level")(local, train=train)
+        mid = self._convolutions("mid_level")(local, train=train)
         picture = self._global_features(shared, train=train)
-        scene_logits = linear(SCENES, name="scene_logits")(self._dense(picture, 256, name="scene_hidden"))
+        scene_logits = None
+        if self.scenes:
+            scene_logits = linear(SCENES, name="scene_logits")(self._dense(picture, 256, name="scene_hidden"))
         ab = self._colorize(self._fuse(mid, picture), train=train)
         return Predictions(ab=ab[:, :height, :width], scene_logits=scene_logits)
 
     def _global_features(self, shared: Float[Array, "B h w c"], *, train: bool) -> Float[Array, "B c"]:
-        x = self._convolutions(GLOBAL, name="global")(shared, train=train)
+        x = self._convolutions("global")(shared, train=train)
         x = x.reshape(x.shape[0], -1)
-        for index, channels in enumerate((1024, 512, 256), start=1):
+        for index, channels in enumerate(GLOBAL_DENSE, start=1):
             x = self._dense(x, channels, name=f"global_dense{index}")
         return x
 
@@ -112,14 +136,15 @@ class Iizuka2016(nn.Module):
         return nn.relu(conv(both, channels, name="fusion", kernel=1, dtype=self.dtype))
 
     def _colorize(self, fused: Float[Array, "B h w c"], *, train: bool) -> Float[Array, "B H W 2"]:
-        x = self._convolutions(((128, 1),), name="color1")(fused, train=train)
-        x = self._convolutions(((64, 1), (64, 1)), name="color2")(upsample(x), train=train)
-        x = self._convolutions(((32, 1),), name="color3")(upsample(x), train=train)
+        x = self._convolutions("color1")(fused, train=train)
+        x = self._convolutions("color2")(upsample(x), train=train)
+        x = self._convolutions("color3")(upsample(x), train=train)
         x = nn.sigmoid(conv(x, 2, name="ab", dtype=jnp.float32))
         return AB_LIMIT * (2 * upsample(x) - 1)
 
-    def _convolutions(self, layers: tuple[tuple[int, int], ...], *, name: str) -> Convolutions:
-        return Convolutions(layers, width=self.width, batch_norm=self.batch_norm, dtype=self.dtype, name=name)
+    def _convolutions(self, part: str) -> Convolutions:
+        layers = CONVOLUTIONS[part]
+        return Convolutions(layers, width=self.width, batch_norm=self.batch_norm, dtype=self.dtype, name=part)
 
     def _dense(self, x: Array, channels: int, *, name: str) -> Array:
         layer = nn.Dense(
@@ -135,6 +160,8 @@ def build(config: ConfigDict) -> nn.Module:
         width=model.width,
         batch_norm=model.batch_norm,
         global_side=model.global_side,
+        input_mean=model.input_mean if model.input == "grey" else None,
+        scenes=model.scenes,
         dtype=jnp.dtype(model.dtype),
     )
 
@@ -148,25 +175,83 @@ def objective(model: nn.Module, variables: Mapping[str, Any], inputs: Inputs) ->
     predictions, stats = apply_in_training(model, variables, inputs)
     predictions = cast(Predictions, predictions)
     error = (cast(Array, predictions.ab) - inputs.lab[..., 1:]) / (2 * AB_LIMIT)
-    scene = losses.scene_loss(
-        cast(Array, predictions.scene_logits), index=inputs.batch["scene_index"], prob=inputs.batch["scene_prob"]
-    )
-    return ModelLosses({"reg": jnp.mean(jnp.square(error)), "scene": scene}, stats)
+    terms = {"reg": jnp.mean(jnp.square(error))}
+    if predictions.scene_logits is not None:
+        terms["scene"] = losses.scene_loss(
+            predictions.scene_logits, index=inputs.batch["scene_index"], prob=inputs.batch["scene_prob"]
+        )
+    return ModelLosses(terms, stats)
 
 
 def check(config: ConfigDict) -> None:
     """Raises `UserError` for a bad value of the method's fields."""
     side = config.model.global_side
-    if side < 32 or side % 32:
-        raise UserError(f"config.model.global_side is {side}, but must be a multiple of 32, above 0.")
+    if side < GLOBAL_STRIDE or side % GLOBAL_STRIDE:
+        raise UserError(f"config.model.global_side is {side}, but must be a multiple of {GLOBAL_STRIDE}, above 0.")
+    if config.model.input not in ("lightness", "grey"):
+        raise UserError(f"config.model.input is {config.model.input!r}, but must be one of: lightness, grey.")
 
 
 def load_published(path: Path) -> PublishedWeights:
-    """Raises `UserError`: the authors published a Torch7 file."""
-    raise UserError(
-        f"{path} cannot be converted: the published weights of iizuka2016 are a Torch7 file, and no maintained Python "
-        "package reads that format; train the method with configs/iizuka2016.py instead."
-    )
+    """Reads the converted form of the published file: an `.npz`, or a `.pth` of a state dict, of named arrays.
+
+    For each convolution and dense layer NAME.weight, (O, I, H, W) or (O, I), and NAME.bias. The names are those of
+    `layer_shapes`; where there is batch normalisation, NAME.norm1 stands beside NAME.conv1 with weight, bias,
+    running_mean and running_var. The fusion's inputs are the global features, then the mid-level ones, as in the paper;
+    the first dense layer's are (C, H, W). "mean" is what the authors subtract from the grey input.
+
+    Raises:
+      UserError: the file is the Torch7 one; it is damaged, or lacks a layer.
+    """
+    if path.suffix == ".t7":
+        raise UserError(
+            f"{path} is a Torch7 file, which no maintained Python package reads: turn it into an .npz by "
+            f"`python tools/iizuka_t7_to_npz.py {path} {path.with_suffix('.npz').name}` (docs/comparison_methods.md), "
+            "and convert that."
+        )
+    source, weights = TensorFile(path), PublishedWeights()
+    batch_norm, scenes = source.has("low_level.norm1.weight"), source.has("scene_logits.weight")
+    for part, layers in CONVOLUTIONS.items():
+        for index in range(1, 1 + len(layers)):
+            weights.add_conv(f"{part}/conv{index}", source.layer(f"{part}.conv{index}"))
+            if batch_norm:
+                source.add_norm_to(weights, f"{part}/norm{index}", f"{part}.norm{index}")
+    kernel, bias = source.layer("fusion")
+    picture, mid = np.split(kernel.reshape(*kernel.shape[:2], 1, 1), 2, axis=1)
+    weights.add_conv("fusion", (np.concatenate([mid, picture], axis=1), bias))
+    weights.add_conv("ab", source.layer("ab"))
+    kernel, bias = source.layer("global_dense1")
+    channels = source.array("global.conv4.bias").size
+    cells = math.isqrt(kernel.shape[1] // channels)
+    kernel = kernel.reshape(-1, channels, cells, cells).transpose(0, 2, 3, 1)
+    weights.add_dense("global_dense1", (kernel, bias))
+    for name in ("global_dense2", "global_dense3", *(("scene_hidden", "scene_logits") if scenes else ())):
+        weights.add_dense(name, source.layer(name))
+    weights.settings = {
+        "model.input": "grey",
+        "model.input_mean": float(source.array("mean")),
+        "model.batch_norm": batch_norm,
+        "model.scenes": scenes,
+        "model.global_side": cells * GLOBAL_STRIDE,
+    }
+    weights.params = unflatten_dict(weights.params, sep="/")
+    weights.batch_stats = unflatten_dict(weights.batch_stats, sep="/")
+    return weights
+
+
+def layer_shapes() -> dict[str, tuple[int, ...]]:
+    """Returns the shape of every published kernel (O, I, H, W) or (O, I), by its name in the converted file."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    sources = {"low_level": 1, "mid_level": 512, "global": 512, "color1": 256, "color2": 128, "color3": 64}
+    for part, layers in CONVOLUTIONS.items():
+        before = sources[part]
+        for index, (channels, _) in enumerate(layers, start=1):
+            shapes[f"{part}.conv{index}"] = (channels, before, 3, 3)
+            before = channels
+    inputs = (512 * (224 // GLOBAL_STRIDE) ** 2, *GLOBAL_DENSE)
+    for index, channels in enumerate(GLOBAL_DENSE, start=1):
+        shapes[f"global_dense{index}"] = (channels, inputs[index - 1])
+    return shapes | {"fusion": (256, 512, 1, 1), "ab": (2, 32, 3, 3)}
 
 
 METHOD = Method(
@@ -176,10 +261,14 @@ METHOD = Method(
         "model": dict(
             global_side=224,  # side of the copy that the global features come from, a multiple of 32
             batch_norm=True,  # after each convolution
+            input="lightness",  # L / 100 - 0.5; "grey": sRGB's grey minus input_mean, as the published weights want it
+            input_mean=0.5,  # only for the input "grey"
+            scenes=True,  # whether there is a classifier of scenes; the published weights have none
         ),
         "loss": dict(scene=1 / 300),
         "inference": dict(branch="reg"),
     },
     check=check,
+    labels=lambda config: ("scene",) if config.model.scenes else (),
     load_published=load_published,
 )

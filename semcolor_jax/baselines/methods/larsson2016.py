@@ -27,10 +27,10 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
-from semcolor_jax.baselines.layers import conv, linear, norm, scaled
+from semcolor_jax.baselines.layers import conv, grey_of, linear, norm, scaled
 from semcolor_jax.baselines.published import EPSILON, CaffeFile, PublishedWeights
 from semcolor_jax.baselines.registry import Method
-from semcolor_jax.color import lab_to_rgb, rgb_to_lab
+from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.color.hue_chroma import (
     HISTOGRAM_BINS,
     HueChroma,
@@ -157,13 +157,6 @@ class Larsson2016(nn.Module):
             features = nn.avg_pool(features, window, strides=window)
         projected = hidden(features)
         return enlarge(projected, stride // DENSE_STRIDE) if stride > DENSE_STRIDE else projected
-
-
-def grey_of(lightness: Float[Array, "*n 1"]) -> Float[Array, "*n 1"]:
-    """Returns the sRGB value (0..1) of the grey that has this lightness."""
-    zeros = jnp.zeros((*lightness.shape[:-1], 2), lightness.dtype)
-    rgb = lab_to_rgb(jnp.concatenate([lightness, zeros], axis=-1))
-    return jnp.mean(rgb, axis=-1, keepdims=True)
 
 
 def sample_bilinear(

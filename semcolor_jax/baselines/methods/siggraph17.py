@@ -30,7 +30,7 @@ from semcolor_jax.baselines.methods.zhang2016 import (
     crop_logits,
     normalized,
 )
-from semcolor_jax.baselines.published import PthFile, PublishedWeights
+from semcolor_jax.baselines.published import PublishedWeights, TensorFile
 from semcolor_jax.baselines.registry import Method
 from semcolor_jax.errors import UserError
 from semcolor_jax.losses.objective import Inputs, ModelLosses, apply_in_training
@@ -206,7 +206,7 @@ def check(config: ConfigDict) -> None:
 
 def load_published(path: Path) -> PublishedWeights:
     """Reads the published file. Raises `UserError` where it is damaged or holds another network."""
-    source, weights = PthFile(path), PublishedWeights()
+    source, weights = TensorFile(path), PublishedWeights()
     add_blocks(weights, source)
     for name, short, number in (
         ("conv8", "model3short8", 8),

@@ -27,7 +27,7 @@ from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
 from semcolor_jax.baselines.layers import conv, deconv, linear, norm, scaled
-from semcolor_jax.baselines.published import CaffeFile, PthFile, PublishedWeights, is_pytorch
+from semcolor_jax.baselines.published import CaffeFile, PublishedWeights, TensorFile, is_pytorch
 from semcolor_jax.baselines.registry import Method
 from semcolor_jax.color import AB_BINS
 from semcolor_jax.color.encoding import soft_encode_nearest
@@ -155,7 +155,7 @@ def load_published(path: Path) -> PublishedWeights:
 
 
 def _read_pth(path: Path) -> PublishedWeights:
-    source, weights = PthFile(path), PublishedWeights()
+    source, weights = TensorFile(path), PublishedWeights()
     add_blocks(weights, source)
     weights.add_conv("conv8_1", source.layer("model8.0"), transposed=True)
     weights.add_conv("conv8_2", source.layer("model8.2"))
@@ -166,7 +166,7 @@ def _read_pth(path: Path) -> PublishedWeights:
     return weights
 
 
-def add_blocks(weights: PublishedWeights, source: PthFile) -> None:
+def add_blocks(weights: PublishedWeights, source: TensorFile) -> None:
     """Adds the seven blocks of the trunk: in the PyTorch port's lists, ReLUs stand between the convolutions."""
     for number, block in enumerate(BLOCKS, start=1):
         for index in range(block.convolutions):
