@@ -12,7 +12,7 @@ __version__ = "0.2.0"
 
 
 def load(model: str | os.PathLike[str] | None = None, *, checkpoint: str | int = "best") -> Colorizer:
-    """Returns a trained network, ready to colour: `load()(photo).rgb`.
+    """Returns a trained network, ready to colour: `load().colorize("old.jpg").save("new.jpg")`.
 
     Args:
       model: the name of a released model, the work directory of a training, or a file of trained weights; by default

@@ -168,7 +168,8 @@ def _run_once(arguments: argparse.Namespace, photos: Sequence[str], reporter: Re
 
 def _single(arguments: argparse.Namespace, paths: Sequence[Path]) -> Any:
     """Returns the job of `-o FILE`."""
-    from semcolor_jax.inference.plan import Job, output_format
+    from semcolor_jax.inference.plan import Job
+    from semcolor_jax.photos.formats import format_of_suffix
     from semcolor_jax.photos.reading import examine
 
     target = Path(arguments.output).expanduser()
@@ -176,7 +177,7 @@ def _single(arguments: argparse.Namespace, paths: Sequence[Path]) -> Any:
         raise UserError(f"-o {target} names a file, which holds one photo: give a folder for several.")
     if os.path.realpath(paths[0]) == os.path.realpath(target):
         raise UserError(f"The output {target} would replace the photo itself; choose another name.")
-    format = _FORMATS.get(arguments.format) or output_format(target)
+    format = _FORMATS.get(arguments.format) or format_of_suffix(target.suffix)
     assert format is not None  # else it would not have been taken for a file
     return Job(paths[0], target, format, examine(paths[0]).pages if format == "TIFF" else 1)
 
@@ -224,11 +225,11 @@ def _state(path: Path) -> tuple[int, int]:
 def _through_pipe(arguments: argparse.Namespace) -> bool:
     """Colours the photo on stdin; writes it to stdout, or to the file of -o."""
     from semcolor_jax.inference.photo_files import colorize_bytes
-    from semcolor_jax.inference.plan import output_format
+    from semcolor_jax.photos.formats import format_of_suffix
 
     content = sys.stdin.buffer.read()
     target = Path(arguments.output).expanduser() if arguments.output else None
-    format = _FORMATS.get(arguments.format) or (target and output_format(target))
+    format = _FORMATS.get(arguments.format) or (target and format_of_suffix(target.suffix))
     data, notes = colorize_bytes(_colorizer(arguments), content, _options(arguments), format=format or None)
     for note in notes:
         print(f"standard input {note}.", file=sys.stderr)
@@ -288,10 +289,10 @@ def _record(arguments: argparse.Namespace, colorizer: Colorizer, out_dir: Path, 
 
 
 def _names_a_file(output: str) -> bool:
-    from semcolor_jax.inference.plan import output_format
+    from semcolor_jax.photos.formats import format_of_suffix
 
     path = Path(output).expanduser()
-    return output_format(path) is not None and not path.is_dir() and not output.endswith(os.sep)
+    return format_of_suffix(path.suffix) is not None and not path.is_dir() and not output.endswith(os.sep)
 
 
 def _expanded(photos: Sequence[str]) -> list[Path]:

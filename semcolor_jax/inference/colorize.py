@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import jax.numpy as jnp
@@ -13,9 +14,12 @@ from PIL import Image
 from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.errors import UserError
 from semcolor_jax.inference.branches import BRANCHES, ColorChoice, Predict, branch_colors, segment
+from semcolor_jax.inference.flat import coloured_part
 from semcolor_jax.inference.network import Readout, read_out
+from semcolor_jax.inference.result import Result, Segmentation
 from semcolor_jax.inference.strips import Pixels, merge
 from semcolor_jax.models import Predictor, SemColorNet
+from semcolor_jax.photos.sources import PhotoLike, photo_of
 from semcolor_jax.taxonomy.label_sets import PLACES365
 
 MAX_ASPECT = 4
@@ -76,6 +80,42 @@ class Colorizer:
             segmentation=None if output.classes is None else np.asarray(output.classes[0]),
         )
 
+    def colorize(
+        self,
+        photo: PhotoLike,
+        *,
+        branch: str | None = None,
+        temperature: float | None = None,
+        soft_weight: float | None = None,
+        saturation: float | None = None,
+    ) -> Result:
+        """Colours a photo as the command does: through its profile, blank borders left grey, metadata kept.
+
+        Args:
+          photo: a path, a Pillow image, or an array (`photos.sources.photo_of`).
+          branch: "soft", "reg" or "both"; this and what follows by default as in `choice`.
+          temperature: of the annealed mean, in (0, 1].
+          soft_weight: of the annealed mean in "both", 0..1.
+          saturation: factor on the chroma.
+
+        Raises:
+          UserError: the photo cannot be read, a setting is out of range, or the network lacks the branch.
+        """
+        asked = {"branch": branch, "temperature": temperature, "share": soft_weight, "saturation": saturation}
+        choice = dataclasses.replace(self.choice, **{key: value for key, value in asked.items() if value is not None})
+        source = photo_of(photo)
+        output = dataclasses.replace(self, choice=choice)._read_out([source.pixels])
+        ab = np.asarray(output.ab[0], np.float32)
+        lightness = rgb_to_lab(shrink(source.pixels, side=self.side), xp=np)[None, ..., :1]
+        coloured = merge(source.pixels, ab, coloured=coloured_part(source.pixels), in_place=True)
+        return Result(
+            photo=dataclasses.replace(source, pixels=coloured),
+            ab=ab,
+            scenes=None if output.scene_logits is None else top_scenes(np.asarray(output.scene_logits[0])),
+            segmentation=None if output.classes is None else Segmentation(np.asarray(output.classes[0])),
+            predict_logits=functools.partial(_color_logits, self.predictor, lightness),
+        )
+
     def network_size(self, photo: Pixels) -> tuple[int, int]:
         """Returns the height and width in pixels at which the network sees the photo."""
         return network_size(photo.shape[0], photo.shape[1], side=self.side)
@@ -110,6 +150,13 @@ class Colorizer:
         for branch in self.choice.needs:
             if branch not in present:
                 raise UserError(f"The network has no branch {branch!r}; it has: {', '.join(present) or 'none'}.")
+
+
+def _color_logits(
+    predictor: Predict, lightness: Float32[np.ndarray, "1 h w 1"]
+) -> Float32[np.ndarray, "H W 313"] | None:
+    logits = predictor(lightness).color_logits
+    return None if logits is None else np.asarray(logits[0], np.float32)
 
 
 def top_scenes(logits: Float[np.ndarray, " scenes"]) -> list[tuple[str, float]]:

@@ -14,7 +14,7 @@ from jaxtyping import Float32, UInt8, UInt16
 
 _TOLERANCE = 2.5  # 8-bit levels around a border's grey that JPEG makes of one grey
 _FLAT_SHARE = 0.97  # of a row's pixels within the tolerance; the rest is dust
-_BEYOND_SHARE = 0.6  # at most, of the first row of the picture proper
+_BEYOND_SHARE = 0.6  # of the first row of the picture proper, at most, that is as the last one of the border
 _BEYOND = 0.01  # of the side: how far past the border that row is
 _BLANK_SPREAD = 3.0  # levels between the percentiles of a page on which there is nothing
 _SAMPLES = 2048  # of the other side, which is enough to judge a row
@@ -68,7 +68,10 @@ def _border(lines: Float32[np.ndarray, "n m"]) -> int:
     flat = near >= _FLAT_SHARE
     count = len(flat) if flat.all() else int(np.argmin(flat))
     beyond = count + max(2, round(_BEYOND * len(lines)))
-    if count == 0 or beyond >= len(lines) or near[beyond] > _BEYOND_SHARE:
+    if count == 0 or beyond >= len(lines):
+        return 0
+    unchanged = (np.abs(lines[beyond] - lines[count - 1]) <= 2 * _TOLERANCE).mean()
+    if unchanged > _BEYOND_SHARE:  # no step: a sky that drifts away from the tone of its first rows
         return 0
     # A row in which the picture already shows through is neither; it goes with the border.
     edge = near[count:beyond] > _BEYOND_SHARE

@@ -100,11 +100,6 @@ def make_plan(
     return plan
 
 
-def output_format(path: Path) -> str | None:
-    """Returns the format that a path's suffix names; None if none."""
-    return next((format for format, known in SUFFIXES.items() if path.suffix.lower() in known), None)
-
-
 def _same(format: str) -> str:
     return {"MPO": "JPEG", "DIB": "BMP"}.get(format, format)
 

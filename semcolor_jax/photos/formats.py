@@ -85,6 +85,11 @@ def origin_of(image: Image.Image, file: BinaryIO) -> Origin:
     return Origin(format=format, bits=bits, lossless=lossless)
 
 
+def format_of_suffix(suffix: str) -> str | None:
+    """Returns the format that a suffix such as ".JPG" names; None if none that can be written."""
+    return next((format for format, known in SUFFIXES.items() if suffix.lower() in known), None)
+
+
 def writable_format(origin: Origin, suffix: str) -> str:
     """Returns the format in which the coloured form of a file is written: the same, or the nearest that holds it."""
     same = {"MPO": "JPEG", "DIB": "BMP"}.get(origin.format, origin.format)

@@ -15,6 +15,7 @@ from semcolor_jax.photos.photo import Metadata
 ORIENTATION, EXIF_IFD, GPS_IFD, INTEROP_IFD, XMP_TAG = 0x0112, 0x8769, 0x8825, 0xA005, 700
 _WIDTH, _HEIGHT = 0xA002, 0xA003  # of the photo, in the Exif IFD
 _ASCII, _SHORT, _LONG = 2, 3, 4
+_DESCRIPTION = 270
 _PREFIX = b"Exif\0\0"
 
 # Tags of TIFF that say how the pixels are stored, or hold other pictures (thumbnails, Photoshop's layers); the writer
@@ -125,7 +126,10 @@ def _block_of_tiff(image: Image.Image) -> bytes | None:
     exif = image.getexif()
     directory = ImageFileDirectory_v2(b"II*\0\x08\0\0\0")
     for tag in tags:
-        if tag not in STRUCTURAL and tag not in (EXIF_IFD, GPS_IFD):
+        shaped = tag == _DESCRIPTION and str(tags[tag]).startswith(
+            '{"shape":'
+        )  # tifffile's own note, of the grey array
+        if tag not in STRUCTURAL and tag not in (EXIF_IFD, GPS_IFD) and not shaped:
             directory.tagtype[tag] = tags.tagtype[tag]
             directory[tag] = raw_value(tags[tag])
     for tag in (EXIF_IFD, GPS_IFD):

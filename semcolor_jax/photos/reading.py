@@ -125,7 +125,7 @@ def _read_page(image: Image.Image, file: BinaryIO, page: int, origin: Origin) ->
         if not _is_end_of_file(error):
             raise
         return None
-    return _deep_photo(image, file, page, origin) if origin.bits == 16 else _photo(image, origin)
+    return _deep_photo(image, file, page, origin) if origin.bits == 16 else photo_of_image(image, origin)
 
 
 def _is_end_of_file(error: Exception) -> bool:
@@ -144,13 +144,13 @@ def _read_cut_short(source: Source, page: int, origin: Origin, *, tolerant: bool
             raise UserError(f"is cut short: {missing} of its {height} rows are missing; `--tolerant` colours the rest")
         if missing == height:
             raise UserError("is cut short: nothing of the picture is there")
-        photo = _photo(image, dataclasses.replace(origin, bits=8))
+        photo = photo_of_image(image, dataclasses.replace(origin, bits=8))
     lacks = f"lacks {missing} of its {height} rows" if missing else "lacks its last bytes"
     return dataclasses.replace(photo, warnings=(f"{lacks} (the file is cut short)", *photo.warnings))
 
 
-def _photo(image: Image.Image, origin: Origin) -> Photo:
-    """Returns an 8-bit photo of a decoded image."""
+def photo_of_image(image: Image.Image, origin: Origin) -> Photo:
+    """Returns the 8-bit photo of a Pillow image, as `read_pages` does."""
     alpha = None
     colors = image
     if image.has_transparency_data:

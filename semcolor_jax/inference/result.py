@@ -1,0 +1,120 @@
+"""What `load().colorize(photo)` returns: the coloured photo, and all that the network saw in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from PIL import Image
+
+from semcolor_jax.color.bins import AB_BINS
+from semcolor_jax.errors import UserError
+from semcolor_jax.photos.encoding import QUALITY, write_photos
+from semcolor_jax.photos.formats import format_of_suffix
+from semcolor_jax.photos.photo import Photo
+from semcolor_jax.taxonomy.label_sets import COCO_STUFF
+
+
+@dataclasses.dataclass(frozen=True)
+class Segmentation:
+    """Which of COCO-Stuff's classes each place shows.
+
+    Attributes:
+      classes: ids 0..182, in the network's size.
+    """
+
+    classes: UInt8[np.ndarray, "h w"]
+
+    @property
+    def names(self) -> dict[str, float]:
+        """The classes present by name, with their shares of the picture, largest first."""
+        counts = np.bincount(self.classes.ravel(), minlength=len(COCO_STUFF))
+        order = np.argsort(-counts, kind="stable")
+        return {COCO_STUFF[index]: float(counts[index] / self.classes.size) for index in order if counts[index]}
+
+
+@dataclasses.dataclass(frozen=True)
+class Distribution:
+    """How likely the network holds each of the 313 colours at one place.
+
+    Attributes:
+      ab: centres of the bins, CIE units.
+      probabilities: their softmax; sum 1.
+    """
+
+    ab: Float32[np.ndarray, "313 2"]
+    probabilities: Float32[np.ndarray, " 313"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A coloured photo.
+
+    Attributes:
+      photo: the result with the metadata that it is saved with.
+      ab: the network's colours, CIE units, in the network's size (over its output stride).
+      scenes: the five likeliest Places365 categories with their probabilities; None without a scene branch.
+      segmentation: None without a segmentation branch.
+      predict_logits: gives the network's logits of the 313 colours; called at most once.
+    """
+
+    photo: Photo
+    ab: Float32[np.ndarray, "h w 2"]
+    scenes: Sequence[tuple[str, float]] | None
+    segmentation: Segmentation | None
+    predict_logits: Callable[[], Float32[np.ndarray, "h w 313"] | None] = dataclasses.field(repr=False)
+
+    @functools.cached_property
+    def image(self) -> Image.Image:
+        """The result as an 8-bit Pillow image, RGB or RGBA, upright."""
+        image = Image.fromarray(_eight_bits(self.photo.pixels))
+        if self.photo.alpha is not None:
+            image.putalpha(Image.fromarray(_eight_bits(self.photo.alpha)))
+        return image
+
+    def distribution(self, x: int, y: int) -> Distribution:
+        """Returns the colours that the network holds possible at a pixel of the photo: column x, row y.
+
+        The first call runs the network once more, since colouring keeps no logits.
+
+        Raises:
+          UserError: the pixel lies outside the photo, or the network has no such branch.
+        """
+        height, width = self.photo.pixels.shape[:2]
+        if not (0 <= x < width and 0 <= y < height):
+            raise UserError(f"The pixel ({x}, {y}) lies outside the photo, which is {width} x {height} pixels.")
+        if self._logits is None:
+            raise UserError("The network has no branch 'soft', so it holds no distribution of colours.")
+        rows, columns = self._logits.shape[:2]
+        logits = self._logits[y * rows // height, x * columns // width]
+        weights = np.exp(logits - logits.max())
+        return Distribution(ab=AB_BINS, probabilities=weights / weights.sum())
+
+    def save(self, path: str | os.PathLike[str], *, quality: int = QUALITY) -> list[str]:
+        """Writes the result in the format that the suffix names, with the photo's metadata and an sRGB profile.
+
+        Returns:
+          what the format could not hold, each a clause.
+
+        Raises:
+          UserError: the suffix is unknown, or the file cannot be written.
+        """
+        format = format_of_suffix(Path(path).suffix)
+        if format is None:
+            raise UserError(f"cannot write {path}: its suffix names no format that can be written.")
+        return write_photos(path, [self.photo], format=format, quality=quality)
+
+    @functools.cached_property
+    def _logits(self) -> Float32[np.ndarray, "h w 313"] | None:
+        return self.predict_logits()
+
+
+def _eight_bits(samples: np.ndarray) -> np.ndarray:
+    if samples.dtype == np.uint8:
+        return samples
+    return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
