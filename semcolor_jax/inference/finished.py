@@ -61,13 +61,17 @@ class Finished:
 
 
 def fingerprint(model: Path) -> str:
-    """Returns what tells a model from another: of its files, names and contents, or sizes of those beyond 64 MB."""
+    """Returns what tells a model from another: of a released one the contents of its files.
+
+    Of a training it is their sizes and times, because its checkpoints are large.
+    """
     digest = hashlib.sha256()
+    released = model.is_file() or (model / "weights").is_dir()
     files = [model] if model.is_file() else sorted(path for path in model.rglob("*") if path.is_file())
     for file in files:
+        status = file.stat()
         digest.update(file.name.encode())
-        size = file.stat().st_size
-        digest.update(file.read_bytes() if size < 2**26 else str(size).encode())
+        digest.update(file.read_bytes() if released else f"{status.st_size} {status.st_mtime_ns}".encode())
     return digest.hexdigest()[:16]
 
 
