@@ -2,14 +2,16 @@
 
   python experiments/scaling.py
 
-Nothing here is measured on a GPU. FLOPs and bytes are XLA's counts for the plain formulation at 224 x 224; collective
-bytes are read off the program compiled for 8 and 64 fake CPU devices; rates of GPUs and links are inputs (`DEVICES`,
-`LINKS`, vendors' figures) and `UTILIZATION` is an assumption. Writes experiments/results/scaling.json.
+Nothing here is measured on a GPU. FLOPs and bytes are XLA's counts for the form that several devices take ("xla" of
+`semcolor_jax.backend`, with the config's heads) at 224 x 224. Collectives, with the trips of the loops around them, are
+read off the program compiled for 8 and 64 fake CPU devices. Rates of GPUs and links are inputs (`DEVICES`, `LINKS`,
+vendors' figures) and `UTILIZATION` is an assumption. Writes experiments/results/scaling.json.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -43,24 +45,64 @@ BATCHES = (8, 16, 32, 64)
 _BYTES = {"f32": 4, "bf16": 2, "s32": 4, "u32": 4, "pred": 1, "f16": 2, "u8": 1}
 
 
-def collective_bytes(hlo: str) -> dict[str, int]:
-    """Returns the bytes that each kind of collective of a compiled program takes in, per device and step."""
-    totals: dict[str, int] = {}
-    for line in hlo.splitlines():
-        match = re.match(
-            r"\s*(?:ROOT )?%?\S+ = (.*?) (all-reduce|all-gather|reduce-scatter|all-to-all)(?:-start)?\(", line
-        )
-        if match is None:
-            continue
-        for kind, dimensions in re.findall(r"(\w+)\[([\d,]*)\]", match.group(1)):
-            count = 1
-            for side in filter(None, dimensions.split(",")):
-                count *= int(side)
-            totals[match.group(2)] = totals.get(match.group(2), 0) + count * _BYTES[kind]
+_COLLECTIVE = re.compile(
+    r"\s*(?:ROOT )?%?\S+ = (.*?) (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\("
+)
+_CALLED = re.compile(r"(?:calls|to_apply|body|condition|true_computation|false_computation)=%?([\w.\-]+)")
+
+
+def collectives(hlo: str) -> dict[str, dict[str, int]]:
+    """Returns how many collectives of each kind a compiled program runs per device and step, and the bytes they take.
+
+    One in a loop counts once per trip.
+
+    Raises:
+      ValueError: a loop with collectives does not say how many trips it makes.
+    """
+    bodies, entry = _computations(hlo)
+    totals: dict[str, dict[str, int]] = {}
+
+    def visit(name: str, times: int | None) -> None:
+        for line in bodies.get(name, ()):
+            if found := _COLLECTIVE.match(line):
+                if times is None:
+                    raise ValueError(f"how many trips the loop {name} makes is not known, and it holds a collective.")
+                total = totals.setdefault(found.group(2), {"count": 0, "bytes": 0})
+                total["count"] += times
+                total["bytes"] += times * _bytes(found.group(1))
+            trips: int | None = 1
+            if re.search(r" while\(", line):
+                known = re.search(r'"known_trip_count":\{"n":"(\d+)"', line)
+                trips = int(known.group(1)) if known else None
+            for called in _CALLED.findall(line):
+                visit(called, None if times is None or trips is None else times * trips)
+
+    visit(entry, 1)
     return totals
 
 
-def compiled_step(devices: int, *, size: int, heads: str, compiled: bool) -> dict[str, Any]:
+def _computations(hlo: str) -> tuple[dict[str, list[str]], str]:
+    """Returns the lines of each computation of a program by its name, and the name of the one it begins with."""
+    bodies: dict[str, list[str]] = {}
+    name = entry = ""
+    for line in hlo.splitlines():
+        head = re.match(r"(ENTRY )?%?([\w.\-]+) \(.*\{\s*$", line)
+        if head:
+            name = head.group(2)
+            bodies[name] = []
+            entry = name if head.group(1) else entry
+        elif name:
+            bodies[name].append(line)
+    return bodies, entry
+
+
+def _bytes(shapes: str) -> int:
+    """Returns the bytes of the arrays that a result type names, such as "(f32[4]{0}, bf16[2]{0})"."""
+    arrays = re.findall(r"(\w+)\[([\d,]*)\]", shapes)
+    return sum(_BYTES[kind] * math.prod(int(side) for side in filter(None, sides.split(","))) for kind, sides in arrays)
+
+
+def compiled_step(devices: int, *, size: int, heads: str, compiled: bool, width: int = WIDTH) -> dict[str, Any]:
     """Returns counts of the step with one image per device, on as many fake devices; for a process of its own."""
     import jax
     import numpy as np
@@ -73,7 +115,7 @@ def compiled_step(devices: int, *, size: int, heads: str, compiled: bool) -> dic
     from semcolor_jax.training.step import make_train_step
 
     config = default()
-    config.model.width, config.loss.heads = WIDTH, heads
+    config.model.width, config.loss.heads = width, heads
     model, optimizer = build_model(config), build_optimizer(config, steps_per_epoch=1000)
     mesh = sharding.data_mesh()
     assert mesh.size == devices
@@ -96,12 +138,14 @@ def compiled_step(devices: int, *, size: int, heads: str, compiled: bool) -> dic
     lowered = cast(Any, step).lower(
         placed(shapes, sharding.replicated(mesh)), placed(batch, sharding.batch_split(mesh))
     )
-    result: dict[str, Any] = {"parameters": sum(leaf.size for leaf in jax.tree.leaves(shapes.params))}
+    arrays = jax.tree.leaves((shapes.params, shapes.batch_stats))
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(shapes.params))
+    result: dict[str, Any] = {"parameters": parameters, "arrays": len(arrays)}
     counts = lowered.cost_analysis()
     result["gflop_per_image"] = counts["flops"] / devices / 1e9
     if compiled:
         program = lowered.compile()
-        result["collective_bytes"] = collective_bytes(program.as_text())
+        result["collectives"] = collectives(program.as_text())
         # Of the program of one device, with its share of the batch: one image.
         result["gbytes_per_image"] = program.cost_analysis()["bytes accessed"] / 1e9
     return result
@@ -154,19 +198,20 @@ def project(
 
 def main() -> None:
     """Counts, projects, writes and prints."""
+    from semcolor_jax.config import default
     from semcolor_jax.files import write_json
 
-    plain = in_own_process(2, size=SIZE, heads="plain", compiled=True)
+    counted = in_own_process(2, size=SIZE, heads=default().loss.heads, compiled=True)
     # What is all-reduced does not depend on the image's size: gradients, batch statistics, scalars.
     reduced = {
-        str(devices): in_own_process(devices, size=32, heads="fused", compiled=True)["collective_bytes"]
+        str(devices): in_own_process(devices, size=32, heads=default().loss.heads, compiled=True)["collectives"]
         for devices in (8, 64)
     }
-    gradient_bytes = reduced["8"]["all-reduce"]
+    gradient_bytes = reduced["8"]["all-reduce"]["bytes"]
     rows = [
         project(
-            gflop=plain["gflop_per_image"],
-            gbytes=plain["gbytes_per_image"],
+            gflop=counted["gflop_per_image"],
+            gbytes=counted["gbytes_per_image"],
             gradient_bytes=gradient_bytes,
             devices=devices,
             batch=batch,
@@ -183,15 +228,15 @@ def main() -> None:
     ]
     result = {
         "note": "computed from compiled programs and data sheets, not measured",
-        "per_image": {key: round(plain[key], 2) for key in ("gflop_per_image", "gbytes_per_image")},
-        "parameters": plain["parameters"],
-        "collective_bytes_per_step": reduced,
+        "per_image": {key: round(counted[key], 2) for key in ("gflop_per_image", "gbytes_per_image")},
+        "parameters": counted["parameters"],
+        "collectives_per_step": reduced,
         "inputs": {"devices": DEVICES, "links": LINKS, "utilization": UTILIZATION, "images": TRAINING_IMAGES},
         "projections": rows,
     }
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     write_json(RESULT, result)
-    print(json.dumps({key: result[key] for key in ("per_image", "parameters", "collective_bytes_per_step")}, indent=1))
+    print(json.dumps({key: result[key] for key in ("per_image", "parameters", "collectives_per_step")}, indent=1))
     for row in rows:
         print(json.dumps(row))
 
