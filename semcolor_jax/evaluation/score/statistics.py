@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from scipy.stats import bootstrap
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
-_CHUNK = 100
+_BATCH = 100  # resamples in memory at a time
 
 
 class Estimate(NamedTuple):
@@ -35,16 +36,21 @@ def mean(values: Float[np.ndarray, " n"], *, absolute: bool = False, seed: int =
     values = values[~np.isnan(values)]
     if not len(values):
         return Estimate(float("nan"), float("nan"), float("nan"), 0)
-    means = _resampled_means(values, seed=seed)
-    centre = np.mean(values)
-    if absolute:
-        means, centre = np.abs(means), np.abs(centre)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return Estimate(float(centre), float(low), float(high), len(values))
 
+    def statistic(sample: np.ndarray, axis: int = -1) -> np.ndarray:
+        means = np.mean(sample, axis=axis)
+        return np.abs(means) if absolute else means
 
-def _resampled_means(values: np.ndarray, *, seed: int) -> Float[np.ndarray, " resamples"]:
-    rng = np.random.default_rng(seed)
-    draws = (rng.integers(0, len(values), (_CHUNK, len(values))) for _ in range(RESAMPLES // _CHUNK))
-    return np.concatenate([values[indices].mean(axis=1) for indices in draws])
+    centre = float(statistic(values))
+    if len(values) == 1:
+        return Estimate(centre, centre, centre, 1)
+    interval = bootstrap(
+        (values,),
+        statistic,
+        n_resamples=RESAMPLES,
+        batch=_BATCH,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Estimate(centre, float(interval.low), float(interval.high), len(values))
