@@ -144,6 +144,7 @@ def default() -> ConfigDict:
             best_metric="auto",  # of the validation; "auto": "loss" (the joint one) where it is computed, else "psnr"
             best_mode="max",  # whether the best of another `best_metric` is its largest value, or "min"
             eval_every_steps=5000,
+            loss_samples=2000,  # validation samples whose losses are taken after each epoch; 0: none
             eval_samples=200,  # validation samples per evaluation during training; 0: all
             grid_samples=8,
             start_from="",  # file of `model export --trained` to begin with; empty: random, or ImageNet's for vgg16
@@ -176,6 +177,12 @@ def validate(config: ConfigDict) -> None:
     for field in _POSITIVE:
         if not _get(config, field) > 0:
             raise UserError(f"config.{field} is {_get(config, field)}, but must be above 0.")
+    watched = config.schedule.kind == "two_stage" and config.schedule.plateau_monitor == "val"
+    if watched and not config.train.loss_samples:
+        raise UserError(
+            "config.schedule.plateau_monitor is 'val', which config.train.loss_samples=0 leaves without a loss to "
+            "watch: raise it, or set config.schedule.plateau_monitor=train."
+        )
     for field in _FRACTIONS:
         if not 0 <= _get(config, field) <= 1:
             raise UserError(f"config.{field} is {_get(config, field)}, but must lie in 0..1.")

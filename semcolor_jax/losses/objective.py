@@ -21,6 +21,7 @@ class Inputs(NamedTuple):
     loss_config: ConfigDict  # `config.loss`
     rebalancing: Float[Array, " bins"]  # w of eq. 12
     rngs: Mapping[str, jax.Array]  # "dropout", a function of (seed, step)
+    train: bool = True  # False: running statistics, no dropout, as for the losses of the validation photos
 
 
 class ModelLosses(NamedTuple):
@@ -37,8 +38,11 @@ Objective = Callable[[nn.Module, Mapping[str, Any], Inputs], ModelLosses]
 def apply_in_training(
     model: nn.Module, variables: Mapping[str, Any], inputs: Inputs, **arguments: Any
 ) -> tuple[Any, Any]:
-    """Runs the network on the batch's lightness; returns its output and the new batch statistics."""
+    """Runs the network on the batch's lightness; returns its output and the new batch statistics.
+
+    With `inputs.train` off, the statistics stay as they are and the last weights' own are used.
+    """
     output, updated = model.apply(
-        variables, inputs.lab[..., :1], train=True, mutable=["batch_stats"], rngs=dict(inputs.rngs), **arguments
+        variables, inputs.lab[..., :1], train=inputs.train, mutable=["batch_stats"], rngs=dict(inputs.rngs), **arguments
     )
     return output, updated.get("batch_stats", {})

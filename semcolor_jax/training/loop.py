@@ -10,6 +10,7 @@ from pathlib import Path
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from ml_collections import ConfigDict
@@ -17,7 +18,7 @@ from tqdm import tqdm
 
 from semcolor_jax import backend
 from semcolor_jax.baselines.build import build_model, init_variables
-from semcolor_jax.baselines.registry import checked
+from semcolor_jax.baselines.registry import checked, find_method
 from semcolor_jax.checkpoints.ranking import Ranking
 from semcolor_jax.checkpoints.start import start_from
 from semcolor_jax.checkpoints.training_runs import Checkpoints, DataPosition, has_checkpoints, make_workdir
@@ -35,13 +36,14 @@ from semcolor_jax.models import Predictor
 from semcolor_jax.photos.files import write_image
 from semcolor_jax.training import sharding
 from semcolor_jax.training.monitor import Every, StepLog, StopRequest, format_metrics, timed_next
-from semcolor_jax.training.optimizer import build_optimizer, thaw_step, total_steps
+from semcolor_jax.training.optimizer import build_optimizer, observe_validation, thaw_step, total_steps
 from semcolor_jax.training.overview import count_parameters, parameter_overview
 from semcolor_jax.training.resume import check_same_training, record_config
 from semcolor_jax.training.scalars import ScalarWriter
 from semcolor_jax.training.state import TrainState, create_state
 from semcolor_jax.training.step import TrainStep, make_train_step
 from semcolor_jax.training.supervision import settle_branches
+from semcolor_jax.training.validation import LossStep, make_loss_step, validation_losses
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ class Phase:
     first_step: int  # updates done before it begins
     model: nn.Module
     step: TrainStep
+    losses: LossStep  # of the validation samples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,9 +68,11 @@ class Setup:
     config: ConfigDict
     workdir: Path
     source: Source
-    validation: Sequence[Sample]
+    held_out: Source
+    validation: Sequence[Sample]  # those of `held_out` that periodic evaluation scores
     phases: Sequence[Phase]
     mesh: jax.sharding.Mesh
+    steps_per_epoch: int
     last_step: int
 
     def phase(self, step: int) -> Phase:
@@ -100,7 +105,7 @@ def prepare(config: ConfigDict, workdir: Path) -> tuple[Setup, TrainState]:
     """Builds sources, network, optimizer and the compiled step, and the state before the first update."""
     mesh = sharding.data_mesh()
     sharding.check_batch_size(config.data.batch_size, mesh)
-    source, validation = make_source(config, "train"), make_source(config, "val")
+    source, held_out = make_source(config, "train"), make_source(config, "val")
     config = settle_branches(config, supervision_of(source))
     make_workdir(workdir)
     steps_per_epoch = max(1, len(source) // config.data.batch_size)
@@ -116,12 +121,14 @@ def prepare(config: ConfigDict, workdir: Path) -> tuple[Setup, TrainState]:
         config=config,
         workdir=workdir,
         source=source,
-        validation=list(eval_samples(validation, limit=config.train.eval_samples)),
+        held_out=held_out,
+        validation=list(eval_samples(held_out, limit=config.train.eval_samples)),
         phases=[
             _make_phase(phase_config, first_step, optimizer=optimizer, rebalancing=rebalancing)
             for first_step, phase_config in _phase_configs(config, steps_per_epoch=steps_per_epoch).items()
         ],
         mesh=mesh,
+        steps_per_epoch=steps_per_epoch,
         last_step=last_step,
     )
     logger.info(
@@ -151,7 +158,14 @@ def _make_phase(
         method=config.model.method,
         ema_decay=config.train.ema_decay,
     )
-    return Phase(config=config, first_step=first_step, model=model, step=step)
+    losses = make_loss_step(
+        model,
+        find_method(config.model.method).objective,
+        loss_config=config.loss,
+        rebalancing=rebalancing,
+        seed=config.seed,
+    )
+    return Phase(config=config, first_step=first_step, model=model, step=step, losses=losses)
 
 
 def run(setup: Setup, state: TrainState, manager: Checkpoints) -> TrainState:
@@ -172,18 +186,23 @@ def run(setup: Setup, state: TrainState, manager: Checkpoints) -> TrainState:
             bar.update()
             leaving = stop.requested and step < last
             evaluating, saving = eval_every.due(step, last=last), save_every.due(step, last=last) or leaving
-            results: dict[str, float] | None = None
+            ends_epoch = step % setup.steps_per_epoch == 0
+            results: dict[str, float] = {}
             if log_every.due(step, last=last) or saving or evaluating:
                 scalars = log.drain()
                 writer.write(step, scalars)
                 bar.write(f"step {step}/{last}  {format_metrics(scalars, _LOGGED)}")
+            if train_config.loss_samples and (evaluating or ends_epoch):
+                results |= _validation_losses(setup, state, step)
+                state = _observe(setup, state, results["loss"]) if ends_epoch else state
             if evaluating:
-                results = _evaluate(setup, state, step)
+                results |= _evaluate(setup, state, step)
+            if results:
                 writer.write(step, {f"val_{name}": value for name, value in results.items()})
-                photos = len(setup.validation)
-                bar.write(f"step {step}/{last}  validation, {photos} photos: {format_metrics(results, results)}")
+                bar.write(f"step {step}/{last}  validation: {format_metrics(results, results)}")
+                log.restart()
             if evaluating or saving:
-                manager.save(state, _position(setup, step), metrics=results)
+                manager.save(state, _position(setup, step), metrics=results or None)
                 log.restart()
             if leaving:
                 bar.write(f"Stopped at step {step}; the checkpoint is saved, the same command goes on from it.")
@@ -270,6 +289,24 @@ def _rebalancing(config: ConfigDict, workdir: Path, source: Source) -> np.ndarra
     return rebalancing_weights(
         prior.probabilities, lambda_=config.loss.rebalancing_lambda, sigma=config.loss.rebalancing_sigma
     )
+
+
+def _validation_losses(setup: Setup, state: TrainState, step: int) -> dict[str, float]:
+    """Returns the losses of the validation samples, with the weights that are evaluated: "loss" is the joint one."""
+    phase = setup.phase(step - 1)
+    return validation_losses(
+        phase.losses,
+        state.averaged_variables,
+        eval_samples(setup.held_out, limit=setup.config.train.loss_samples),
+        batch_size=setup.config.data.batch_size,
+        size=phase.config.data.image_size,
+    )
+
+
+def _observe(setup: Setup, state: TrainState, loss: float) -> TrainState:
+    """Shows the learning-rate scheme the validation loss of an epoch, before the state is saved."""
+    opt_state = observe_validation(state.opt_state, jnp.float32(loss), schedule=setup.config.schedule)
+    return jax.device_put(state.replace(opt_state=opt_state), sharding.replicated(setup.mesh))
 
 
 def _evaluate(setup: Setup, state: TrainState, step: int) -> dict[str, float]:

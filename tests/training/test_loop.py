@@ -100,6 +100,7 @@ def test_the_best_checkpoint_is_kept_beside_the_newest(tmp_path, tiny_config, me
     monkeypatch.setattr(loop, "_evaluate", lambda setup, state, step: {"psnr": next(scores)})
     tiny_config.train.eval_every_steps = 4
     tiny_config.train.keep_checkpoints = 1
+    tiny_config.train.best_metric = "psnr"
     loop.train(tiny_config, tmp_path)
     assert {int(path.name) for path in (tmp_path / "checkpoints").iterdir()} == {4, LAST}
 

@@ -33,7 +33,15 @@ def train(monkeypatch, tmp_path):
     def prepare(config, workdir, **options):
         source = EmbeddedSource("train")
         setup = loop.Setup(
-            config=config, workdir=workdir, source=source, validation=(), phases=(), mesh=None, last_step=9
+            config=config,
+            workdir=workdir,
+            source=source,
+            held_out=source,
+            validation=(),
+            phases=(),
+            mesh=None,
+            steps_per_epoch=4,
+            last_step=9,
         )
         return setup, TrainState(
             step=jnp.zeros((), jnp.int32), params={"w": jnp.zeros(3)}, batch_stats={}, opt_state=()
