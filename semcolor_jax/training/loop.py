@@ -306,7 +306,7 @@ def _validation_losses(setup: Setup, state: TrainState, step: int) -> dict[str, 
 def _observe(setup: Setup, state: TrainState, loss: float) -> TrainState:
     """Shows the learning-rate scheme the validation loss of an epoch, before the state is saved."""
     opt_state = observe_validation(state.opt_state, jnp.float32(loss), schedule=setup.config.schedule)
-    return jax.device_put(state.replace(opt_state=opt_state), sharding.replicated(setup.mesh))
+    return jax.device_put(dataclasses.replace(state, opt_state=opt_state), sharding.replicated(setup.mesh))
 
 
 def _evaluate(setup: Setup, state: TrainState, step: int) -> dict[str, float]:
