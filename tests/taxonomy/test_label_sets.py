@@ -38,12 +38,27 @@ LABELLED = {
     "labelme_facade": LABELME,
     "clothing": CLOTHING,
     "coco_panoptic": PANOPTIC,
+    "human_seg": ["background", "person"],
 }
 FOLDERS = {
     "sun_scenes": words("airport auditorium bamboo_forest campus desert football_field kitchen sky"),
     "intel_scenes": words("buildings forest glacier mountain sea street"),
     "caltech101": ["pagoda"],  # folders of objects, of which only this one is called like a scene
+    "houses": words("bathroom bedroom house_front kitchen"),
+    "sports": words(
+        """badminton baseball basketball boxing chess cricket fencing football formula1 hockey ice_hockey kabaddi motogp
+        shooting swimming table_tennis tennis volleyball weight_lifting wrestling"""
+    ),
+    "faces": words("with_mask without_mask"),
+    "cars_bikes": words("bike car"),
+    "pets": words("cat dog"),
+    "clothing_items": words("dress hat longsleeve outwear pants shirt shoes shorts skirt t-shirt"),
+    "imagenette": words(
+        """cassette_player chain_saw church french_horn garbage_truck gas_pump golf_ball parachute springer tench"""
+    ),
 }
+COUNTED = {"grocery": 44, "mini_imagenet_84": 100, "food101_64": 101}
+"""Folders too many to repeat here."""
 
 
 def test_coco_stuff_has_the_published_numbers():
@@ -103,7 +118,7 @@ def test_unknown_names_are_answered_with_close_ones():
 
 
 def test_the_package_brings_a_table_for_each_data_set():
-    assert set(taxonomy.taxonomy_names()) == LABELLED.keys() | FOLDERS.keys()
+    assert set(taxonomy.taxonomy_names()) == LABELLED.keys() | FOLDERS.keys() | COUNTED.keys()
 
 
 @pytest.mark.parametrize("name", LABELLED)
@@ -122,7 +137,21 @@ def test_tables_cover_every_scene_folder(name):
     assert set(table.scenes.values()) <= {*PLACES365, "ignore"}
 
 
+@pytest.mark.parametrize("name", COUNTED)
+def test_tables_of_many_folders_are_complete(name):
+    assert len(load_taxonomy(name).scenes) == COUNTED[name]
+
+
+def test_mapped_scenes():
+    assert load_taxonomy("houses").scenes["house_front"] == "house"
+    assert load_taxonomy("sports").scenes["ice_hockey"] == "arena/hockey"
+    assert load_taxonomy("mini_imagenet_84").scenes["n09246464"] == "cliff"
+    assert set(load_taxonomy("faces").scenes.values()) == {"ignore"}
+
+
 def test_mapped_labels():
+    assert load_taxonomy("human_seg").label_id("background") == 255
+    assert load_taxonomy("human_seg").label_id("person") == 1
     assert load_taxonomy("camvid").label_id("sky") == 157
     assert load_taxonomy("camvid").label_id("void") == 255
     assert load_taxonomy("labelme_facade").label_id("vegetation") == 169

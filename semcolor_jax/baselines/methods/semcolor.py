@@ -34,7 +34,7 @@ def start(variables: Variables, config: ConfigDict) -> Variables:
       UserError: they cannot be had.
     """
     if config.model.encoder == "vgg16" and config.model.pretrained:
-        return load_pretrained(variables, encoder=config.model.encoder)
+        return load_pretrained(variables, encoder=config.model.encoder, file=config.train.encoder_weights)
     return variables
 
 

@@ -1,0 +1,264 @@
+"""A whole data set in the accelerator's memory: `config.data.cache = "device"`.
+
+A source is decoded once, by its host form. Every photo is kept at its own aspect, as one uint32 a pixel (red, green,
+blue, label), in long pools, none above 2^31 elements. A table says where each photo begins and how large it is, so no
+photo is padded and shapes stay static whatever the photos' aspects. Gathering and augmentation happen inside the
+jitted step (`cached_batch`); the host sends two numbers a sample.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, cast
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float32, Int, Int32, Int64, Key, UInt32
+from ml_collections import ConfigDict
+from PIL import Image
+from tqdm import tqdm
+
+from semcolor_jax.data.augmentation import Options, augment, draw, pack
+from semcolor_jax.data.batch_plan import planned_batches
+from semcolor_jax.data.example import Batch, Sample, Source
+from semcolor_jax.data.photo_groups import Crops, Grouping, group_photos, stored_sizes
+from semcolor_jax.data.scene_smoothing import gaussian_ranks
+from semcolor_jax.data.sizes import sizes_of
+from semcolor_jax.errors import UserError
+
+POOL = 2**31 - 1
+"""Elements of a pool at most, so that positions are int32."""
+
+CHUNK = 2**22
+"""Pixels that are copied to the device at once: 16 MiB of host memory."""
+
+_READ_AHEAD = 128  # photos that are decoded at once
+_REPORT_FROM = 2000  # photos; fewer take seconds
+_GIB = 2**30
+
+
+@flax.struct.dataclass
+class CacheArrays:
+    """All samples, on the device."""
+
+    pools: tuple[UInt32[Array, " pixels"], ...]
+    pool: Int32[Array, " n"]  # in which pool a photo lies
+    start: Int32[Array, " n"]  # and from where on
+    size: Int32[Array, "n 2"]
+    scene_index: Int32[Array, "n 5"]
+    scene_prob: Float32[Array, "n 5"]
+
+
+@flax.struct.dataclass
+class CachedBatch:
+    """What the step receives in place of a batch: where its samples are. Crops of another size are another program."""
+
+    arrays: CacheArrays
+    rows: Int32[Array, " b"]  # of the arrays
+    places: UInt32[Array, " b"]  # in the training stream
+    crops: Crops = flax.struct.field(pytree_node=False)
+
+
+class Layout(NamedTuple):
+    """Where everything will lie, before anything is decoded."""
+
+    grouping: Grouping
+    sizes: Int64[np.ndarray, "n 2"]  # as stored
+    pool: Int32[np.ndarray, " n"]
+    start: Int64[np.ndarray, " n"]
+    pool_sizes: tuple[int, ...]
+
+    @property
+    def bytes(self) -> int:
+        """What the cache takes on the device."""
+        return 4 * sum(self.pool_sizes) + len(self.sizes) * (4 + 4 + 8 + 20 + 20)
+
+
+def cached_batch(batch: CachedBatch, keys: Key[Array, " b"], *, options: Options) -> Batch:
+    """Gathers and augments the samples of a batch: a pure function for use inside the jitted step.
+
+    Args:
+      batch: where they are.
+      keys: one for each place.
+      options: of the augmentation.
+
+    Returns:
+      The batch as `data.pipeline` gives it: image uint8 (b, side, side, 3), labels, scene_index, scene_prob.
+    """
+    arrays = batch.arrays
+
+    def one(row: Int[Array, ""], key: Key[Array, ""]):
+        pool, start, size = arrays.pool[row], arrays.start[row], arrays.size[row]
+
+        def lookup(y: Int[Array, "h w"], x: Int[Array, "h w"]) -> UInt32[Array, "h w"]:
+            position = start + y * size[1] + x
+            pixels = arrays.pools[0].at[position].get(mode="clip")
+            for number, other in enumerate(arrays.pools[1:], 1):
+                pixels = jnp.where(pool == number, other.at[position].get(mode="clip"), pixels)
+            return pixels
+
+        side, short_side = batch.crops
+        return augment(lookup, size, draw(key), side=side, short_side=short_side, options=options)
+
+    crops = jax.vmap(one)(batch.rows, keys)
+    scenes = {"scene_index": arrays.scene_index[batch.rows], "scene_prob": arrays.scene_prob[batch.rows]}
+    return {"image": crops.image, "labels": crops.labels, **scenes}
+
+
+class DeviceCache:
+    """The samples of a source on the device, for the crops that a config asks for.
+
+    Attributes:
+      config: of the training, or of one of its phases.
+      layout: where they lie.
+      arrays: the samples; empty until `fill`.
+    """
+
+    def __init__(self, source: Source, config: ConfigDict):
+        """Plans the cache without decoding anything, where the source knows its photos' sizes.
+
+        Raises:
+          UserError: if the source is empty, or a photo is too small.
+        """
+        if not len(source):
+            raise UserError(f"the data set {source.name} has no samples to train on.")
+        self._source, self.config = source, config
+        self.layout = plan_layout(source, config)
+        self.arrays: CacheArrays | None = None
+
+    def abstract(self) -> CacheArrays:
+        """Returns the arrays' shapes, to compile the step for before they are there."""
+        count, layout = len(self._source), self.layout
+        shape: Any = jax.ShapeDtypeStruct
+        return CacheArrays(
+            pools=tuple(shape((size,), jnp.uint32) for size in layout.pool_sizes),
+            pool=shape((count,), jnp.int32),
+            start=shape((count,), jnp.int32),
+            size=shape((count, 2), jnp.int32),
+            scene_index=shape((count, 5), jnp.int32),
+            scene_prob=shape((count, 5), jnp.float32),
+        )
+
+    def fill(self) -> None:
+        """Decodes every sample once, on all cores, `CHUNK` pixels of host memory at a time.
+
+        Raises:
+          UserError: if a sample cannot be read, or has changed since the source was made.
+        """
+        count = len(self._source)
+        scene_index, scene_prob = np.zeros((count, 5), np.int32), np.zeros((count, 5), np.float32)
+        pools: list[jax.Array] = []
+        samples = self._decoded()
+        for number, size in enumerate(self.layout.pool_sizes):
+            members = int(np.sum(self.layout.pool == number))
+
+            def pixels(members: int = members) -> Iterator[UInt32[np.ndarray, " pixels"]]:
+                for index, sample in itertools.islice(samples, members):
+                    scene_index[index], scene_prob[index] = sample.scene_index, sample.scene_prob
+                    yield pack(sample.image, sample.labels).ravel()
+
+            pools.append(_upload(pixels(), size))
+        if self.config.data.scene_smoothing == "gaussian":
+            scene_prob = gaussian_ranks(scene_prob)
+        layout = self.layout
+        tables = (layout.pool, layout.start.astype(np.int32), layout.sizes.astype(np.int32), scene_index, scene_prob)
+        self.arrays = CacheArrays(tuple(pools), *jax.device_put(tables))
+
+    def batches(self, *, first_place: int = 0, skip: int = 0) -> Iterator[CachedBatch]:
+        """Yields the endless training batches after `fill`; see `data.batch_plan.planned_batches`."""
+        plan = planned_batches(
+            self._source,
+            self.layout.grouping.groups,
+            batch_size=self.config.data.batch_size,
+            seed=self.config.seed,
+            first_place=first_place,
+            skip=skip,
+        )
+        for batch in plan:
+            where = (batch.samples.astype(np.int32), batch.places.astype(np.uint32))
+            rows, places = jax.device_put(where)
+            crops = self.layout.grouping.crops[batch.group]
+            yield CachedBatch(arrays=cast(CacheArrays, self.arrays), rows=rows, places=places, crops=crops)
+
+    def delete(self) -> None:
+        """Frees the device's memory, once the steps that were given it are done."""
+        if self.arrays is not None:
+            for pool in self.arrays.pools:
+                pool.delete()
+        self.arrays = None
+
+    def _decoded(self) -> Iterator[tuple[int, Sample]]:
+        """Yields every sample in order, at its stored size, read on all cores."""
+
+        def read(index: int) -> Sample:
+            return _at_size(self._source.read(index), self.layout.sizes[index])
+
+        count = len(self._source)
+        progress = tqdm(total=count, desc="filling the cache", unit="photo", disable=count < _REPORT_FROM)
+        with progress, ThreadPoolExecutor(os.cpu_count()) as pool:
+            for first in range(0, count, _READ_AHEAD):
+                window = range(first, min(first + _READ_AHEAD, count))
+                yield from zip(window, pool.map(read, window), strict=True)
+                progress.update(len(window))
+
+
+def plan_layout(source: Source, config: ConfigDict, *, pool: int = POOL) -> Layout:
+    """Returns where each photo will lie; `pool` is the largest number of pixels in one pool.
+
+    A source that does not know its photos' sizes is decoded for them, so twice in all.
+    """
+    data = config.data
+    sizes = sizes_of(source)
+    grouping = group_photos(
+        sizes, source.names, side=data.image_size, short_side=data.short_side, batch_size=data.batch_size
+    )
+    stored = stored_sizes(sizes, grouping)
+    pixels = stored.prod(axis=1)
+    numbers, starts, lengths = np.zeros(len(stored), np.int32), np.zeros(len(stored), np.int64), [0]
+    for index, count in enumerate(pixels):
+        if lengths[-1] + count > pool:
+            lengths.append(0)
+        numbers[index], starts[index] = len(lengths) - 1, lengths[-1]
+        lengths[-1] += int(count)
+    return Layout(grouping, stored, numbers, starts, tuple(lengths))
+
+
+def require_room(layout: Layout, *, step_bytes: int, free_bytes: int) -> None:
+    """Refuses a cache that does not fit beside what the step needs.
+
+    Raises:
+      UserError: with all three numbers.
+    """
+    if layout.bytes + step_bytes > free_bytes:
+        raise UserError(
+            f'config.data.cache is "device", but the {len(layout.sizes):,} photos take {layout.bytes / _GIB:.2f} '
+            f"GiB, the training step {step_bytes / _GIB:.2f} GiB, and {free_bytes / _GIB:.2f} GiB of the device's "
+            "memory are free: lower config.data.short_side or batch_size, train on fewer photos, or leave "
+            "config.data.cache at its default."
+        )
+
+
+def _at_size(sample: Sample, size: Int64[np.ndarray, " 2"]) -> Sample:
+    """Shrinks a sample as `data.augment.resize_short` does: the photo bilinear and antialiased, the labels nearest."""
+    height, width = (int(side) for side in size)
+    if sample.labels.shape == (height, width):
+        return sample
+    image = Image.fromarray(sample.image).resize((width, height), Image.Resampling.BILINEAR)
+    labels = Image.fromarray(sample.labels).resize((width, height), Image.Resampling.NEAREST)
+    return Sample(sample.name, np.asarray(image), np.asarray(labels), sample.scene_index, sample.scene_prob)
+
+
+def _upload(photos: Iterator[UInt32[np.ndarray, " pixels"]], size: int) -> UInt32[Array, " size"]:
+    """Copies photos into one array on the device, at most `CHUNK` pixels and a photo being on the host."""
+    write = jax.jit(lambda pool, part, start: jax.lax.dynamic_update_slice(pool, part, (start,)), donate_argnums=0)
+    pool, done, waiting = jnp.zeros(size, jnp.uint32), 0, np.zeros(0, np.uint32)
+    for photo in photos:
+        waiting = np.concatenate([waiting, photo])
+        while len(waiting) >= CHUNK:
+            pool, done, waiting = write(pool, waiting[:CHUNK], done), done + CHUNK, waiting[CHUNK:]
+    return write(pool, waiting, done) if len(waiting) else pool

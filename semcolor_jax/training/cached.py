@@ -1,0 +1,101 @@
+"""The training stream of `config.data.cache = "device"`: a cache for each size of crops, built in its phase."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from semcolor_jax.data.device_cache import CachedBatch, DeviceCache, require_room
+from semcolor_jax.data.example import Source
+from semcolor_jax.errors import UserError
+from semcolor_jax.training.state import TrainState
+from semcolor_jax.training.step import TrainStep
+
+logger = logging.getLogger(__name__)
+
+
+class Phase(Protocol):
+    """What is needed of a phase of the run."""
+
+    @property
+    def config(self) -> ConfigDict:
+        """Of this phase."""
+        ...
+
+    @property
+    def first_step(self) -> int:
+        """Updates done before it begins."""
+        ...
+
+    @property
+    def step(self) -> TrainStep:
+        """Jitted."""
+        ...
+
+
+def cached_batches(
+    source: Source, phases: Sequence[Phase], *, state: TrainState, first_step: int
+) -> Iterator[CachedBatch]:
+    """Yields the endless batches from `first_step` on, phase after phase.
+
+    Args:
+      source: decoded once for each size of crops.
+      phases: of the run.
+      state: of which the shapes count.
+      first_step: updates done before.
+
+    Raises:
+      UserError: while iterating, if there are several devices, or the cache does not fit beside the step.
+    """
+    if jax.device_count() > 1:
+        raise UserError(
+            f'config.data.cache is "device", which is for one device, but there are {jax.device_count()}: show JAX '
+            "one of them (CUDA_VISIBLE_DEVICES), or leave config.data.cache at its default."
+        )
+    shapes = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=array.sharding), state)
+    ends = [*(phase.first_step for phase in phases[1:]), None]
+    cache: DeviceCache | None = None
+    filled_for: tuple[int, int] | None = None
+    for phase, end in zip(phases, ends, strict=True):
+        if end is not None and end <= first_step:
+            continue
+        config, begin = phase.config, max(first_step, phase.first_step)
+        wanted = (config.data.image_size, config.data.short_side)
+        if cache is None or filled_for != wanted:
+            if cache is not None:
+                cache.delete()
+            cache, filled_for = _filled(source, phase, shapes), wanted
+        stream = cache.batches(first_place=phase.first_step * config.data.batch_size, skip=begin - phase.first_step)
+        yield from stream if end is None else (next(stream) for _ in range(end - begin))
+
+
+def _filled(source: Source, phase: Phase, state: TrainState) -> DeviceCache:
+    cache = DeviceCache(source, phase.config)
+    stats = jax.local_devices()[0].memory_stats()
+    if stats and "bytes_limit" in stats:  # CPUs have none
+        free = stats["bytes_limit"] - stats["bytes_in_use"]
+        require_room(cache.layout, step_bytes=step_bytes(phase.step, state, cache), free_bytes=free)
+    cache.fill()
+    groups = ", ".join(f"{side} px" for side, _ in cache.layout.grouping.crops)
+    gib = cache.layout.bytes / 2**30
+    logger.info("%s: %d photos take %.2f GiB on the device, crops of %s", source.name, len(source), gib, groups)
+    return cache
+
+
+def step_bytes(step: Any, state: TrainState, cache: DeviceCache) -> int:
+    """Returns what the step needs besides its arguments, in bytes, by compiling it for the largest crops."""
+    size = cache.config.data.batch_size
+    shape: Any = jax.ShapeDtypeStruct
+    batch = CachedBatch(
+        arrays=cache.abstract(),
+        rows=shape((size,), jnp.int32),
+        places=shape((size,), jnp.uint32),
+        crops=cache.layout.grouping.crops[0],
+    )
+    memory = step.lower(state, batch).compile().memory_analysis()
+    return memory.temp_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes

@@ -1,0 +1,65 @@
+"""What the jitted step does to a batch first: gathers it, if it lies on the device, and augments it further."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+from ml_collections import ConfigDict
+
+from semcolor_jax.color import rgb_to_lab
+from semcolor_jax.data.augmentation import Crop, Options, add_border, place_keys
+from semcolor_jax.data.device_cache import CachedBatch, cached_batch
+from semcolor_jax.data.old_prints import OldPrint, age
+from semcolor_jax.losses.objective import Batch
+
+
+class Prepared(NamedTuple):
+    """A batch, and its photos in Lab: the lightness as the network receives it, the ab that it is to find."""
+
+    batch: Batch
+    lab: Float[Array, "b h w 3"]
+
+
+Prepare = Callable[[Batch | CachedBatch, Int[Array, ""]], Prepared]
+"""(batch, updates done) -> prepared batch."""
+
+
+def only_lab(batch: Batch | CachedBatch, step: Int[Array, ""]) -> Prepared:
+    """Makes Lab of a batch's photos and leaves it as it is."""
+    del step
+    assert not isinstance(batch, CachedBatch)
+    return Prepared(batch, rgb_to_lab(batch["image"]))
+
+
+def make_preparation(config: ConfigDict) -> Prepare:
+    """Returns the preparation that `config.augment` asks for; place i of the training stream draws from (seed, i).
+
+    Geometry, contrast and brightness are a cached batch's alone: others come with them from tf.data.
+    """
+    options, damage, border = Options.of(config), OldPrint.of(config), config.augment.border
+
+    def prepare(batch: Batch | CachedBatch, step: Int[Array, ""]) -> Prepared:
+        if isinstance(batch, CachedBatch):
+            places = batch.places
+        else:
+            size = batch["image"].shape[0]
+            places = step.astype(jnp.uint32) * size + jnp.arange(size, dtype=jnp.uint32)
+        keys = place_keys(config.seed, places)
+        draws, borders, prints = (jax.vmap(jax.random.fold_in, (0, None))(keys, kind) for kind in range(3))
+        arrays = cached_batch(batch, draws, options=options) if isinstance(batch, CachedBatch) else batch
+        if border:
+            crops = jax.vmap(lambda image, labels, key: add_border(Crop(image, labels), key, chance=border))(
+                arrays["image"], arrays["labels"], borders
+            )
+            arrays = {**arrays, "image": crops.image, "labels": crops.labels}
+        lab = rgb_to_lab(arrays["image"])
+        if damage != OldPrint():
+            aged = jax.vmap(lambda lightness, key: age(lightness, key, damage))(lab[..., 0], prints)
+            lab = jnp.concatenate([aged[..., None], lab[..., 1:]], axis=-1)
+        return Prepared(arrays, lab)
+
+    return prepare
