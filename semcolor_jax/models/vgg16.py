@@ -38,11 +38,8 @@ def imagenet_vgg16_params() -> dict[str, dict[str, np.ndarray]]:
 
 def save_encoder(path: str | os.PathLike[str], params: dict[str, dict[str, np.ndarray]]) -> None:
     """Writes convolutions in 16 bits, for `read_encoder`. Raises `UserError` if the folder cannot be written."""
-    arrays: dict[str, Any] = {
-        f"{layer}/{name}": np.asarray(array, np.float16)
-        for layer, each in params.items()
-        for name, array in each.items()
-    }
+    layers = {f"{layer}/{name}": array for layer, each in params.items() for name, array in each.items()}
+    arrays: dict[str, Any] = {name: np.asarray(array, np.float16) for name, array in layers.items()}
     with replacing(path) as temporary:
         np.savez(temporary, **arrays)
 

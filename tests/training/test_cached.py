@@ -54,7 +54,7 @@ def _step(config):
         _Network(),
         optimizer,
         loss_config=config.loss,
-        class_weights=np.ones(313, np.float32),
+        rebalancing=np.ones(313, np.float32),
         seed=0,
         prepare=make_preparation(config),
     )
