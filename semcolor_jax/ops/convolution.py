@@ -1,7 +1,7 @@
-"""3x3 convolutions in forms that a CPU runs faster than XLA's own.
+"""3x3 convolutions of the network: XLA's own, or on a CPU forms that run faster there.
 
-In training, layers of many channels take fewer multiplications (`minimal_filtering`). So does the part of a decoder
-block's first convolution that sees an image just enlarged (there, or in `packed_convolution`). For the other layers,
+On a CPU, in training, layers of many channels take fewer multiplications (`winograd`). So does the part of a decoder
+block's first convolution that sees an image just upsampled (there, or in `packed_convolution`). For the other layers,
 XLA writes the gradient with respect to the kernel as a convolution whose window is the whole image. On a CPU that runs
 at a tenth of the speed of the forward convolution. The same sum over pixels p,
 
@@ -21,16 +21,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from semcolor_jax.backend import barrier, on_one_cpu
-from semcolor_jax.ops import minimal_filtering, packed_convolution
+from semcolor_jax.ops import packed_convolution, plain, winograd
+from semcolor_jax.ops.rows import rows_per_chunk
 
 SIDE = 3
-DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 CHUNK_PIXELS = 2048
 """Output pixels whose nine shifted copies are alive at once."""
-FILTERING_CHANNELS = 128
-"""From so many input and output channels on, minimal filtering is faster."""
-FILTERING_CHANNELS_ENLARGED = 64
-"""The same for an image just enlarged, where it saves more."""
+WINOGRAD_CHANNELS = 128
+"""From so many input and output channels on, Winograd's form is faster."""
+WINOGRAD_CHANNELS_UPSAMPLED = 64
+"""The same for an image just upsampled, where it saves more."""
 
 
 def convolve(
@@ -38,23 +38,23 @@ def convolve(
 ) -> Float[Array, "B h w K"]:
     """Returns the SAME convolution; any dtype, the same for both.
 
-    On several devices, and on anything but a CPU, it is `lax.conv_general_dilated`: the chunks below would have to be
-    summed over the devices one by one, and GPU libraries have good kernel gradients.
+    In the "xla" form it is `lax.conv_general_dilated`: the chunks below would have to be summed over the devices one by
+    one, and GPU libraries have good kernel gradients.
     """
-    return _convolve(inputs, kernel, stride) if on_one_cpu() else _plain(inputs, kernel, stride)
+    return _convolve(inputs, kernel, stride) if on_one_cpu() else plain.convolve(inputs, kernel, stride=stride)
 
 
 def convolve_joined(
     x: Float[Array, "B h w C"], skip: Float[Array, "B 2*h 2*w D"], kernel: Float[Array, "3 3 C+D K"]
 ) -> Float[Array, "B 2*h 2*w K"]:
-    """Returns the SAME convolution of x, enlarged twice by nearest neighbours, with `skip` behind its channels.
+    """Returns the SAME convolution of x, upsampled twice by nearest neighbours, with `skip` behind its channels.
 
-    On one CPU the two parts are convolved apart, and neither the enlarged x nor the joined array is ever made.
+    On one CPU the two parts are convolved apart, and neither the upsampled x nor the joined array is ever made.
     """
     if not on_one_cpu():
-        return _plain(jnp.concatenate([upsample(x), skip], axis=-1), kernel, 1)
+        return plain.convolve(jnp.concatenate([upsample(x), skip], axis=-1), kernel)
     of_x, of_skip = jnp.split(kernel, [x.shape[-1]], axis=2)
-    return _convolve_enlarged(x, of_x) + _convolve(skip, of_skip, 1)
+    return _convolve_upsampled(x, of_x) + _convolve(skip, of_skip, 1)
 
 
 def upsample(x: Float[Array, "B H W C"]) -> Float[Array, "B 2*H 2*W C"]:
@@ -64,20 +64,16 @@ def upsample(x: Float[Array, "B H W C"]) -> Float[Array, "B 2*H 2*W C"]:
     return x.reshape(batch, 2 * height, 2 * width, channels)
 
 
-def _plain(inputs: Array, kernel: Array, stride: int) -> Array:
-    return jax.lax.conv_general_dilated(inputs, kernel, (stride, stride), "SAME", dimension_numbers=DIMENSIONS)
-
-
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _convolve(inputs: Array, kernel: Array, stride: int) -> Array:
     # Without a gradient: batches are small, and the transforms of the kernels would take most of the time.
-    return _plain(inputs, kernel, stride)
+    return plain.convolve(inputs, kernel, stride=stride)
 
 
 def _forward(inputs: Array, kernel: Array, stride: int) -> tuple[Array, tuple[Array, Array]]:
-    if _saves_by_filtering(inputs.shape, kernel.shape, stride):
-        return minimal_filtering.apply(minimal_filtering.SAME, inputs, kernel), (inputs, kernel)
-    return _plain(inputs, kernel, stride), (inputs, kernel)
+    if _saves_by_winograd(inputs.shape, kernel.shape, stride):
+        return winograd.apply(winograd.SAME, inputs, kernel), (inputs, kernel)
+    return plain.convolve(inputs, kernel, stride=stride), (inputs, kernel)
 
 
 def _backward(stride: int, residuals: tuple[Array, Array], upstream: Array) -> tuple[Array, Array]:
@@ -85,11 +81,11 @@ def _backward(stride: int, residuals: tuple[Array, Array], upstream: Array) -> t
     # Not the kernel: the state is donated, and XLA would copy it for the barrier.
     inputs, kernel = residuals
     inputs, upstream = barrier((inputs, upstream))
-    if _saves_by_filtering(inputs.shape, kernel.shape, stride):
-        of_inputs = minimal_filtering.input_gradient(minimal_filtering.SAME, upstream, kernel)
-        of_kernel = minimal_filtering.kernel_gradient(minimal_filtering.SAME, inputs, upstream)
+    if _saves_by_winograd(inputs.shape, kernel.shape, stride):
+        of_inputs = winograd.input_gradient(winograd.SAME, upstream, kernel)
+        of_kernel = winograd.kernel_gradient(winograd.SAME, inputs, upstream)
     else:
-        _, pull_back = jax.vjp(lambda x: _plain(x, kernel, stride), inputs)
+        _, pull_back = jax.vjp(lambda x: plain.convolve(x, kernel, stride=stride), inputs)
         (of_inputs,) = pull_back(upstream)
         of_kernel = kernel_gradient(inputs, upstream, stride=stride)
     return _together(of_inputs, of_kernel.astype(kernel.dtype))
@@ -99,40 +95,40 @@ _convolve.defvjp(_forward, _backward)
 
 
 def _together(of_inputs: Array, of_kernel: Array) -> tuple[Array, Array]:
-    """Lets neither gradient wait for the optimizer: what they are made of would be held until then."""
+    """Computes both gradients now, so that XLA frees the activations before the optimizer runs."""
     return barrier((of_inputs, of_kernel))
 
 
-def _saves_by_filtering(inputs: Sequence[int], kernel: Sequence[int], stride: int) -> bool:
+def _saves_by_winograd(inputs: Sequence[int], kernel: Sequence[int], stride: int) -> bool:
     """Whether the transforms cost less than the products they save; both grow with the pixels."""
     even = inputs[1] % 2 == 0 and inputs[2] % 2 == 0
-    return stride == 1 and even and min(kernel[2:]) >= FILTERING_CHANNELS
+    return stride == 1 and even and min(kernel[2:]) >= WINOGRAD_CHANNELS
 
 
 @jax.custom_vjp
-def _convolve_enlarged(x: Array, kernel: Array) -> Array:
+def _convolve_upsampled(x: Array, kernel: Array) -> Array:
     return packed_convolution.apply(x, kernel)
 
 
-def _forward_enlarged(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    if min(kernel.shape[2:]) >= FILTERING_CHANNELS_ENLARGED:
-        return minimal_filtering.apply(minimal_filtering.ENLARGED, x, kernel), (x, kernel)
+def _forward_upsampled(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    if min(kernel.shape[2:]) >= WINOGRAD_CHANNELS_UPSAMPLED:
+        return winograd.apply(winograd.UPSAMPLED, x, kernel), (x, kernel)
     return packed_convolution.apply(x, kernel), (x, kernel)
 
 
-def _backward_enlarged(residuals: tuple[Array, Array], upstream: Array) -> tuple[Array, Array]:
+def _backward_upsampled(residuals: tuple[Array, Array], upstream: Array) -> tuple[Array, Array]:
     x, kernel = residuals
     x, upstream = barrier((x, upstream))
-    if min(kernel.shape[2:]) >= FILTERING_CHANNELS_ENLARGED:
-        of_x = minimal_filtering.input_gradient(minimal_filtering.ENLARGED, upstream, kernel)
-        of_kernel = minimal_filtering.kernel_gradient(minimal_filtering.ENLARGED, x, upstream)
+    if min(kernel.shape[2:]) >= WINOGRAD_CHANNELS_UPSAMPLED:
+        of_x = winograd.input_gradient(winograd.UPSAMPLED, upstream, kernel)
+        of_kernel = winograd.kernel_gradient(winograd.UPSAMPLED, x, upstream)
     else:
         of_x = packed_convolution.input_gradient(upstream, kernel)
         of_kernel = packed_convolution.unfold(_packed_kernel_gradient(x, packed_convolution.pack(upstream)))
     return _together(of_x, of_kernel.astype(kernel.dtype))
 
 
-_convolve_enlarged.defvjp(_forward_enlarged, _backward_enlarged)
+_convolve_upsampled.defvjp(_forward_upsampled, _backward_upsampled)
 
 
 def _packed_kernel_gradient(x: Float[Array, "B h w C"], packed: Float[Array, "B h+1 w+1 N"]) -> Float[Array, "2 2 C N"]:
@@ -169,7 +165,7 @@ def _correlate(
     """Returns sum_p copied[stride p + (i, j)]^T other[p] for each of the shifts (i, j) of the padded array."""
     batch, height, width, channels = other.shape
     padded = jnp.pad(copied, ((0, 0), *padding, (0, 0)))
-    rows = _rows_per_chunk(height, row_pixels=batch * width)
+    rows = rows_per_chunk(height, row_pixels=batch * width, pixels=CHUNK_PIXELS)
     span, across = stride * (rows - 1) + 1, stride * (width - 1) + 1
 
     def chunk(total, index):
@@ -183,10 +179,3 @@ def _correlate(
     zeros = jnp.zeros((channels, side**2 * copied.shape[-1]), jnp.float32)
     total, _ = jax.lax.scan(chunk, zeros, jnp.arange(height // rows))
     return jnp.moveaxis(total.reshape(channels, side, side, -1), 0, -1)
-
-
-def _rows_per_chunk(height: int, *, row_pixels: int) -> int:
-    """Returns the largest divisor of the height that keeps a chunk within CHUNK_PIXELS, or else 1."""
-    return max(
-        (rows for rows in range(1, height + 1) if height % rows == 0 and rows * row_pixels <= CHUNK_PIXELS), default=1
-    )

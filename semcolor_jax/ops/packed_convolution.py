@@ -1,6 +1,6 @@
-"""3x3 convolution of an image enlarged twice by nearest neighbours, as one 2x2 convolution of the image as it was.
+"""3x3 convolution of an image upsampled twice by nearest neighbours, as one 2x2 convolution of the image as it was.
 
-A 3x3 window on the enlarged image sees no more than 2x2 different pixels. Along one axis
+A 3x3 window on the upsampled image sees no more than 2x2 different pixels. Along one axis
 
     y[2p]     = k0 x[p - 1] + (k1 + k2) x[p],
     y[2p + 1] = (k0 + k1) x[p] + k2 x[p + 1],
@@ -12,26 +12,24 @@ outermost pixels, half of which lie beyond the border of y, are cropped.
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from semcolor_jax.ops.minimal_filtering import entries, join, transform
-
-DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+from semcolor_jax.ops import plain
+from semcolor_jax.ops.winograd import entries, join, transform
 
 _FOLDING = ((1, 1, 0), (0, 0, 1), (1, 0, 0), (0, 1, 1))
 """The kernel's taps that fall on x[p - 1] and on x[p]: for y[2p - 1] the first two rows, for y[2p] the others."""
 
 
 def apply(x: Float[Array, "B h w C"], kernel: Float[Array, "3 3 C K"]) -> Float[Array, "B 2*h 2*w K"]:
-    """Returns the SAME convolution of the enlarged x."""
-    return _unpack(_convolve(x, _fold(kernel), padding=1))
+    """Returns the SAME convolution of the upsampled x."""
+    return _unpack(plain.convolve(x, _fold(kernel), padding=((1, 1), (1, 1))))
 
 
 def input_gradient(upstream: Float[Array, "B 2*h 2*w K"], kernel: Float[Array, "3 3 C K"]) -> Float[Array, "B h w C"]:
     """Returns the gradient of `apply` with respect to x."""
-    return _convolve(pack(upstream), jnp.swapaxes(_fold(kernel)[::-1, ::-1], 2, 3), padding=0)
+    return plain.convolve(pack(upstream), jnp.swapaxes(_fold(kernel)[::-1, ::-1], 2, 3), padding="VALID")
 
 
 def pack(y: Float[Array, "B 2*h 2*w K"]) -> Float[Array, "B h+1 w+1 4*K"]:
@@ -59,8 +57,3 @@ def _unpack(packed: Float[Array, "B h+1 w+1 4*K"]) -> Float[Array, "B 2*h 2*w K"
     batch, down, across, _ = packed.shape
     y = packed.reshape(batch, down, across, 2, 2, -1).transpose(0, 1, 3, 2, 4, 5)
     return y.reshape(batch, 2 * down, 2 * across, -1)[:, 1:-1, 1:-1]
-
-
-def _convolve(x: Array, kernel: Array, *, padding: int) -> Array:
-    sides = ((padding, padding),) * 2
-    return jax.lax.conv_general_dilated(x, kernel, (1, 1), sides, dimension_numbers=DIMENSIONS)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from semcolor_jax.ops import convolution
+from semcolor_jax.ops import convolution, plain
 
 
 def slow_kernel_gradient(x, g, *, stride):
@@ -35,9 +35,10 @@ def test_kernel_gradient_is_the_sum_over_pixels(stride, channels, size, monkeypa
     np.testing.assert_allclose(result, slow_kernel_gradient(x, g, stride=stride), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.usefixtures("cpu_form")
 @pytest.mark.parametrize(("stride", "channels"), [(1, (8, 4)), (1, (4, 8)), (1, (8, 8)), (2, (4, 4))])
 def test_both_gradients_are_those_of_xla(stride, channels, monkeypatch):
-    monkeypatch.setattr(convolution, "FILTERING_CHANNELS", 8)
+    monkeypatch.setattr(convolution, "WINOGRAD_CHANNELS", 8)
     rng = np.random.default_rng(1)
     x = jnp.asarray(rng.standard_normal((2, 32, 48, channels[0])), jnp.float32)
     kernel = jnp.asarray(rng.standard_normal((3, 3, *channels)), jnp.float32)
@@ -48,26 +49,25 @@ def test_both_gradients_are_those_of_xla(stride, channels, monkeypatch):
     ours = jax.jit(
         jax.value_and_grad(lambda x, k: loss(lambda *a: convolution.convolve(*a, stride=stride), x, k), (0, 1))
     )
-    plain = jax.jit(jax.value_and_grad(lambda x, k: loss(lambda *a: convolution._plain(*a, stride), x, k), (0, 1)))
-    for a, b in zip(jax.tree.leaves(ours(x, kernel)), jax.tree.leaves(plain(x, kernel)), strict=True):
+    xlas = jax.jit(jax.value_and_grad(lambda x, k: loss(lambda *a: plain.convolve(*a, stride=stride), x, k), (0, 1)))
+    for a, b in zip(jax.tree.leaves(ours(x, kernel)), jax.tree.leaves(xlas(x, kernel)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * float(jnp.abs(b).max()))
 
 
+@pytest.mark.usefixtures("cpu_form")
 @pytest.mark.parametrize(("size", "channels"), [((3, 2), (4, 3, 2)), ((8, 12), (8, 4, 4)), ((8, 12), (16, 8, 8))])
 def test_joined_is_xlas_convolution_of_the_joined_array(size, channels, monkeypatch):
-    monkeypatch.setattr(convolution, "FILTERING_CHANNELS", 8)
-    monkeypatch.setattr(convolution, "FILTERING_CHANNELS_ENLARGED", 8)
+    monkeypatch.setattr(convolution, "WINOGRAD_CHANNELS", 8)
+    monkeypatch.setattr(convolution, "WINOGRAD_CHANNELS_UPSAMPLED", 8)
     of_x, of_skip, features = channels
     rng = np.random.default_rng(2)
     x = rng.standard_normal((2, *size, of_x)).astype(np.float32)
     skip = rng.standard_normal((2, 2 * size[0], 2 * size[1], of_skip)).astype(np.float32)
     kernel = rng.standard_normal((3, 3, of_x + of_skip, features)).astype(np.float32)
 
-    def plain(x, skip, kernel):
+    def joined(x, skip, kernel):
         enlarged = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
-        return jax.lax.conv_general_dilated(
-            jnp.concatenate([enlarged, skip], axis=-1), kernel, (1, 1), "SAME", dimension_numbers=convolution.DIMENSIONS
-        )
+        return plain.convolve(jnp.concatenate([enlarged, skip], axis=-1), kernel)
 
     upstream = rng.standard_normal((*skip.shape[:3], features)).astype(np.float32)
 
@@ -76,7 +76,7 @@ def test_joined_is_xlas_convolution_of_the_joined_array(size, channels, monkeypa
         value, pull_back = jax.vjp(function, *arguments)
         return value, pull_back(upstream)
 
-    ours, xlas = (value_and_gradients(function, x, skip, kernel) for function in (convolution.convolve_joined, plain))
+    ours, xlas = (value_and_gradients(function, x, skip, kernel) for function in (convolution.convolve_joined, joined))
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(xlas), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * float(jnp.abs(b).max()))
 
@@ -87,3 +87,15 @@ def test_bfloat16_sums_in_float32():
     result = convolution.kernel_gradient(x, g, stride=1)
     assert result.dtype == jnp.float32
     np.testing.assert_array_equal(result[1, 1], 4096)  # bfloat16 would stop at 256
+
+
+@pytest.mark.usefixtures("xla_form")
+def test_the_xla_form_differentiates_forward():
+    rng = np.random.default_rng(3)
+    x, skip = rng.standard_normal((1, 3, 3, 2)).astype(np.float32), rng.standard_normal((1, 6, 6, 2)).astype(np.float32)
+    kernel = rng.standard_normal((3, 3, 4, 1)).astype(np.float32)
+    forward, backward = (
+        mode(lambda kernel: jnp.sum(convolution.convolve_joined(x, skip, kernel) ** 2))(kernel)
+        for mode in (jax.jacfwd, jax.grad)
+    )
+    np.testing.assert_allclose(forward, backward, rtol=1e-4, atol=1e-4)

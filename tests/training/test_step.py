@@ -17,7 +17,7 @@ from semcolor_jax.baselines.build import build_model, init_variables
 from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.config import branches, default
 from semcolor_jax.losses.objective import Inputs
-from semcolor_jax.losses.paper import loss_terms, make_targets
+from semcolor_jax.losses.paper import loss_terms, make_targets, semcolor
 from semcolor_jax.models import Predictions
 from semcolor_jax.training.optimizer import build_optimizer
 from semcolor_jax.training.state import create_state
@@ -59,6 +59,7 @@ def test_the_joint_loss_falls_on_one_batch(tiny_config, variant):
     assert float(first["loss"]) == pytest.approx(sum(float(first[b]) for b in branches(tiny_config)), rel=1e-5)
 
 
+@pytest.mark.usefixtures("each_form")
 def test_the_state_is_donated(tiny_config):
     state, step = build(tiny_config)
     new_state, _ = step(state, random_batch(np.random.default_rng(0)))
@@ -76,7 +77,37 @@ def test_targets_come_from_the_photo_in_cie_units(tiny_config):
     assert float(terms["reg"]) == pytest.approx(0.0, abs=1e-8)
 
 
+@pytest.mark.usefixtures("xla_form")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_step_for_cuda_is_plain_xla(tiny_config, dtype):
+    """Lowered without a card: no loops, no barriers, and each of the 22 layers' convolutions with both gradients."""
+    tiny_config.model.dtype = dtype
+    state, step = build(tiny_config)
+    lowered = step.trace(state, random_batch(np.random.default_rng(0))).lower(lowering_platforms=("cuda",))
+    program = lowered.as_text()
+    assert "stablehlo.while" not in program
+    assert "optimization_barrier" not in program
+    assert program.count("stablehlo.convolution(") == 3 * 22 - 1  # no gradient goes to the photo
+
+
+@pytest.mark.usefixtures("xla_form")
+def test_the_joint_loss_differentiates_forward(tiny_config):
+    model = build_model(tiny_config)
+    batch = random_batch(np.random.default_rng(0))
+    inputs = Inputs(batch, rgb_to_lab(batch["image"]), tiny_config.loss, rebalancing=jnp.ones(313), rngs={})
+    variables = init_variables(model, jax.random.key(0, impl="rbg"), config=tiny_config)
+
+    def loss(params):
+        terms = semcolor(model, {**variables, "params": params}, inputs).terms
+        return sum(terms.values())
+
+    params = variables["params"]
+    value, slope = jax.eval_shape(lambda tangent: jax.jvp(loss, (params,), (tangent,)), params)
+    assert value.shape == slope.shape == ()
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("each_form")
 def test_fused_and_plain_heads_take_the_same_step(tiny_config):
     tiny_config.optimizer.name = "sgd"
     batch = random_batch(np.random.default_rng(2))
@@ -110,6 +141,7 @@ def test_remat_takes_the_same_step_with_the_same_parameters(tiny_config, remat):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("cpu_form")
 def test_the_compiled_step_holds_little_more_than_features_and_gradients():
     """Half as much again leaves no room for copied weights, for features kept twice, or for gradients that wait."""
     config = default()
@@ -139,6 +171,7 @@ def test_the_compiled_step_holds_little_more_than_features_and_gradients():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("each_form")
 def test_bfloat16_keeps_parameters_statistics_and_losses_in_float32(tiny_config):
     batch = random_batch(np.random.default_rng(4))
     tiny_config.model.dtype = "bfloat16"
