@@ -21,11 +21,6 @@ ORDER = (
 )
 RANK = {package: rank for rank, tier in enumerate(ORDER) for package in tier}
 
-# Each entry is a debt: nothing is to be added here.
-KNOWN = {
-    ("data/coco_stuff/__main__.py", "cli"),
-}
-
 
 def _package(module: str) -> str | None:
     parts = module.split(".")
@@ -60,7 +55,7 @@ def test_imports_go_one_way(path):
     if own is None:  # the package's own __init__ and __main__ stand above all
         return
     wrong = {package for package in _imported(path) if RANK[package] > own}
-    assert {package for package in wrong if (inside.as_posix(), package) not in KNOWN} == set()
+    assert wrong == set()
 
 
 @pytest.mark.parametrize("word", ["optimization_barrier", "default_backend"])

@@ -337,13 +337,6 @@ def _run(*arguments):
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
-def test_tfds_build_from_the_command_line(archives, tmp_path):
-    built = _run("semcolor_jax.data.coco_stuff", "--data_dir", tmp_path / "data", "--manual_dir", archives)
-    assert built.returncode == 0, built.stderr
-    assert "name='coco_stuff'" in built.stdout
-    assert len(find_prepared(tmp_path / "data", "train")) == 2
-
-
 def test_our_own_command(archives, tmp_path):
     folders = ("-o", tmp_path / "data", "--archives", archives)
     prepared = _run("semcolor_jax", "data", "prepare", "coco_stuff", *folders, "--short-side", 64)
