@@ -82,6 +82,10 @@ class Checkpoints:
         multihost_utils.sync_global_devices("the newest checkpoint is whole")
         score: Any = (ranking or Ranking()).score
         keep_best = checkpoint_managers.BestN(n=1, get_metric_fn=score, keep_checkpoints_without_metrics=False)
+        # Orbax logs an error in each of its threads before it raises it: once, in one sentence, is enough.
+        self._log = logging.getLogger("absl")
+        self._log_level = self._log.level
+        self._log.setLevel(logging.CRITICAL)
         self._workdir = workdir
         self._folder = workdir.absolute() / _FOLDER
         self._saving: int | None = None
@@ -150,8 +154,11 @@ class Checkpoints:
           UserError: it could not be written.
         """
         with self._explained():
-            self._manager.wait_until_finished()
-            self._manager.close()
+            try:
+                self._manager.wait_until_finished()
+                self._manager.close()
+            finally:
+                self._log.setLevel(self._log_level)
 
     def _write_manifest(self) -> None:
         """Called by orbax when all files are written, before the temporary folder gets the step's name."""
