@@ -55,6 +55,7 @@ class DataPosition:
     batch_size: int
     source: str
     samples: int
+    names: str = ""  # SHA-256 of the photos' file names in their order, without folders; "" in earlier versions
 
 
 @dataclasses.dataclass(frozen=True)

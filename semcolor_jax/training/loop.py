@@ -21,7 +21,7 @@ from semcolor_jax.baselines.build import build_model, init_variables
 from semcolor_jax.baselines.registry import checked, find_method
 from semcolor_jax.checkpoints.ranking import Ranking
 from semcolor_jax.checkpoints.start import start_from
-from semcolor_jax.checkpoints.training_runs import Checkpoints, DataPosition, has_checkpoints, make_workdir
+from semcolor_jax.checkpoints.training_runs import Checkpoints, has_checkpoints, make_workdir
 from semcolor_jax.color import rebalancing_weights
 from semcolor_jax.data.device_cache import CachedBatch
 from semcolor_jax.data.example import Batch, Sample, Source
@@ -29,7 +29,6 @@ from semcolor_jax.data.pipeline import eval_samples, numpy_batches, prefetch_to_
 from semcolor_jax.data.prior import load_prior, measure_prior, save_prior
 from semcolor_jax.data.sources import make_source
 from semcolor_jax.data.supervision import supervision_of
-from semcolor_jax.errors import UserError
 from semcolor_jax.evaluation.evaluate import EvaluationResult, evaluate, pick_shown
 from semcolor_jax.evaluation.grids import sample_grid
 from semcolor_jax.files import write_text
@@ -41,7 +40,7 @@ from semcolor_jax.training.monitor import Every, StepLog, StopRequest, format_me
 from semcolor_jax.training.optimizer import build_optimizer, observe_validation, thaw_step, total_steps
 from semcolor_jax.training.overview import count_parameters, parameter_overview
 from semcolor_jax.training.preparation import make_preparation
-from semcolor_jax.training.resume import check_same_training, record_config
+from semcolor_jax.training.resume import check_same_data, check_same_training, position_of, record_config
 from semcolor_jax.training.scalars import ScalarWriter
 from semcolor_jax.training.state import TrainState, create_state
 from semcolor_jax.training.step import TrainStep, make_train_step
@@ -206,7 +205,7 @@ def run(setup: Setup, state: TrainState, manager: Checkpoints) -> TrainState:
                 bar.write(f"step {step}/{last}  validation: {format_metrics(results, results)}")
                 log.restart()
             if evaluating or saving:
-                manager.save(state, _position(setup, step), metrics=results or None)
+                manager.save(state, position_of(setup.config, setup.source, step=step), metrics=results or None)
                 log.restart()
             if leaving:
                 bar.write(f"Stopped at step {step}; the checkpoint is saved, the same command goes on from it.")
@@ -221,28 +220,9 @@ def _resume(setup: Setup, state: TrainState, manager: Checkpoints) -> TrainState
         return state
     check_same_training(setup.config, setup.workdir)
     state, position = manager.restore(state)
-    expected = dataclasses.replace(_position(setup, int(state.step)), source=position.source)  # a folder may move
-    if position != expected:
-        raise UserError(
-            f"{setup.workdir} was trained on {_describe(position)}, this config asks for {_describe(expected)}: use "
-            "the same data, batch size and seed to continue, or another --workdir."
-        )
+    check_same_data(position, position_of(setup.config, setup.source, step=int(state.step)), setup.workdir)
     logger.info("resumed from step %d of %d in %s", int(state.step), setup.last_step, setup.workdir)
     return state
-
-
-def _describe(position: DataPosition) -> str:
-    return f"{position.samples} samples of {position.source} in batches of {position.batch_size}, seed {position.seed}"
-
-
-def _position(setup: Setup, step: int) -> DataPosition:
-    return DataPosition(
-        step=step,
-        seed=setup.config.seed,
-        batch_size=setup.config.data.batch_size,
-        source=setup.source.name,
-        samples=len(setup.source),
-    )
 
 
 def _batches(setup: Setup, state: TrainState) -> Iterator[Mapping[str, jax.Array] | CachedBatch]:
@@ -287,13 +267,16 @@ def _phase_configs(config: ConfigDict, *, steps_per_epoch: int) -> dict[int, Con
 
 def _rebalancing(config: ConfigDict, workdir: Path, source: Source) -> np.ndarray:
     """Returns the rebalancing weights from the config's prior, the work directory's, or a new measurement."""
-    path = Path(config.data.prior) if config.data.prior else workdir / "prior.json"
-    if path.exists() or config.data.prior:
-        prior = load_prior(path)
+    kept = workdir / "prior.json"  # of what was given, too, so that a resumed run has the same
+    if config.data.prior and not (kept.exists() and has_checkpoints(workdir)):
+        prior = load_prior(config.data.prior)
+        save_prior(kept, prior)
+    elif kept.exists():
+        prior = load_prior(kept)
     else:
         logger.info("measuring the colour prior on up to %d training images", config.data.prior_images)
         prior = measure_prior(source, max_images=config.data.prior_images, seed=config.seed)
-        save_prior(path, prior)
+        save_prior(kept, prior)
     return rebalancing_weights(
         prior.probabilities, lambda_=config.loss.rebalancing_lambda, sigma=config.loss.rebalancing_sigma
     )

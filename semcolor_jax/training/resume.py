@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from pathlib import Path
@@ -10,13 +11,15 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from semcolor_jax.checkpoints.configs import load_config, save_config
+from semcolor_jax.checkpoints.training_runs import DataPosition
+from semcolor_jax.data.example import Source
 from semcolor_jax.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 FREE = (
     "name",
-    "data.dir",  # the data may move; how many samples they are is checked with the checkpoint
+    "data.dir",  # the data may move; the photos' names are checked with the checkpoint
     "data.prior",  # the work directory keeps what was measured
     "data.prior_images",
     "data.require_labels",
@@ -52,6 +55,41 @@ def check_same_training(config: ConfigDict, workdir: Path) -> None:
             f"{workdir} was trained with other values ({listed}): use the same ones, or go on with these in another "
             f"work directory, with --config.train.start_from={workdir}."
         )
+
+
+def position_of(config: ConfigDict, source: Source, *, step: int) -> DataPosition:
+    """Returns where a training on `source` stands after `step` updates."""
+    names = "\n".join(name.rpartition("/")[2] for name in source.names)
+    return DataPosition(
+        step=step,
+        seed=config.seed,
+        batch_size=config.data.batch_size,
+        source=source.name,
+        samples=len(source),
+        names=hashlib.sha256(names.encode()).hexdigest(),
+    )
+
+
+def check_same_data(saved: DataPosition, now: DataPosition, workdir: Path) -> None:
+    """Compares the data of a checkpoint with those that are there, which may lie elsewhere now.
+
+    Raises:
+      UserError: these are other data.
+    """
+    if (saved.samples, saved.seed, saved.batch_size) != (now.samples, now.seed, now.batch_size):
+        raise UserError(
+            f"{workdir} was trained on {_describe(saved)}, this config asks for {_describe(now)}: use the same data, "
+            "batch size and seed to continue, or another --workdir."
+        )
+    if saved.names and saved.names != now.names:
+        raise UserError(
+            f"{workdir} was trained on other photos, or in another order, than the {now.samples} of {now.source} now: "
+            "use the same data to continue, or another --workdir."
+        )
+
+
+def _describe(position: DataPosition) -> str:
+    return f"{position.samples} samples of {position.source} in batches of {position.batch_size}, seed {position.seed}"
 
 
 def record_config(config: ConfigDict, workdir: Path) -> None:

@@ -5,13 +5,16 @@ import logging
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from semcolor_jax.checkpoints.training_runs import Checkpoints, DataPosition
+from semcolor_jax.color import BIN_TABLE_ID
 from semcolor_jax.config import default
 from semcolor_jax.data.embedded import EmbeddedSource
 from semcolor_jax.errors import UserError
 from semcolor_jax.training import loop
+from semcolor_jax.training.resume import check_same_data, position_of
 from semcolor_jax.training.state import TrainState
 
 
@@ -50,7 +53,7 @@ def train(monkeypatch, tmp_path):
     def run(setup, state, manager):
         if int(state.step) == 0:
             state = state_of(5)
-            manager.save(state, loop._position(setup, 5))
+            manager.save(state, position_of(setup.config, setup.source, step=5))
         return state
 
     monkeypatch.setattr(loop, "prepare", prepare)
@@ -115,3 +118,43 @@ def test_start_from_is_not_read_where_a_training_is_resumed(config, tmp_path, mo
     monkeypatch.setattr(loop, "create_state", lambda *args, **kwargs: state)
     monkeypatch.setattr(loop, "_rebalancing", lambda *args, **kwargs: None)
     loop.prepare(config, tmp_path)
+
+
+class Renamed:
+    """The embedded photos under other names, or in a folder of another name."""
+
+    def __init__(self, name, names):
+        self.name, self.names = name, names
+
+    def __len__(self):
+        return len(self.names)
+
+
+def test_other_photos_of_the_same_number_are_refused_and_a_renamed_folder_is_not(config, tmp_path):
+    before = position_of(config, Renamed("photos", ["photos/a.jpg", "photos/b.jpg"]), step=5)
+    check_same_data(before, position_of(config, Renamed("moved", ["moved/a.jpg", "moved/b.jpg"]), step=5), tmp_path)
+    for names in (["photos/b.jpg", "photos/a.jpg"], ["photos/a.jpg", "photos/c.jpg"]):
+        with pytest.raises(UserError, match="other photos, or in another order"):
+            check_same_data(before, position_of(config, Renamed("photos", names), step=5), tmp_path)
+    with pytest.raises(UserError, match=r"2 samples of photos .* asks for 1 samples"):
+        check_same_data(before, position_of(config, Renamed("photos", ["a.jpg"]), step=5), tmp_path)
+
+
+def test_the_work_directory_keeps_the_prior_that_a_training_began_with(config, tmp_path):
+    from semcolor_jax.data.prior import Prior, load_prior, save_prior
+
+    def prior_of(first):
+        shares = [first, *[(1 - first) / 312] * 312]
+        return Prior(
+            jnp.asarray(shares), {"bin_table": BIN_TABLE_ID, "source": "x", "images": 1, "pixels": 1, "seed": 0}
+        )
+
+    config.data.prior = str(tmp_path / "given.json")
+    save_prior(tmp_path / "given.json", prior_of(0.5))
+    first = loop._rebalancing(config, tmp_path, EmbeddedSource("train"))
+    manager = Checkpoints(tmp_path)
+    manager.save(state_of(5), position_of(config, EmbeddedSource("train"), step=5))
+    manager.close()
+    save_prior(tmp_path / "given.json", prior_of(0.1))
+    assert np.array_equal(loop._rebalancing(config, tmp_path, EmbeddedSource("train")), first)
+    assert load_prior(tmp_path / "prior.json").probabilities[0] == pytest.approx(0.5)
