@@ -160,7 +160,7 @@ def _run_once(arguments: argparse.Namespace, photos: Sequence[str], reporter: Re
         if not plan.jobs:
             return reporter.summary()
         jobs, colorizer = plan.jobs, _colorizer(arguments)
-        finished = None if arguments.overwrite else _record(arguments, colorizer, out_dir, options)
+        finished = _record(arguments, colorizer, out_dir, options)
     for outcome in colorize_each(colorizer, jobs, options, finished=finished):
         reporter.show(outcome)
     return reporter.summary()
@@ -285,7 +285,8 @@ def _record(arguments: argparse.Namespace, colorizer: Colorizer, out_dir: Path, 
 
     model = find_model(DEFAULT_MODEL if arguments.model is None else arguments.model)
     settings = [dataclasses.asdict(colorizer.choice), colorizer.side, colorizer.mirror, dataclasses.asdict(options)]
-    return Finished(out_dir, [fingerprint(model), arguments.checkpoint, *settings, arguments.format])
+    settings = [fingerprint(model), arguments.checkpoint, *settings, arguments.format]
+    return Finished(out_dir, settings, overwrite=arguments.overwrite)
 
 
 def _names_a_file(output: str) -> bool:

@@ -20,12 +20,18 @@ class Finished:
     nothing.
     """
 
-    def __init__(self, folder: Path, settings: Any):
-        """Reads the record; `settings` is all that decides what a result looks like, as JSON."""
+    def __init__(self, folder: Path, settings: Any, *, overwrite: bool = False):
+        """Reads the record.
+
+        Args:
+          folder: the output folder; need not exist yet.
+          settings: all that decides what a result looks like, as JSON.
+          overwrite: hold no photo for finished, but record what is done.
+        """
         self._folder, self._path = folder, folder / NAME
         text = json.dumps(settings, sort_keys=True, default=str)
         self._settings = hashlib.sha256(text.encode()).hexdigest()[:16]
-        self._entries = dict(_read(self._path))
+        self._entries = {} if overwrite else dict(_read(self._path))
 
     def state(self, source: Path, target: Path) -> str:
         """Returns "finished", "other options" (done, but by other settings), or "new"."""

@@ -130,9 +130,7 @@ def colorize_each(
             notes[job.name] = ("had been coloured with other options and is done again",)
         todo.append(job)
     started = time.perf_counter()
-    for outcome in _colorize(colorizer, todo, options):
-        if outcome.status == "coloured" and finished is not None and isinstance(outcome.job.source, Path):
-            finished.add(outcome.job.source, outcome.job.target)
+    for outcome in _colorize(colorizer, todo, options, finished):
         now = time.perf_counter()
         more = (*notes.get(outcome.job.name, ()), *outcome.notes)
         yield dataclasses.replace(outcome, seconds=now - started, notes=more)
@@ -170,7 +168,9 @@ def colorize_photo(colorizer: Colorizer, photo: Photo, ab: np.ndarray) -> Photo:
     return dataclasses.replace(photo, pixels=merge(photo.pixels, ab, coloured=part, in_place=True))
 
 
-def _colorize(colorizer: Colorizer, jobs: Sequence[Job], options: Options) -> Iterator[Outcome]:
+def _colorize(
+    colorizer: Colorizer, jobs: Sequence[Job], options: Options, finished: Finished | None
+) -> Iterator[Outcome]:
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         waiting: list[Future[Outcome]] = []
         for group in _groups(_read_ahead(jobs, options, reader), colorizer):
@@ -179,7 +179,7 @@ def _colorize(colorizer: Colorizer, jobs: Sequence[Job], options: Options) -> It
                 yield Outcome(job=bad.job, status="failed", reason=bad.error)
                 continue
             if group[0].photo is None:
-                yield _colorize_pages(colorizer, group[0].job, options)
+                yield _recorded(_colorize_pages(colorizer, group[0].job, options), finished)
                 continue
             try:
                 colors = colorizer.colors([read.photo.pixels for read in group if read.photo is not None])
@@ -192,7 +192,7 @@ def _colorize(colorizer: Colorizer, jobs: Sequence[Job], options: Options) -> It
                 assert read.photo is not None
                 before = _grey(read.photo.pixels) if options.compare else None
                 photo, read.photo = colorize_photo(colorizer, read.photo, ab), None
-                waiting.append(writer.submit(_write, read.job, photo, before, options))
+                waiting.append(writer.submit(_write, read.job, photo, before, options, finished))
                 del photo, before
         yield from (future.result() for future in waiting)
 
@@ -287,7 +287,14 @@ def _colorize_pages(colorizer: Colorizer, job: Job, options: Options) -> Outcome
     return Outcome(job=job, status="coloured", notes=(*job.notes, *warnings, *notes))
 
 
-def _write(job: Job, photo: Photo, before: np.ndarray | None, options: Options) -> Outcome:
+def _recorded(outcome: Outcome, finished: Finished | None) -> Outcome:
+    """Enters a result into the record as soon as it is on the disk, so that a run that is stopped now knows of it."""
+    if outcome.status == "coloured" and finished is not None and isinstance(outcome.job.source, Path):
+        finished.add(outcome.job.source, outcome.job.target)
+    return outcome
+
+
+def _write(job: Job, photo: Photo, before: np.ndarray | None, options: Options, finished: Finished | None) -> Outcome:
     try:
         _make_folder(job.target.parent)
         notes = write_photos(job.target, [photo], format=job.format, quality=options.quality)
@@ -299,7 +306,7 @@ def _write(job: Job, photo: Photo, before: np.ndarray | None, options: Options) 
         return Outcome(job=job, status="failed", reason=str(error))
     except MemoryError:
         return _failed(job, "does not fit into memory")
-    return Outcome(job=job, status="coloured", notes=(*job.notes, *photo.warnings, *notes))
+    return _recorded(Outcome(job=job, status="coloured", notes=(*job.notes, *photo.warnings, *notes)), finished)
 
 
 def _grey(pixels: Any) -> Any:

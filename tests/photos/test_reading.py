@@ -178,7 +178,7 @@ def described(path):
         return {tag: exif.get(tag) for tag in (0x0112, 0x010E, 0x013B)}, exif.get_ifd(0x8769), exif.get_ifd(0x8825)
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif"])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif", ".heic"])
 @pytest.mark.parametrize("bits", [8, 16])
 def test_exif_is_kept_and_upright(tmp_path, suffix, bits):
     if bits == 16 and suffix not in (".png", ".tif"):
@@ -188,7 +188,7 @@ def test_exif_is_kept_and_upright(tmp_path, suffix, bits):
     assert photo.pixels.shape == (32, 24, 3)
     if bits == 16:
         photo = Photo(pixels=photo.pixels.astype(np.uint16) * 257, metadata=photo.metadata)
-    format = {".jpg": "JPEG", ".tif": "TIFF"}.get(suffix, suffix[1:].upper())
+    format = {".jpg": "JPEG", ".tif": "TIFF", ".heic": "HEIF"}.get(suffix, suffix[1:].upper())
     write_photos(tmp_path / f"b{suffix}", [photo], format=format)
     tags, inner, place = described(tmp_path / f"b{suffix}")
     assert tags == {0x0112: None if suffix in (".tif", ".avif") else 1, 0x010E: "Großvater", 0x013B: "ACME"}

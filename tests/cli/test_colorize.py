@@ -1,0 +1,156 @@
+"""The command `colorize` from its arguments to files, streams and exit codes, with a network of one colour."""
+
+import argparse
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from semcolor_jax.cli import colorize_command
+from semcolor_jax.errors import UserError
+from semcolor_jax.inference.branches import ColorChoice
+from semcolor_jax.inference.colorize import Colorizer
+from semcolor_jax.models import Predictions
+
+
+def warm(lightness):
+    return Predictions(ab=np.full((*lightness.shape[:3], 2), 20, np.float32))
+
+
+@pytest.fixture(autouse=True)
+def _network(monkeypatch):
+    monkeypatch.setattr(colorize_command, "_load", lambda *_, **__: Colorizer(warm, side=16, choice=ColorChoice("reg")))
+
+
+def parse(*arguments):
+    parser = argparse.ArgumentParser(prog="semcolor")
+    colorize_command.add_parser(parser.add_subparsers())
+    return parser.parse_args(["colorize", *map(str, arguments)])
+
+
+def run(*arguments):
+    """Runs the command; returns its exit code."""
+    try:
+        colorize_command.run(parse(*arguments))
+    except SystemExit as stop:
+        return stop.code
+    return 0
+
+
+def save(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    grey = np.random.default_rng(0).integers(0, 256, (12, 18), np.uint8)
+    Image.fromarray(grey).save(path)
+    return path
+
+
+def test_results_on_stdout_and_the_rest_on_stderr(tmp_path, capsys):
+    save(tmp_path / "in/a.png")
+    (tmp_path / "in/b.jpg").write_text("no photo")
+    assert run(tmp_path / "in", "-o", tmp_path / "out") == 1
+    out, err = capsys.readouterr()
+    assert out.split() == [str(tmp_path / "out/a.png")]
+    assert err.count("b.jpg is not a photo") == 2  # at once, and in the summary
+    assert "1 coloured, 0 skipped, 1 failed." in err
+
+
+def test_a_second_run_skips_and_overwrite_does_not(tmp_path, capsys):
+    save(tmp_path / "in/a.png"), save(tmp_path / "in/b.png")
+    call = (tmp_path / "in", "-o", tmp_path / "out")
+    for extra in ([], [], ["--saturation", "2"], ["--overwrite"], []):
+        assert run(*call, *extra) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.endswith("failed.")]
+    assert [line.split(",")[0] for line in lines] == [
+        "2 coloured",
+        "0 coloured",
+        "2 coloured",
+        "2 coloured",
+        "0 coloured",
+    ]
+
+
+def test_one_photo_to_one_file(tmp_path):
+    source = save(tmp_path / "a.png")
+    assert run(source, "-o", tmp_path / "new.jpg") == 0
+    with Image.open(tmp_path / "new.jpg") as image:
+        assert image.format == "JPEG"
+    with pytest.raises(UserError, match="names a file"):
+        run(source, save(tmp_path / "b.png"), "-o", tmp_path / "new.jpg")
+    with pytest.raises(UserError, match="would replace"):
+        run(source, "-o", source)
+
+
+def test_from_a_pipe_to_a_pipe(tmp_path, monkeypatch, capsysbinary):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(save(tmp_path / "a.png").read_bytes())))
+    assert run("-") == 0
+    with Image.open(io.BytesIO(capsysbinary.readouterr().out)) as image:
+        assert (image.format, image.mode) == ("PNG", "RGB")
+
+
+def test_patterns_lists_and_json(tmp_path, capsys):
+    for name in ("a.png", "b.png", "c.jpg"):
+        save(tmp_path / "in" / name)
+    (tmp_path / "list.txt").write_text(f"{tmp_path / 'in/c.jpg'}\n\n{tmp_path / 'in/missing.jpg'}\n")
+    assert run(tmp_path / "in/*.png", "--from-file", tmp_path / "list.txt", "--json", "-o", tmp_path / "out") == 1
+    entries = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {entry["photo"].rpartition("/")[-1]: entry["status"] for entry in entries} == {
+        "missing.jpg": "failed",
+        "a.png": "coloured",
+        "b.png": "coloured",
+        "c.jpg": "coloured",
+    }
+    with pytest.raises(UserError, match="No photo matches"):
+        run(tmp_path / "in/*.tif", "-o", tmp_path / "out")
+
+
+@pytest.mark.parametrize("arguments", [["-o", "out"], ["a.png"], ["a.png", "-o", "out", "--quality", "0"]])
+def test_wrong_calls(tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "a.png")
+    with pytest.raises(UserError):
+        run(*arguments)
+
+
+def test_another_format_and_suffix(tmp_path):
+    save(tmp_path / "in/a.png")
+    assert (
+        run(tmp_path / "in", "-o", tmp_path / "in", "--format", "webp", "--suffix", "_new", "--size", "8", "--tta") == 0
+    )
+    assert (tmp_path / "in/a_new.webp").is_file()
+
+
+def test_ctrl_c_is_one_sentence(tmp_path, monkeypatch, capsys):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Colorizer, "colors", stop)
+    assert run(save(tmp_path / "in/a.png"), "-o", tmp_path / "out") == 130
+    assert capsys.readouterr().err.startswith("Stopped: 0 coloured")
+
+
+def test_watching_takes_what_has_stopped_growing(tmp_path, monkeypatch, capsys):
+    save(tmp_path / "in/a.png")
+    (tmp_path / "in/b.png").write_text("no photo")
+    looks = iter(range(4))
+
+    def sleep(_):
+        if next(looks, None) is None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(colorize_command.time, "sleep", sleep)
+    assert run("--watch", tmp_path / "in", "-o", tmp_path / "out") == 130
+    out, err = capsys.readouterr()
+    assert out.split() == [str(tmp_path / "out/a.png")]
+    assert err.count("b.png is not a photo") == 1
+
+
+def test_help_shows_ten_options_and_help_all_the_rest(capsys):
+    for option, tolerant in (("--help", False), ("--help-all", True)):
+        with pytest.raises(SystemExit):
+            parse(option)
+        text = capsys.readouterr().out
+        assert ("--tolerant" in text) == tolerant
+        assert tolerant or len(text.splitlines()) <= 40
