@@ -6,7 +6,7 @@ QUICKSTART := runs/quickstart
 BENCH_PYTHON ?= .venv-bench/bin/python
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: setup quickstart notebooks wheel docs benchmark parity test test-fast lint types format clean
+.PHONY: setup quickstart notebooks wheel docs benchmark parity test test-fast test-all lint types format clean
 
 # Two stamps, so that `make setup CUDA=1` after a plain set-up installs the NVIDIA build, and so that no later target
 # takes it away again: it stays until `make clean`.
@@ -47,11 +47,16 @@ benchmark:
 	@set -e; for name in input_pipeline train_step inference cold_start soft_encoding; do \
 	  script=experiments/benchmarks/$$name.py; test ! -f $$script || PYTHONPATH=. $(BENCH_PYTHON) $$script; done
 
-test: setup
-	$(PYTHON_ENV) -m pytest
+# As many processes as cores; a file's tests stay in one, so that they share what is compiled.
+PYTEST := $(PYTHON_ENV) -m pytest --numprocesses auto --dist loadfile
 
-test-fast: setup
-	$(PYTHON_ENV) -m pytest -m "not slow"
+# The tests that take seconds each.
+test test-fast: setup
+	$(PYTEST) -m "not slow"
+
+# All of them.
+test-all: setup
+	$(PYTEST) --durations 20
 
 # The tests that compare with PyTorch packages, in an environment of their own.
 parity: .venv-parity/.ready

@@ -6,6 +6,10 @@ import pytest
 # Tests neither use nor fill the user's cache of compiled programs.
 os.environ["SEMCOLOR_COMPILE_CACHE"] = "off"
 
+# Several processes of tests share the cores: threads of one would only wait for those of the others.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
+
 # Where TensorFlow is loaded before torchvision, loading torchvision ends the process (tensorflow-cpu 2.21, torchvision
 # 0.29). Only environments of the parity tests have it.
 with contextlib.suppress(ImportError, RuntimeError):
