@@ -49,8 +49,6 @@ from semcolor_jax.training.validation import LossStep, make_loss_step, validatio
 
 logger = logging.getLogger(__name__)
 
-_LOGGED = ("loss", "soft", "reg", "scene", "seg", "hue", "chroma", "learning_rate", "steps_per_second", "host_wait")
-
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
@@ -194,7 +192,8 @@ def run(setup: Setup, state: TrainState, manager: Checkpoints) -> TrainState:
             if log_every.due(step, last=last) or saving or evaluating:
                 scalars = log.drain()
                 writer.write(step, scalars)
-                bar.write(f"step {step}/{last}  {format_metrics(scalars, _LOGGED)}")
+                names = ("loss", *setup.config.loss, "learning_rate", "steps_per_second", "host_wait")
+                bar.write(f"step {step}/{last}  {format_metrics(scalars, names)}")
             if train_config.loss_samples and (evaluating or ends_epoch):
                 results |= _validation_losses(setup, state, step)
                 state = _observe(setup, state, results["loss"]) if ends_epoch else state

@@ -1,5 +1,7 @@
 """What the tests of single methods share: thin networks, counts of parameters, a network that says what it was told."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +23,7 @@ def config_of(method, *, width=64):
     return checked(config)
 
 
+@functools.cache
 def shapes_of(model):
     lightness = jnp.zeros((1, 16, 16, 1))
     return jax.eval_shape(lambda key: model.init(key, lightness, train=False), jax.random.key(0))
@@ -49,6 +52,12 @@ class Fixed:
     def apply(self, variables, lightness, **arguments):
         self.arguments = arguments
         return variables["params"], {}
+
+
+def losses_of(objective, outputs, inputs, *, network=None):
+    """The losses of a network that answers `outputs`, compiled as one program."""
+    network = network or Fixed()
+    return jax.jit(lambda outputs: objective(network, {"params": outputs}, inputs).terms)(outputs)
 
 
 def inputs_of(method, image, *, rebalancing=None, **fields):

@@ -12,9 +12,9 @@ import pytest
 from scipy.special import log_softmax
 from skimage.color import rgb2lab
 from small_files import iizuka_arrays
-from small_methods import SIDE, Fixed, inputs_of, parameters, random_variables
+from small_methods import SIDE, inputs_of, losses_of, parameters, shapes_of
 
-from semcolor_jax.baselines.methods.iizuka2016 import Iizuka2016, layer_shapes, load_published, objective
+from semcolor_jax.baselines.methods.iizuka2016 import Iizuka2016, layer_shapes, load_published, network_input, objective
 from semcolor_jax.errors import UserError
 from semcolor_jax.models import Predictions
 
@@ -42,7 +42,7 @@ def test_iizuka_scales_ab_to_0_to_1(rng, image):
     ab = rng.uniform(-50, 50, (2, SIDE, SIDE, 2)).astype(np.float32)
     scene = rng.normal(size=(2, 365)).astype(np.float32)
     predictions = Predictions(ab=jnp.asarray(ab), scene_logits=jnp.asarray(scene))
-    terms = objective(Fixed(), {"params": predictions}, inputs_of("iizuka2016", image)).terms
+    terms = losses_of(objective, predictions, inputs_of("iizuka2016", image))
     assert float(terms["reg"]) == pytest.approx(np.mean(((ab - rgb2lab(image)[..., 1:]) / 200) ** 2), rel=1e-4)
     log_prob = log_softmax(scene, axis=-1)
     assert float(terms["scene"]) == pytest.approx(-np.mean(log_prob[:, :5] @ [0.6, 0.1, 0.1, 0.1, 0.1]), rel=1e-4)
@@ -148,14 +148,8 @@ def test_the_script_finds_every_layer_of_the_torch7_file():
         script.named(list(script.modules_of(blank))[:-1])
 
 
-def test_the_published_input_is_grey_less_its_mean(rng):
-    """The grey 0.5, of lightness 53.585, minus 0.45 is what a network that sees L / 100 - 0.5 sees at 55."""
-    published = Iizuka2016(width=1, batch_norm=False, global_side=32, input_mean=0.45, scenes=False)
-    own = Iizuka2016(width=1, batch_norm=False, global_side=32, scenes=False)
-    variables = random_variables(own)
-    lightness = jnp.full((1, 32, 32, 1), 1.0)
-    out = published.apply(variables, 53.585 * lightness, train=False)
-    expected = own.apply(variables, 55.0 * lightness, train=False)
-    assert out.scene_logits is None
-    assert np.std(expected.ab) > 1
-    np.testing.assert_allclose(out.ab, expected.ab, atol=1e-2)
+def test_the_published_network_sees_grey_and_has_no_classifier():
+    """The grey 128 of 255 has the lightness 53.585; a network trained here sees L / 100 - 0.5."""
+    np.testing.assert_allclose(network_input(jnp.full((1, 1, 1, 1), 53.585), mean=0.45), 128 / 255 - 0.45, atol=1e-5)
+    np.testing.assert_allclose(network_input(jnp.full((1, 1, 1, 1), 53.585), mean=None), 0.03585, atol=1e-6)
+    assert "scene_logits" not in shapes_of(Iizuka2016(width=1, global_side=32, scenes=False))["params"]

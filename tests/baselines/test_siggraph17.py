@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 from skimage.color import rgb2lab
-from small_methods import SIDE, Fixed, inputs_of, parameters, random_variables
+from small_methods import SIDE, Fixed, inputs_of, losses_of, parameters, random_variables
 
 from semcolor_jax.baselines.methods.siggraph17 import (
     LARGEST_PATCH,
@@ -29,7 +29,7 @@ def test_siggraph17_is_huber_and_a_hard_class(rng, image):
     logits = rng.normal(size=(2, 3, 3, 529)).astype(np.float32)
     network = Fixed()
     outputs = HintedOutputs(ab=jnp.asarray(ab), class_logits=jnp.asarray(logits))
-    terms = objective(network, {"params": outputs}, inputs_of("siggraph17", image)).terms
+    terms = losses_of(objective, outputs, inputs_of("siggraph17", image), network=network)
     truth = rgb2lab(image)[..., 1:]
     error = np.abs(ab - truth) / 110
     huber = np.where(error < 1 / 110, error**2 / 2, (error - 0.5 / 110) / 110)
@@ -43,7 +43,8 @@ def test_siggraph17_is_huber_and_a_hard_class(rng, image):
 
 def test_hints_are_mean_colours_of_small_patches(rng):
     ab = rng.uniform(-80, 80, (64, 24, 20, 2)).astype(np.float32)
-    hints = np.asarray(random_hints(jax.random.key(3), jnp.asarray(ab), stop=0.5))
+    hints_of = jax.jit(random_hints)
+    hints = np.asarray(hints_of(jax.random.key(3), ab, stop=0.5))
     mask = hints[..., 2]
     assert set(np.unique(mask)) == {0.0, 1.0}
     assert np.all(hints[mask == 0] == 0)
@@ -59,7 +60,7 @@ def test_hints_are_mean_colours_of_small_patches(rng):
             mean = ab[photo, rows, columns].mean(0)
             np.testing.assert_allclose(hints[photo, rows[0], columns[0], :2], mean, atol=1e-3)
     assert rectangles > 5
-    assert not np.any(random_hints(jax.random.key(3), jnp.asarray(ab), stop=1.0))
+    assert not np.any(hints_of(jax.random.key(3), ab, stop=1.0))
 
 
 @pytest.mark.slow

@@ -104,8 +104,7 @@ class Iizuka2016(nn.Module):
     def __call__(self, lightness: Float[Array, "B H W 1"], *, train: bool) -> Predictions:
         """Predicts ab and scene logits from L, 0..100; any H and W from 1 up."""
         height, width = lightness.shape[1:3]
-        x = lightness.astype(jnp.float32)
-        x = x / 100 - 0.5 if self.input_mean is None else grey_of(x) - self.input_mean
+        x = network_input(lightness.astype(jnp.float32), mean=self.input_mean)
         low_level = self._convolutions("low_level")
         local = low_level(pad_to_stride(x, stride=STRIDE), train=train)
         if (height, width) == (self.global_side, self.global_side):
@@ -151,6 +150,11 @@ class Iizuka2016(nn.Module):
             scaled(channels, width=self.width), kernel_init=nn.initializers.he_normal(), dtype=self.dtype, name=name
         )
         return nn.relu(layer(x)).astype(jnp.float32)
+
+
+def network_input(lightness: Float[Array, "B H W 1"], *, mean: float | None) -> Float[Array, "B H W 1"]:
+    """Returns L / 100 - 0.5, or the sRGB grey (0..1) of the lightness minus `mean`, where there is one."""
+    return lightness / 100 - 0.5 if mean is None else grey_of(lightness) - mean
 
 
 def build(config: ConfigDict) -> nn.Module:
