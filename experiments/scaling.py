@@ -138,9 +138,7 @@ def compiled_step(devices: int, *, size: int, heads: str, compiled: bool, width:
     lowered = cast(Any, step).lower(
         placed(shapes, sharding.replicated(mesh)), placed(batch, sharding.batch_split(mesh))
     )
-    arrays = jax.tree.leaves((shapes.params, shapes.batch_stats))
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(shapes.params))
-    result: dict[str, Any] = {"parameters": parameters, "arrays": len(arrays)}
+    result: dict[str, Any] = {"parameters": sum(leaf.size for leaf in jax.tree.leaves(shapes.params))}
     counts = lowered.cost_analysis()
     result["gflop_per_image"] = counts["flops"] / devices / 1e9
     if compiled:

@@ -1,12 +1,7 @@
 """VGG16-Places365 from the Caffe file of its authors, `vgg16_places365.caffemodel`.
 
-https://github.com/CSAILVision/places365 publishes it. A caffemodel is a NetParameter message in protobuf's wire
-format (https://protobuf.dev/programming-guides/encoding). Of caffe.proto a few fields are needed:
-
-  NetParameter       layer = 100, and layers = 2 in files of the year 2014 (V1LayerParameter)
-  LayerParameter     name = 1, blobs = 7;  V1LayerParameter: name = 4, blobs = 6
-  BlobProto          shape = 7, data = 5, double_data = 8;  before shape: num, channels, height, width = 1..4
-  BlobShape          dim = 1
+https://github.com/CSAILVision/places365 publishes it. A caffemodel is a NetParameter message of protobuf. `_FIELDS` has
+the few fields of caffe.proto that are needed; all others are passed over.
 
 Caffe lays convolutions out as (O, I, H, W), dense layers as (O, I), and flattens feature maps in the order (C, H, W).
 Its networks see BGR, 0..255; this one was trained with the mean image of Places365 subtracted
@@ -15,11 +10,12 @@ Its networks see BGR, 0..255; this one was trained with the mean image of Places
 
 from __future__ import annotations
 
+import functools
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -39,15 +35,21 @@ RGB_MEAN = (116.67603893, 112.51448911, 104.05100722)
 _NAMES = {name: name for name in CONVOLUTIONS} | dict(zip(DENSE, ("fc6", "fc7", "fc8a"), strict=True))
 
 
-class Field(NamedTuple):
-    """One field of a message: an integer if its wire type is varint, else its bytes."""
+_FIELDS = {
+    "BlobShape": {"dim": (1, "INT64")},
+    "BlobProto": {
+        **{"num": (1, "INT32"), "channels": (2, "INT32"), "height": (3, "INT32"), "width": (4, "INT32")},
+        "shape": (7, "BlobShape"),
+        # Caffe packs its floats, so on the wire they are bytes; read as such, they need not become Python's numbers.
+        **{"data": (5, "BYTES"), "double_data": (8, "BYTES")},
+    },
+    "LayerParameter": {"name": (1, "STRING"), "blobs": (7, "BlobProto")},
+    "V1LayerParameter": {"name": (4, "STRING"), "blobs": (6, "BlobProto")},  # of the year 2014
+    "NetParameter": {"layers": (2, "V1LayerParameter"), "layer": (100, "LayerParameter")},
+}
+"""Number and type of the fields, by message."""
 
-    number: int
-    value: int | memoryview
-
-
-class WireFormatError(ValueError):
-    """The bytes are not a protobuf message."""
+_SINGLE = ("name", "num", "channels", "height", "width", "shape")
 
 
 def load_caffe_vgg16(path: str | os.PathLike[str]) -> ClassifierWeights:
@@ -78,103 +80,46 @@ def read_caffemodel(path: str | os.PathLike[str]) -> dict[str, list[np.ndarray]]
         content = Path(path).read_bytes()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
-    layers: dict[str, list[np.ndarray]] = {}
+    from google.protobuf.message import DecodeError
+
+    net = _net_parameter()()
     try:
-        for field in message_fields(memoryview(content)):
-            if field.number in _LAYER_FIELDS:
-                name, blobs = _read_layer(_bytes(field), *_LAYER_FIELDS[field.number])
-                if blobs:
-                    layers[name] = blobs
-    except (ValueError, OverflowError) as error:  # ours, and numpy's about absurd shapes
+        net.ParseFromString(content)
+        return {
+            layer.name: [_array(blob) for blob in layer.blobs] for layer in (*net.layers, *net.layer) if layer.blobs
+        }
+    except (DecodeError, ValueError, OverflowError) as error:  # numpy's are about absurd shapes
         raise UserError(f"{path} is not a whole caffemodel ({error}): download it again.") from error
-    return layers
 
 
-def message_fields(message: memoryview) -> Iterator[Field]:
-    """Yields the fields of a protobuf message, in the order of the bytes.
+@functools.cache
+def _net_parameter() -> Any:
+    """Returns the class of NetParameter messages."""
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-    Raises:
-      WireFormatError: while iterating, if the bytes are cut short or are no message.
-    """
-    position = 0
-    while position < len(message):
-        key, position = _varint(message, position)
-        number, wire_type = key >> 3, key & 7
-        if wire_type == 0:
-            value, position = _varint(message, position)
-        else:
-            if wire_type == 2:
-                length, position = _varint(message, position)
-            elif wire_type in _FIXED_LENGTHS:
-                length = _FIXED_LENGTHS[wire_type]
-            else:
-                raise WireFormatError(f"wire type {wire_type} at byte {position}")
-            value, position = message[position : position + length], position + length
-            if len(value) < length:
-                raise WireFormatError("cut short")
-        yield Field(number, value)
+    proto = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="caffe_weights.proto", package="caffe", syntax="proto2")
+    for message, fields in _FIELDS.items():
+        described = file.message_type.add(name=message)
+        for name, (number, kind) in fields.items():
+            field = described.field.add(name=name, number=number)
+            field.label = proto.LABEL_OPTIONAL if name in _SINGLE else proto.LABEL_REPEATED
+            field.type = proto.TYPE_MESSAGE if kind in _FIELDS else proto.Type.Value(f"TYPE_{kind}")
+            if kind in _FIELDS:
+                field.type_name = f".caffe.{kind}"
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("caffe.NetParameter"))
 
 
-_LAYER_FIELDS = {100: (1, 7), 2: (4, 6)}
-"""Of NetParameter; with the numbers of name and blobs in each."""
-
-_FIXED_LENGTHS = {1: 8, 5: 4}
-
-
-def _varint(message: memoryview, position: int) -> tuple[int, int]:
-    """Returns the integer at a position (seven bits a byte, lowest first), and where it ends."""
-    value = 0
-    for index, byte in enumerate(message[position : position + 10]):
-        value |= (byte & 0x7F) << (7 * index)
-        if byte < 0x80:
-            return value, position + index + 1
-    raise WireFormatError(f"no integer at byte {position}")
-
-
-def _bytes(field: Field) -> memoryview:
-    if isinstance(field.value, int):
-        raise WireFormatError(f"field {field.number} is a number")
-    return field.value
-
-
-def _read_layer(message: memoryview, name_field: int, blobs_field: int) -> tuple[str, list[np.ndarray]]:
-    name, blobs = "", []
-    for field in message_fields(message):
-        if field.number == name_field:
-            name = bytes(_bytes(field)).decode("utf-8", "replace")
-        elif field.number == blobs_field:
-            blobs.append(_read_blob(_bytes(field)))
-    return name, blobs
-
-
-def _read_blob(message: memoryview) -> np.ndarray:
+def _array(blob: Any) -> np.ndarray:
     """Returns a BlobProto's array, float32 or float64."""
-    fields = list(message_fields(message))
-    shapes = [_dimensions(_bytes(field)) for field in fields if field.number == 7]
-    legacy = {field.number: field.value for field in fields if isinstance(field.value, int)}
-    shape = shapes[-1] if shapes else [legacy.get(number, 1) for number in (1, 2, 3, 4)]
-    single, double = (_numbers(fields, number, dtype) for number, dtype in ((5, "<f4"), (8, "<f8")))
+    legacy = [getattr(blob, name) if blob.HasField(name) else 1 for name in ("num", "channels", "height", "width")]
+    shape = list(blob.shape.dim) if blob.HasField("shape") else legacy
+    single, double = (
+        np.frombuffer(b"".join(runs), kind) for runs, kind in ((blob.data, "<f4"), (blob.double_data, "<f8"))
+    )
     return (double if double.size else single).reshape(shape)
-
-
-def _numbers(fields: Sequence[Field], number: int, dtype: str) -> np.ndarray:
-    """Joins a repeated field: one run of bytes if packed, as Caffe writes it, else a run per number."""
-    runs = [_bytes(field) for field in fields if field.number == number]
-    return np.frombuffer(runs[0] if len(runs) == 1 else b"".join(runs), dtype)
-
-
-def _dimensions(shape: memoryview) -> list[int]:
-    """Returns the dimensions of a BlobShape, packed or not."""
-    dimensions = []
-    for field in message_fields(shape):
-        if isinstance(field.value, int):
-            dimensions.append(field.value)
-        else:
-            position = 0
-            while position < len(field.value):
-                value, position = _varint(field.value, position)
-                dimensions.append(value)
-    return dimensions
 
 
 def _layer(

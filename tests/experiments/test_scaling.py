@@ -52,6 +52,5 @@ def test_a_step_on_eight_devices_reduces_each_gradient_once():
     found = scaling.in_own_process(8, size=32, width=2, heads="fused", compiled=True)
     reduced = found["collectives"]
     assert set(reduced) == {"all-reduce"}
-    # One for each parameter and batch statistic at most, and a few for losses and metrics.
-    assert reduced["all-reduce"]["count"] <= found["arrays"] + 30
+    assert reduced["all-reduce"]["count"] <= 24  # XLA joins the gradients into a dozen
     assert 4 * found["parameters"] <= reduced["all-reduce"]["bytes"] <= 4 * found["parameters"] + 20_000
