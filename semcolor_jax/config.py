@@ -80,6 +80,7 @@ def default() -> ConfigDict:
             batch_size=8,
             scene_smoothing="top5",
             cache="none",  # "device": all photos in the accelerator's memory, augmented in the step, without TensorFlow
+            min_chroma=0.0,  # training leaves out photos of a lower mean chroma (CIE units); 0: none
             require_labels=False,  # refuse to train a branch that no photo has a label for, instead of leaving it out
             prior="",  # file of a measured colour prior; empty: measure the training set
             prior_images=20_000,  # how many training photos that measurement reads at most; of more, drawn by the seed

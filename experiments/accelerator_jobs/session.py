@@ -13,8 +13,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from accelerator_jobs.held import HeldSource
 from accelerator_jobs.parts import write_parts
 from semcolor_jax.checkpoints.training_runs import make_workdir
+from semcolor_jax.data.example import Source
+from semcolor_jax.data.sources import make_source
 from semcolor_jax.errors import UserError
 from semcolor_jax.files import replacing, write_json
 
@@ -42,6 +45,7 @@ class Session:
         for folder in (output, workdir):
             make_workdir(folder)
         self._results: dict[str, Any] = {}
+        self._sources: dict[str, tuple[Source, Source]] = {}
 
     @property
     def elapsed(self) -> float:
@@ -59,6 +63,21 @@ class Session:
         print(line, flush=True)
         with (self.workdir / LOG).open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+
+    def sources(self, config: ConfigDict) -> tuple[Source, Source]:
+        """Returns the photos that the config asks for, to train on and to validate; each is decoded once a session.
+
+        Raises:
+          UserError: a mistake in the config or the data.
+        """
+        data = config.data
+        key = json.dumps([data.source, data.dir, data.mix, data.min_chroma])
+        if key not in self._sources:
+            begin = self.elapsed
+            train, val = make_source(config, "train"), make_source(config, "val")
+            self._sources[key] = HeldSource(train), val
+            self.log(f"decoded {len(train)} photos in {self.elapsed - begin:.1f} s")
+        return self._sources[key]
 
     def record(self, name: str, result: Any) -> None:
         """Keeps a result under its name and writes all of them so far."""

@@ -150,16 +150,30 @@ def dice(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def make_step(
-    model: UNet, batch: Mapping[str, torch.Tensor], rebalancing: torch.Tensor, *, compiled: bool
+    model: UNet,
+    batch: Mapping[str, torch.Tensor],
+    rebalancing: torch.Tensor,
+    *,
+    compiled: bool,
+    autocast: torch.dtype | None = None,
 ) -> Callable[[], float]:
-    """Returns a function that takes one training step on the batch with fused Adam, and gives the loss."""
+    """Returns a function that takes one training step on the batch with fused Adam, and gives the loss.
+
+    Args:
+      model: on the device of the batch.
+      batch: of `make_batch`.
+      rebalancing: (313,).
+      compiled: whether by `torch.compile`.
+      autocast: type that convolutions and products compute in; None: float32.
+    """
     optimizer = torch.optim.Adam(model.parameters(), lr=4e-4, fused=True)
     evaluate = torch.compile(losses, dynamic=False) if compiled else losses
     model.train()
 
     def step() -> float:
         optimizer.zero_grad(set_to_none=True)
-        loss = evaluate(model, batch, rebalancing)
+        with torch.autocast(rebalancing.device.type, dtype=autocast, enabled=autocast is not None):
+            loss = evaluate(model, batch, rebalancing)
         loss.backward()
         optimizer.step()
         return float(loss.detach())

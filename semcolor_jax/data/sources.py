@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
+from semcolor_jax.data.colourful import ColourfulSource
 from semcolor_jax.data.embedded import EmbeddedSource
 from semcolor_jax.data.example import Source
 from semcolor_jax.data.folder import FolderSource, Split
@@ -14,11 +15,18 @@ from semcolor_jax.errors import UserError
 
 
 def make_source(config: ConfigDict, split: Split) -> Source:
-    """Returns one split of the data set that config.data names.
+    """Returns one split of the data set that config.data names; to train on, without photos below data.min_chroma.
 
     Raises:
       UserError: if there is no such data set, or it is not at config.data.dir, or it is damaged.
     """
+    source, data = _named_source(config, split), config.data
+    if split == "train" and data.min_chroma > 0 and data.source != "mix":  # a mix has left them out part by part
+        return ColourfulSource(source, min_chroma=data.min_chroma)
+    return source
+
+
+def _named_source(config: ConfigDict, split: Split) -> Source:
     data = config.data
     match data.source:
         case "embedded":

@@ -73,6 +73,7 @@ class Setup:
     phases: Sequence[Phase]
     mesh: jax.sharding.Mesh
     steps_per_epoch: int
+    rebalancing: np.ndarray  # w of eq. 12, (313,)
     last_step: int
 
     def phase(self, step: int) -> Phase:
@@ -101,11 +102,19 @@ def train(config: ConfigDict, workdir: Path) -> TrainState:
         manager.close()
 
 
-def prepare(config: ConfigDict, workdir: Path) -> tuple[Setup, TrainState]:
-    """Builds sources, network, optimizer and the compiled step, and the state before the first update."""
+def prepare(
+    config: ConfigDict, workdir: Path, *, sources: tuple[Source, Source] | None = None
+) -> tuple[Setup, TrainState]:
+    """Builds sources, network, optimizer and the compiled step, and the state before the first update.
+
+    Args:
+      config: of the training.
+      workdir: for the prior and the table of parameters.
+      sources: to train on and to validate; None: those that the config names.
+    """
     mesh = sharding.data_mesh()
     sharding.check_batch_size(config.data.batch_size, mesh)
-    source, held_out = make_source(config, "train"), make_source(config, "val")
+    source, held_out = sources or (make_source(config, "train"), make_source(config, "val"))
     config = settle_branches(config, supervision_of(source))
     make_workdir(workdir)
     steps_per_epoch = max(1, len(source) // config.data.batch_size)
@@ -129,6 +138,7 @@ def prepare(config: ConfigDict, workdir: Path) -> tuple[Setup, TrainState]:
         ],
         mesh=mesh,
         steps_per_epoch=steps_per_epoch,
+        rebalancing=rebalancing,
         last_step=last_step,
     )
     logger.info(

@@ -1,0 +1,156 @@
+"""The job "benchmark": the training step against PyTorch's on the same device, one after the other.
+
+The network is the paper's U-Net with its own encoder and all four branches, and both take batches of the same shapes:
+ours from uint8 photos on, PyTorch spared the conversion to Lab and the colour target, which it has sparse. Both
+compute in bfloat16 where the device does: PyTorch by autocast, with channels_last and torch.compile. Each is a process
+of its own, so that neither holds the other's memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+if __name__ == "__main__":  # as a worker: a script finds the package of its own checkout
+    sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+SIZES = {"width": 64, "size": 224, "batch": 64, "bf16": True, "steps": 30, "heads": "plain"}
+TINY = {"width": 4, "size": 32, "batch": 2, "bf16": False, "steps": 2, "heads": "plain"}
+WARM_UP = 10
+
+
+def run(session: Any, *, tiny: bool) -> dict[str, Any]:
+    """Measures both and records times, peak memory and their ratios.
+
+    A library that is missing, or a program that fails, is recorded as such; the other is measured all the same.
+    """
+    settings = TINY if tiny else SIZES
+    result: dict[str, Any] = {"settings": settings}
+    cases = {"semcolor_jax": {}, "semcolor_jax, fused heads": {"heads": "fused"}, "torch": {}}
+    for case, change in cases.items():
+        kind = "torch" if case == "torch" else "ours"
+        result[case] = _measure({"kind": kind, **settings, **change}, seconds=max(session.remaining, 1.0))
+        session.log(f"{case}: {result[case]}")
+        session.record("benchmark", result)
+    ours, theirs = result["semcolor_jax"], result["torch"]
+    if "step_ms" in ours and "step_ms" in theirs:
+        result["times_as_fast"] = round(theirs["step_ms"] / ours["step_ms"], 3)
+        if theirs.get("peak_gib"):
+            result["share_of_memory"] = round(ours["peak_gib"] / theirs["peak_gib"], 3)
+    session.record("benchmark", result)
+    return result
+
+
+def _measure(settings: dict[str, Any], *, seconds: float) -> dict[str, Any]:
+    command = [sys.executable, __file__, "--worker", json.dumps(settings)]
+    environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # so that the peak is what was used
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired:
+        return {"error": f"not finished within {seconds:.0f} s"}
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode or not lines:
+        return {"error": (done.stderr.strip().splitlines() or ["no output"])[-1][:400]}
+    return json.loads(lines[-1])
+
+
+def timed_steps(step: Callable[[], float], *, steps: int) -> dict[str, float]:
+    """Returns the time to compile and the median time of a step that returns its loss."""
+    begin = time.perf_counter()
+    step()
+    compile_seconds = time.perf_counter() - begin
+    for _ in range(min(WARM_UP, steps)):
+        step()
+    times = []
+    for _ in range(steps):
+        begin = time.perf_counter()
+        loss = step()
+        times.append(time.perf_counter() - begin)
+    return {
+        "compile_seconds": round(compile_seconds, 1),
+        "step_ms": round(1000 * float(np.median(times)), 3),
+        "loss": round(loss, 4),
+    }
+
+
+def ours(settings: dict[str, Any]) -> dict[str, Any]:
+    """Our step, from uint8 photos on the device."""
+    import jax
+
+    from accelerator_jobs.speed import memory, share_of_peak
+    from semcolor_jax.baselines.build import build_model, init_variables
+    from semcolor_jax.config import default
+    from semcolor_jax.training.optimizer import build_optimizer
+    from semcolor_jax.training.state import create_state
+    from semcolor_jax.training.step import make_train_step
+
+    config = default()
+    config.model.width, config.loss.heads = settings["width"], settings["heads"]
+    config.model.dtype = "bfloat16" if settings["bf16"] else "float32"
+    model, optimizer = build_model(config), build_optimizer(config, steps_per_epoch=1000)
+    variables = init_variables(model, jax.random.key(0, impl="rbg"), config=config)
+    step = make_train_step(
+        model, optimizer, loss_config=config.loss, class_weights=np.ones(313, np.float32), seed=config.seed
+    )
+    state, batch = create_state(variables, optimizer), jax.device_put(random_batch(settings))
+    flops = (step.lower(state, batch).cost_analysis() or {}).get("flops", 0.0)
+
+    def one() -> float:
+        nonlocal state
+        state, metrics = step(state, batch)
+        return float(metrics["loss"])
+
+    result = timed_steps(one, steps=settings["steps"])
+    return {**result, **memory(), **share_of_peak(1000 * flops / result["step_ms"])}
+
+
+def torch_case(settings: dict[str, Any]) -> dict[str, Any]:
+    """PyTorch's step, from Lab and the sparse colour target on the device."""
+    sys.path.insert(0, str(BENCHMARKS))
+    import torch  # pyright: ignore[reportMissingImports]
+    import torch_unet
+    from skimage.color import rgb2lab
+
+    torch.manual_seed(0)
+    device = torch.device("cuda" if torch.cuda.is_available() and settings["bf16"] else "cpu")
+    torch.backends.cudnn.benchmark = True
+    batch = random_batch(settings)
+    lab = rgb2lab(batch["image"]).astype(np.float32)
+    tensors = torch_unet.make_batch(batch, lab, dense=False)
+    tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
+    model = torch_unet.UNet(settings["width"]).to(device, memory_format=torch.channels_last)
+    weights = torch.ones(313, device=device)
+    autocast = torch.bfloat16 if settings["bf16"] else None
+    step = torch_unet.make_step(model, tensors, weights, compiled=True, autocast=autocast)
+    result = timed_steps(step, steps=settings["steps"])
+    if device.type == "cuda":
+        result["peak_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 3)
+    return result
+
+
+def random_batch(settings: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Returns photos, labels and scenes of the case's size, the same in each process."""
+    rng, batch, size = np.random.default_rng(0), settings["batch"], settings["size"]
+    return {
+        "image": rng.integers(0, 256, (batch, size, size, 3), dtype=np.uint8),
+        "labels": rng.integers(0, 183, (batch, size, size), dtype=np.uint8),
+        "scene_index": np.tile(np.arange(5, dtype=np.int32), (batch, 1)),
+        "scene_prob": np.tile(np.array([0.6, 0.1, 0.1, 0.1, 0.1], np.float32), (batch, 1)),
+    }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--worker", required=True, help="settings of one case, as JSON")
+    wanted = json.loads(parser.parse_args().worker)
+    print(json.dumps({"ours": ours, "torch": torch_case}[wanted["kind"]](wanted)), flush=True)

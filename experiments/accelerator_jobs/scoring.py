@@ -1,0 +1,97 @@
+"""How well a network colours the validation photos, every data set counting alike."""
+
+from __future__ import annotations
+
+import collections
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from semcolor_jax.color import rgb_to_lab
+from semcolor_jax.data.example import Sample
+from semcolor_jax.evaluation.evaluate import center_square
+from semcolor_jax.inference.branches import branch_colors, grey_copy, recombine
+from semcolor_jax.metrics import similarity
+from semcolor_jax.models import Predictor
+from semcolor_jax.training.loop import Setup
+
+CHUNK = 16
+"""Photos that the network sees at once."""
+
+
+def score(setup: Setup, variables: dict[str, Any]) -> dict[str, Any]:
+    """Returns for each branch, and for the mixture that colours by default, the means over data sets.
+
+    "psnr_gain" is the mean PSNR (dB, pooled over channels) above the grey copy's, "ab_share" the mean ab distance
+    relative to the grey copy's, "colour_share" the colourfulness relative to the originals'.
+
+    Args:
+      setup: whose validation photos are scored: their central squares at `data.image_size`.
+      variables: of the network.
+    """
+    config = setup.config
+    samples = [center_square(sample, size=config.data.image_size) for sample in setup.validation]
+    rows = _rows(samples, Predictor(setup.phases[-1].model, variables), config.inference)
+    sets: dict[str, list[dict[str, dict[str, float]]]] = collections.defaultdict(list)
+    for sample, row in zip(samples, rows, strict=True):
+        sets[sample.name.partition("/")[0] if "/" in sample.name else setup.source.name].append(row)
+    names = [name for name in rows[0] if name not in ("grey", "truth")]
+    by_set = {title: {name: _relative(of_set, name) for name in names} for title, of_set in sets.items()}
+    means = {
+        name: {
+            metric: round(statistics.fmean(by_set[title][name][metric] for title in by_set), 4)
+            for metric in ("psnr_gain", "ab_share", "colour_share")
+        }
+        for name in names
+    }
+    return {"photos": len(samples), "sets": by_set, "mean": means}
+
+
+def headline(scores: dict[str, Any]) -> str:
+    """Returns the means in one line."""
+    return "; ".join(
+        f"{name} {row['psnr_gain']:+.3f} dB, ab {row['ab_share']:.3f}, colour {row['colour_share']:.2f}"
+        for name, row in scores["mean"].items()
+    )
+
+
+def _rows(samples: Sequence[Sample], predictor: Predictor, inference: Any) -> list[dict[str, dict[str, float]]]:
+    rows = []
+    for start in range(0, len(samples), CHUNK):
+        chunk = samples[start : start + CHUNK]
+        full = [*chunk, *[chunk[0]] * (CHUNK - len(chunk))]  # one shape, so one program
+        images = np.stack([sample.image for sample in full])
+        lightness = rgb_to_lab(images, xp=np)[..., :1]
+        colors = {
+            name: np.asarray(ab, np.float32)
+            for name, ab in branch_colors(predictor(lightness), temperature=inference.temperature).items()
+        }
+        if {"soft", "reg"} <= colors.keys():
+            colors["both"] = (1 - inference.share) * colors["reg"] + inference.share * colors["soft"]
+        for index, sample in enumerate(chunk):
+            pictures = {name: recombine(lightness[index], ab[index]) for name, ab in colors.items()}
+            pictures |= {"grey": grey_copy(lightness[index]), "truth": sample.image}
+            rows.append({name: _metrics(sample.image, picture) for name, picture in pictures.items()})
+    return rows
+
+
+def _metrics(truth: np.ndarray, picture: np.ndarray) -> dict[str, float]:
+    return {
+        "psnr": similarity.capped_psnr(truth, picture),
+        "ab_distance": similarity.ab_distance(truth, picture),
+        "colourfulness": similarity.colourfulness(picture),
+    }
+
+
+def _relative(rows: Sequence[dict[str, dict[str, float]]], name: str) -> dict[str, float]:
+    def mean(picture: str, metric: str) -> float:
+        return statistics.fmean(row[picture][metric] for row in rows)
+
+    return {
+        "psnr_gain": round(mean(name, "psnr") - mean("grey", "psnr"), 4),
+        "ab_share": round(mean(name, "ab_distance") / max(mean("grey", "ab_distance"), 1e-6), 4),
+        "colour_share": round(mean(name, "colourfulness") / max(mean("truth", "colourfulness"), 1e-6), 4),
+        "photos": len(rows),
+    }

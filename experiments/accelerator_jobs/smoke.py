@@ -1,0 +1,84 @@
+"""The job "smoke": does everything run, how fast is each form of the step, and does a saved run go on?"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from accelerator_jobs import speed, training
+from accelerator_jobs.parts import read_parts
+from accelerator_jobs.scoring import headline, score
+from accelerator_jobs.session import Session
+from accelerator_jobs.tiny import MadeUpSource
+from semcolor_jax.errors import UserError
+from semcolor_jax.training import loop
+
+REPORTED = ("images_per_second", "step_ms", "share_of_peak", "compile_seconds", "error")
+
+
+def forms(config: ConfigDict, *, batch_sizes: tuple[int, ...]) -> Iterator[tuple[str, ConfigDict]]:
+    """Yields what is compared: heads whole and fused, at each size of the batch; the recipe's own form comes first."""
+    heads = (config.loss.heads, *{"plain", "fused"} - {config.loss.heads})
+    for size, name in itertools.product((config.data.batch_size, *batch_sizes), heads):
+        form = config.copy_and_resolve_references()
+        form.loss.heads, form.data.batch_size = name, size
+        yield f"heads {name}, batch {size}", form
+
+
+def run(session: Session, config: ConfigDict, *, seconds: float, batch_sizes: tuple[int, ...] = ()) -> dict[str, Any]:
+    """Measures each form of the step alone, then trains, saves, and goes on from what was saved.
+
+    Args:
+      session: whose results are written after each measurement.
+      config: the recipe.
+      seconds: for each form, and for each of the two trainings.
+      batch_sizes: to try besides the recipe's.
+
+    Raises:
+      UserError: the training differs from what was saved, or the loss is not finite.
+    """
+    result: dict[str, Any] = {"device": jax.local_devices()[0].device_kind, "jax": jax.__version__, "forms": {}}
+    for title, form in forms(config, batch_sizes=batch_sizes):
+        measured = speed.attempt(lambda form=form: _alone(session, form, seconds=seconds))
+        result["forms"][title] = measured
+        session.log(f"{title}: { ({name: measured[name] for name in REPORTED if name in measured}) }")
+        session.record("smoke", result)
+    setup, state = training.begin(session, config, name="whole")
+    whole = training.train(session, setup, state, until=session.elapsed + 2 * seconds, save=True)
+    result["whole"] = whole.facts | {"memory": speed.memory()}
+    alone = next(iter(result["forms"].values())).get("images_per_second")
+    if alone:
+        result["whole_over_alone"] = round(whole.facts["images_per_second"] / alone, 4)
+        session.log(f"whole training: {result['whole_over_alone']:.1%} of the step alone")
+    result["scores"] = score(setup, whole.variables)
+    session.log(headline(result["scores"]))
+    session.record("smoke", result)
+    result["resumed"] = _resume(session, config, whole, seconds=seconds)
+    session.record("smoke", result)
+    return result
+
+
+def _alone(session: Session, config: ConfigDict, *, seconds: float) -> dict[str, Any]:
+    photos = MadeUpSource(64, side=config.data.short_side)
+    setup, state = training.begin(session, config, name="alone", sources=(photos, photos))
+    batch = next(loop.training_batches(setup, state))
+    size = config.data.batch_size
+    _, measured = speed.step_alone(setup.phases[0].step, state, batch, batch_size=size, seconds=seconds)
+    return measured
+
+
+def _resume(session: Session, config: ConfigDict, whole: training.Trained, *, seconds: float) -> dict[str, Any]:
+    """Begins a second training with the parts, and checks that it begins where the first one ended, up to 16 bits."""
+    saved = read_parts(session.output)
+    for old, new in zip(jax.tree.leaves(whole.variables), jax.tree.leaves(saved.variables), strict=True):
+        if not np.allclose(np.asarray(old), new, rtol=1e-3, atol=1e-6):
+            raise UserError("the weights that were saved are not those that were trained.")
+    setup, state = training.begin(session, config, name="resumed", resume=saved)
+    resumed = training.train(session, setup, state, until=session.elapsed + seconds, save=True)
+    session.log(f"went on from {saved.facts['steps']} steps with fresh moments (so not bit by bit)")
+    return resumed.facts

@@ -1,0 +1,81 @@
+"""How fast one program's step is: compile time, images a second, share of the chip's peak, memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+PEAK_TFLOPS = {"H100": 989.0, "H200": 989.0, "A100": 312.0}
+"""Dense bf16, from the data sheets, by a part of the device's name."""
+WARM_UP = 10
+
+
+def memory() -> dict[str, float]:
+    """Returns the device's memory in GiB: in use, and the most so far in this process; nothing where unknown."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    names = {"bytes_in_use": "in_use_gib", "peak_bytes_in_use": "peak_gib", "bytes_limit": "limit_gib"}
+    return {title: round(stats[name] / 2**30, 3) for name, title in names.items() if name in stats}
+
+
+def step_alone(step: Any, state: Any, batch: Any, *, batch_size: int, seconds: float) -> tuple[Any, dict[str, Any]]:
+    """Takes the step over and over on one batch for so many seconds, after ten to warm up.
+
+    Args:
+      step: jitted; it donates the state.
+      state: to begin with.
+      batch: of the one shape that is measured.
+      batch_size: photos in it.
+      seconds: to measure for, compiling and warming up apart.
+
+    Returns:
+      the state, and compile_seconds, step_ms, images_per_second, temporary_gib, memory, and where the chip is known the
+      TFLOP/s of the program as it was written and their share of the chip's bf16 peak.
+    """
+    begin = time.perf_counter()
+    lowered = step.lower(state, batch)
+    compiled = lowered.compile()
+    state, metrics = compiled(state, batch)
+    jax.block_until_ready(metrics)
+    compile_seconds = time.perf_counter() - begin
+    for _ in range(WARM_UP):
+        state, metrics = compiled(state, batch)
+    jax.block_until_ready(metrics)
+    steps, begin = 0, time.perf_counter()
+    while True:
+        for _ in range(WARM_UP):
+            state, metrics = compiled(state, batch)
+        jax.block_until_ready(metrics)
+        steps += WARM_UP
+        if (spent := time.perf_counter() - begin) >= seconds:
+            break
+    result: dict[str, Any] = {
+        "compile_seconds": round(compile_seconds, 1),
+        "step_ms": round(1000 * spent / steps, 3),
+        "images_per_second": round(batch_size * steps / spent, 1),
+        "loss": float(metrics["loss"]),
+        "memory": memory(),
+    }
+    if analysis := compiled.memory_analysis():
+        result["temporary_gib"] = round(analysis.temp_size_in_bytes / 2**30, 3)
+    if flops := (lowered.cost_analysis() or {}).get("flops"):
+        result |= share_of_peak(flops * steps / spent)
+    return state, result
+
+
+def share_of_peak(flops_per_second: float) -> dict[str, float]:
+    """Returns the rate in TFLOP/s, and its share of the chip's bf16 peak where that is known."""
+    rate = flops_per_second / 1e12
+    kind = jax.local_devices()[0].device_kind
+    peaks = [peak for name, peak in PEAK_TFLOPS.items() if name in kind]
+    return {"tflops": round(rate, 3)} | ({"share_of_peak": round(rate / peaks[0], 4)} if peaks else {})
+
+
+def attempt(job: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Returns what the job returns, or the compiler's or the device's complaint, so that others are still tried."""
+    try:
+        return job()
+    except (jax.errors.JaxRuntimeError, NotImplementedError) as error:
+        return {"error": f"{type(error).__name__}: {str(error).splitlines()[0][:400]}"}

@@ -1,0 +1,213 @@
+"""A training that fills a given time: its length follows from the measured rate; its weights are saved each minute."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Hashable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from accelerator_jobs.parts import Weights
+from accelerator_jobs.session import Session
+from semcolor_jax.config import validate
+from semcolor_jax.data.example import Source
+from semcolor_jax.errors import UserError
+from semcolor_jax.training import loop
+from semcolor_jax.training.horizon import with_horizon
+from semcolor_jax.training.monitor import StepLog, format_metrics
+from semcolor_jax.training.scalars import ScalarWriter
+from semcolor_jax.training.state import TrainState
+
+SAVE_SECONDS = 60.0
+LOG_SECONDS = 2.0
+FIXED = 0.03
+"""In this last share of the run its end stays where it is."""
+
+_LOGGED = ("loss", "soft", "reg", "scene", "seg", "grad_norm", "learning_rate")
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What a training came to."""
+
+    setup: loop.Setup
+    variables: dict[str, Any]  # averaged, float32, on the device
+    facts: dict[str, Any]  # steps, images, images_per_second, compile_seconds, last_rate
+
+
+def begin(
+    session: Session,
+    config: ConfigDict,
+    *,
+    name: str,
+    resume: Weights | None = None,
+    sources: tuple[Source, Source] | None = None,
+) -> tuple[loop.Setup, TrainState]:
+    """Returns what `training.loop` prepares, in a folder of that name; the weights of `resume` with fresh moments.
+
+    The photos are `sources`, to train on and to validate, or else those of the config.
+
+    Raises:
+      UserError: a mistake in the config or the data, no weights for the encoder, or `resume` is of another network.
+    """
+    config = config.copy_and_resolve_references()
+    if resume:
+        config.model.pretrained = False  # all weights are in the parts
+        config.seed += 1 + int(resume.facts.get("seed", 0))  # another order of the photos than before
+    validate(config)
+    setup, state = loop.prepare(config, session.workdir / name, sources=sources or session.sources(config))
+    session.log(f"{name}: {len(setup.source)} photos to train on, {len(setup.validation)} to validate")
+    return setup, _resumed(state, resume) if resume else state
+
+
+def train(
+    session: Session,
+    setup: loop.Setup,
+    state: TrainState,
+    *,
+    until: float | None = None,
+    save: bool = False,
+) -> Trained:
+    """Trains up to a time, or for `config.schedule.steps_total` updates, with the learning rate over all of it.
+
+    The state is used up.
+
+    Args:
+      session: logs the progress, and keeps the weights.
+      setup: of `begin`.
+      state: of `begin`.
+      until: when to end, in `session.elapsed`; None: after `config.schedule.steps_total` updates.
+      save: whether to keep the averaged weights once a minute and at the end.
+
+    Raises:
+      UserError: a loss is not finite.
+    """
+    run = _Run(session, setup, until=until, save=save)
+    try:
+        return run.to_the_end(state)
+    finally:
+        run.close()
+
+
+class _Run:
+    def __init__(self, session: Session, setup: loop.Setup, *, until: float | None, save: bool):
+        self._session, self._setup, self._until, self._save = session, setup, until, save
+        self._horizon = setup.config.schedule.steps_total
+        self._writer = ScalarWriter(setup.workdir, step=0)
+        self._pool, self._saving = ThreadPoolExecutor(1), Future[None]()
+        self._saving.set_result(None)
+        self._compiled: set[Hashable] = set()
+        self._compile_seconds = 0.0
+
+    def to_the_end(self, state: TrainState) -> Trained:
+        batches, log, done = loop.training_batches(self._setup, state), StepLog(), 0
+        step = self._setup.phases[0].step
+        start = logged = saved = time.perf_counter()
+        while done < self._horizon:
+            batch = next(batches)
+            before = time.perf_counter()
+            state, metrics = step(state, batch)
+            if self._is_new(batch):
+                jax.block_until_ready(metrics)
+                self._compile_seconds += (spent := time.perf_counter() - before)
+                start += spent  # compiling is no training
+                self._session.log(f"a program for {_shape(batch)} took {spent:.1f} s")
+            done += 1
+            log.add(done, metrics, host_wait=0.0)
+            now = time.perf_counter()
+            if done == self._horizon or now - logged >= LOG_SECONDS:
+                scalars = log.drain()
+                state = self._replan(state, done, elapsed=now - start)
+                self._report(done, scalars, rate=done / (now - start))
+                logged = time.perf_counter()
+            if self._save and now - saved >= SAVE_SECONDS and self._saving.done():
+                self._keep(state, done, elapsed=now - start)
+                saved = time.perf_counter()
+        jax.block_until_ready(state)
+        facts = self._facts(done, elapsed=time.perf_counter() - start) | {
+            "compile_seconds": round(self._compile_seconds, 1),
+            "last_rate": float(metrics["learning_rate"]),
+        }
+        if self._save:
+            self._saving.result()
+            self._keep(state, done, elapsed=time.perf_counter() - start)
+        return Trained(self._setup, state.averaged_variables, facts)
+
+    def close(self) -> None:
+        """Waits for what is being saved."""
+        self._pool.shutdown()
+        self._saving.result()
+        self._writer.close()
+
+    def _is_new(self, batch: Any) -> bool:
+        known = _shape(batch) in self._compiled
+        self._compiled.add(_shape(batch))
+        return not known
+
+    def _replan(self, state: TrainState, done: int, *, elapsed: float) -> TrainState:
+        """Moves the end of the run to where the rate so far puts it."""
+        if self._until is None:
+            return state
+        possible = max(0, round((self._until - self._session.elapsed) * done / elapsed))
+        planned = self._horizon - done
+        if possible > FIXED * self._horizon or planned > 2 * possible:
+            self._horizon = done + possible
+        return state.replace(opt_state=with_horizon(state.opt_state, self._horizon))
+
+    def _report(self, done: int, scalars: dict[str, float], *, rate: float) -> None:
+        images = rate * self._setup.config.data.batch_size
+        self._writer.write(done, scalars | {"images_per_second": images})
+        text = format_metrics(scalars, _LOGGED)
+        self._session.log(f"step {done} of {self._horizon}  {images:.0f} images/s  {text}")
+
+    def _keep(self, state: TrainState, done: int, *, elapsed: float) -> None:
+        variables = _in_16_bits(state.averaged_variables)  # copies: the step donates the state
+        facts = self._facts(done, elapsed=elapsed)
+        self._saving = self._pool.submit(
+            lambda: self._session.save_weights(jax.device_get(variables), config=self._setup.config, facts=facts)
+        )
+
+    def _facts(self, done: int, *, elapsed: float) -> dict[str, Any]:
+        images = done * self._setup.config.data.batch_size
+        return {
+            "steps": done,
+            "images": images,
+            "seconds": round(elapsed, 1),
+            "images_per_second": round(images / elapsed, 1),
+            "seed": self._setup.config.seed,
+        }
+
+
+@jax.jit
+def _in_16_bits(variables: Any) -> Any:
+    return jax.tree.map(lambda array: array.astype(jnp.float16), variables)
+
+
+def _shape(batch: Any) -> Hashable:
+    """Returns what decides which program a batch needs: the size of its crops."""
+    return tuple(batch.crops) if hasattr(batch, "crops") else batch["image"].shape[1:3]
+
+
+def _resumed(state: TrainState, weights: Weights) -> TrainState:
+    wanted = {"params": state.params, "batch_stats": state.batch_stats}
+    shapes, given = (jax.tree.map(np.shape, tree) for tree in (wanted, weights.variables))
+    if shapes != given:
+        raise UserError(
+            f"the saved weights are of another network, {weights.config.model.to_dict()}, than this config's."
+        )
+
+    def put(tree: Any, like: Any) -> Any:
+        return jax.tree.map(lambda new, old: jax.device_put(jnp.array(new, old.dtype), old.sharding), tree, like)
+
+    params, stats = weights.variables["params"], weights.variables["batch_stats"]
+    return state.replace(
+        params=put(params, state.params),
+        batch_stats=put(stats, state.batch_stats),
+        ema=put(params, state.ema) if state.ema else {},
+    )

@@ -1,0 +1,130 @@
+"""The jobs that train several recipes and compare them: "trials", "ablation" and "comparison"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from accelerator_jobs import training
+from accelerator_jobs.scoring import headline, score
+from accelerator_jobs.session import Session
+
+Change = Callable[[ConfigDict], None]
+
+METRICS = ("psnr_gain", "ab_share", "colour_share")
+
+
+def _weights(**losses: float) -> Change:
+    return lambda config: config.loss.update(losses)
+
+
+def _set(section: str, **fields: Any) -> Change:
+    return lambda config: config[section].update(fields)
+
+
+TRIALS: dict[str, Change] = {
+    "recipe": lambda config: None,
+    "lambda 0.5": _weights(rebalancing_lambda=0.5),
+    "lambda 1": _weights(rebalancing_lambda=1.0),
+    "width 64": _set("model", width=64),
+    "encoder at the full rate": _set("optimizer", encoder_rate=1.0),
+    "encoder at a tenth": _set("optimizer", encoder_rate=0.1),
+    "grey photos too": _set("data", min_chroma=0.0),
+    "regression doubled": _weights(reg=20.0),
+}
+"""What is tried, each alone against the recipe. The first trial is "balanced": the weights that `balance` proposes."""
+
+ABLATIONS = {"RegSoft": "regsoft", "ClasRegSoft": "clasregsoft", "SegClasRegSoft": "segclasregsoft"}
+COMPARISONS = {"Zhang 2016": "zhang2016", "Larsson 2016": "larsson2016", "Iizuka 2016": "iizuka2016"}
+
+
+def run_trials(session: Session, config: ConfigDict, *, reserve: float, balanced: dict[str, float]) -> None:
+    """Gives each trial an equal share of the time that is left, and writes a table after each.
+
+    Args:
+      session: with the time.
+      config: the recipe.
+      reserve: seconds to leave at the end.
+      balanced: loss weights that the gradients ask for.
+    """
+    changes = {"recipe": TRIALS["recipe"], "balanced": _weights(**balanced), **TRIALS}
+    scores: dict[str, Any] = {}
+    for number, (title, change) in enumerate(changes.items()):
+        share = (session.remaining - reserve) / (len(changes) - number)
+        trial = config.copy_and_resolve_references()
+        change(trial)
+        begin = session.elapsed
+        scores[title] = _train_and_score(session, trial, title, until=begin + 0.9 * share)  # the rest to score
+        session.record("trials", scores)
+        _write_table(session, "trials", scores)
+
+
+def run_ablation(session: Session, config: ConfigDict, *, images: int, finished: dict[str, Any], seed: int) -> None:
+    """Trains the paper's ablations on as many images each, from one start; those that are finished are left alone."""
+    cases = {}
+    for title, variant in ABLATIONS.items():
+        cases[f"{title}, seed {seed}"] = _case(config, images=images, seed=seed, model={"variant": variant})
+    _run_cases(session, "ablation", cases, finished=finished)
+
+
+def run_comparison(session: Session, config: ConfigDict, *, images: int, finished: dict[str, Any], seed: int) -> None:
+    """Trains the comparison methods likewise; they have no encoder with ImageNet's weights, and start at random."""
+    cases = {}
+    for title, method in COMPARISONS.items():
+        model = {"method": method, "global_side": config.data.image_size // 32 * 32 or 32}
+        case = _case(config, images=images, seed=seed, model=model)
+        case.loss.reg = 1.0
+        case.loss.scene = 1 / 300 if method == "iizuka2016" else case.loss.scene
+        case.optimizer.encoder_rate = 1.0
+        cases[f"{title}, seed {seed}"] = case
+    _run_cases(session, "comparison", cases, finished=finished)
+
+
+def _case(config: ConfigDict, *, images: int, seed: int, model: dict[str, Any]) -> ConfigDict:
+    case = config.copy_and_resolve_references()
+    case.seed = seed
+    case.model.update(model)
+    case.schedule.steps_total = max(2, images // case.data.batch_size)
+    return case
+
+
+def _run_cases(session: Session, job: str, cases: dict[str, ConfigDict], *, finished: dict[str, Any]) -> None:
+    """Trains one case after the other for as long as the time surely suffices, as the slowest so far has shown."""
+    results, slowest = dict(finished), 0.0
+    for title, case in _unfinished(cases, results):
+        if session.remaining < 1.2 * slowest:
+            session.log(f"{title}: not begun, for {session.remaining:.0f} s are left and one took {slowest:.0f} s")
+            break
+        begin = session.elapsed
+        results[title] = _train_and_score(session, case, title, until=None)
+        slowest = max(slowest, session.elapsed - begin)
+        session.record(job, results)
+        _write_table(session, job, results)
+
+
+def _unfinished(cases: dict[str, ConfigDict], results: dict[str, Any]) -> Iterator[tuple[str, ConfigDict]]:
+    return ((title, case) for title, case in cases.items() if title not in results)
+
+
+def _train_and_score(session: Session, config: ConfigDict, title: str, *, until: float | None) -> dict[str, Any]:
+    folder = title.lower().replace(" ", "_").replace(",", "")
+    setup, state = training.begin(session, config, name=folder)
+    trained = training.train(session, setup, state, until=until)
+    scores = score(setup, trained.variables)
+    session.log(f"{title}: {headline(scores)}")
+    return trained.facts | scores
+
+
+def _write_table(session: Session, job: str, results: dict[str, Any]) -> None:
+    lines = [
+        f"| {job} | colours by | PSNR above grey (dB) | ab distance, of grey's | colourfulness | images |",
+        "|---|---|---|---|---|---|",
+    ]
+    for title, result in results.items():
+        for branch, row in result["mean"].items():
+            cells = [title, branch, *(f"{row[metric]:.3f}" for metric in METRICS), f"{result['images']}"]
+            lines.append(f"| {' | '.join(cells)} |")
+    (session.workdir / f"{job}.md").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    session.save_report()
