@@ -59,6 +59,7 @@ def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[s
 def choose_device(device: str, *, caches: Path) -> None:
     """Sets what JAX reads at its import: the platform, its share of the memory, and the folder of compiled programs."""
     os.environ["JAX_PLATFORMS"] = {"cpu": "cpu", "gpu": "cuda"}[device]
+    os.environ.setdefault("SEMCOLOR_OPS", "xla")  # what is tried on a CPU is the accelerator's program
     os.environ.setdefault("XLA_CLIENT_MEM_FRACTION", ".92")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(caches)
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"

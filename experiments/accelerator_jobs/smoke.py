@@ -14,7 +14,6 @@ from accelerator_jobs import speed, training
 from accelerator_jobs.parts import read_parts
 from accelerator_jobs.scoring import headline, score
 from accelerator_jobs.session import Session
-from accelerator_jobs.tiny import MadeUpSource
 from semcolor_jax.errors import UserError
 from semcolor_jax.training import loop
 
@@ -48,7 +47,7 @@ def run(session: Session, config: ConfigDict, *, seconds: float, batch_sizes: tu
         result["forms"][title] = measured
         session.log(f"{title}: { ({name: measured[name] for name in REPORTED if name in measured}) }")
         session.record("smoke", result)
-    setup, state = training.begin(session, config, name="whole")
+    setup, state = training.begin(session, config, name="smoke")
     whole = training.train(session, setup, state, until=session.elapsed + 2 * seconds, save=True)
     result["whole"] = whole.facts | {"memory": speed.memory()}
     alone = next(iter(result["forms"].values())).get("images_per_second")
@@ -64,8 +63,7 @@ def run(session: Session, config: ConfigDict, *, seconds: float, batch_sizes: tu
 
 
 def _alone(session: Session, config: ConfigDict, *, seconds: float) -> dict[str, Any]:
-    photos = MadeUpSource(64, side=config.data.short_side)
-    setup, state = training.begin(session, config, name="alone", sources=(photos, photos))
+    setup, state = training.begin(session, config, name="smoke")
     batch = next(loop.training_batches(setup, state))
     size = config.data.batch_size
     _, measured = speed.step_alone(setup.phases[0].step, state, batch, batch_size=size, seconds=seconds)
@@ -78,7 +76,7 @@ def _resume(session: Session, config: ConfigDict, whole: training.Trained, *, se
     for old, new in zip(jax.tree.leaves(whole.variables), jax.tree.leaves(saved.variables), strict=True):
         if not np.allclose(np.asarray(old), new, rtol=1e-3, atol=1e-6):
             raise UserError("the weights that were saved are not those that were trained.")
-    setup, state = training.begin(session, config, name="resumed", resume=saved)
+    setup, state = training.begin(session, config, name="smoke", resume=saved)
     resumed = training.train(session, setup, state, until=session.elapsed + seconds, save=True)
     session.log(f"went on from {saved.facts['steps']} steps with fresh moments (so not bit by bit)")
     return resumed.facts

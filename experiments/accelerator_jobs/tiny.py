@@ -4,48 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Int64
 from ml_collections import ConfigDict
 from PIL import Image
 
 from semcolor_jax.data.example import Sample
 
-if TYPE_CHECKING:
-    import tensorflow as tf
-
-    from semcolor_jax.data.example import Example
-
 PHOTOS = 24
 SIDE = 48
-
-
-class MadeUpSource:
-    """Smooth fields of random colours with labels and scenes, in memory: what the photos show takes no time."""
-
-    name = "made-up photos"
-
-    def __init__(self, count: int, *, side: int):
-        """Makes so many squares."""
-        self._samples = [_sample(number, height=side, width=side) for number in range(count)]
-        self.names = [sample.name for sample in self._samples]
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def read(self, index: int) -> Sample:
-        """Returns sample `index`."""
-        return self._samples[index]
-
-    def load(self, index: tf.Tensor) -> Example:
-        """There is no form for tf.data."""
-        raise NotImplementedError(f"{self.name} are for config.data.cache = 'device'")
-
-    def sizes(self) -> Int64[np.ndarray, "n 2"]:
-        """Returns height and width of each photo in pixels."""
-        return np.array([sample.labels.shape for sample in self._samples], np.int64)
 
 
 def write_photos(folder: Path) -> None:

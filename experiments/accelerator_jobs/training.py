@@ -16,7 +16,6 @@ from ml_collections import ConfigDict
 from accelerator_jobs.parts import Weights
 from accelerator_jobs.session import Session
 from semcolor_jax.config import validate
-from semcolor_jax.data.example import Source
 from semcolor_jax.errors import UserError
 from semcolor_jax.training import loop
 from semcolor_jax.training.horizon import with_horizon
@@ -42,16 +41,11 @@ class Trained:
 
 
 def begin(
-    session: Session,
-    config: ConfigDict,
-    *,
-    name: str,
-    resume: Weights | None = None,
-    sources: tuple[Source, Source] | None = None,
+    session: Session, config: ConfigDict, *, name: str, resume: Weights | None = None
 ) -> tuple[loop.Setup, TrainState]:
     """Returns what `training.loop` prepares, in a folder of that name; the weights of `resume` with fresh moments.
 
-    The photos are `sources`, to train on and to validate, or else those of the config.
+    The photos' order goes on where `resume` stopped, and so do the places that augmentation draws by.
 
     Raises:
       UserError: a mistake in the config or the data, no weights for the encoder, or `resume` is of another network.
@@ -59,9 +53,8 @@ def begin(
     config = config.copy_and_resolve_references()
     if resume:
         config.model.pretrained = False  # all weights are in the parts
-        config.seed += 1 + int(resume.facts.get("seed", 0))  # another order of the photos than before
     validate(config)
-    setup, state = loop.prepare(config, session.workdir / name, sources=sources or session.sources(config))
+    setup, state = loop.prepare(config, session.workdir / name, sources=session.sources(config))
     session.log(f"{name}: {len(setup.source)} photos to train on, {len(setup.validation)} to validate")
     return setup, _resumed(state, resume) if resume else state
 
@@ -103,10 +96,11 @@ class _Run:
         self._pool, self._saving = ThreadPoolExecutor(1), Future[None]()
         self._saving.set_result(None)
         self._compiled: set[Hashable] = set()
-        self._compile_seconds = 0.0
+        self._compile_seconds, self._before = 0.0, 0
 
     def to_the_end(self, state: TrainState) -> Trained:
         batches, log, done = loop.training_batches(self._setup, state), StepLog(), 0
+        self._before = int(state.step)
         step = self._setup.phases[0].step
         start = logged = saved = time.perf_counter()
         while done < self._horizon:
@@ -176,11 +170,10 @@ class _Run:
     def _facts(self, done: int, *, elapsed: float) -> dict[str, Any]:
         images = done * self._setup.config.data.batch_size
         return {
-            "steps": done,
+            "steps": self._before + done,
             "images": images,
             "seconds": round(elapsed, 1),
             "images_per_second": round(images / elapsed, 1),
-            "seed": self._setup.config.seed,
         }
 
 
@@ -207,6 +200,7 @@ def _resumed(state: TrainState, weights: Weights) -> TrainState:
 
     params, stats = weights.variables["params"], weights.variables["batch_stats"]
     return state.replace(
+        step=jax.device_put(jnp.asarray(weights.facts["steps"], jnp.int32), state.step.sharding),
         params=put(params, state.params),
         batch_stats=put(stats, state.batch_stats),
         ema=put(params, state.ema) if state.ema else {},
