@@ -73,14 +73,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     choose_device(options.device, caches=(options.workdir / "compiled").absolute())
     from accelerator_jobs.session import Session
 
-    from semcolor_jax.cli import flags as cli
+    from semcolor_jax.cli import exits, flags
     from semcolor_jax.errors import UserError
 
-    with cli.user_errors():
+    with exits.user_errors():
         session = Session(
             output=options.output, workdir=options.workdir, budget=options.budget, part_mib=options.part_mib
         )
-        config = cli.load_config(options.config, overrides, program="accelerator.py")
+        config = flags.load_config(options.config, overrides, program="accelerator.py")
         if options.tiny or (options.device == "cpu" and options.job == "smoke"):
             from accelerator_jobs import tiny
 

