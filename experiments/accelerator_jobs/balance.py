@@ -16,17 +16,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from ml_collections import ConfigDict
-from semcolor_jax.training.preparation import make_preparation
+from semcolor_jax.losses.paper import semcolor
 
 from semcolor_jax.losses.objective import Inputs
+from semcolor_jax.training.preparation import make_preparation
 from semcolor_jax.training.state import TrainState
-from semcolor_jax.training.step import OBJECTIVES
 
 TRUNK = "backbone"
 
 
 def gradient_norms(
-    model: Any, state: TrainState, batches: Iterable[Any], *, config: ConfigDict, class_weights: np.ndarray
+    model: Any, state: TrainState, batches: Iterable[Any], *, config: ConfigDict, rebalancing: np.ndarray
 ) -> dict[str, float]:
     """Returns for each loss, without its weight, the norm of its gradient at the encoder, the median over batches.
 
@@ -35,9 +35,9 @@ def gradient_norms(
       state: its variables are measured, and left as they are.
       batches: as the step takes them.
       config: of the training.
-      class_weights: (313,) rebalancing weights.
+      rebalancing: w of eq. 12, (313,).
     """
-    objective, prepare = OBJECTIVES[config.model.method], make_preparation(config)
+    prepare = make_preparation(config)
 
     @jax.jit
     def norms(state: TrainState, batch: Any) -> dict[str, jax.Array]:
@@ -46,13 +46,13 @@ def gradient_norms(
             batch=arrays,
             lab=lab,
             loss_config=config.loss,
-            class_weights=jnp.asarray(class_weights, jnp.float32),
+            rebalancing=jnp.asarray(rebalancing, jnp.float32),
             rngs={"dropout": jax.random.key(0)},
         )
 
         def terms(trunk: Any) -> dict[str, jax.Array]:
             params = {**state.params, TRUNK: trunk}
-            return objective(model, {"params": params, "batch_stats": state.batch_stats}, inputs).terms
+            return semcolor(model, {"params": params, "batch_stats": state.batch_stats}, inputs).terms
 
         values, pull_back = jax.vjp(terms, state.params[TRUNK])
         zeros = jax.tree.map(jnp.zeros_like, values)

@@ -71,7 +71,7 @@ def timed_steps(step: Callable[[], float], *, steps: int) -> dict[str, float]:
     compile_seconds = time.perf_counter() - begin
     for _ in range(min(WARM_UP, steps)):
         step()
-    times = []
+    times, loss = [], 0.0
     for _ in range(steps):
         begin = time.perf_counter()
         loss = step()
@@ -99,8 +99,8 @@ def ours(settings: dict[str, Any]) -> dict[str, Any]:
     config.model.dtype = "bfloat16" if settings["bf16"] else "float32"
     model, optimizer = build_model(config), build_optimizer(config, steps_per_epoch=1000)
     variables = init_variables(model, jax.random.key(0, impl="rbg"), config=config)
-    step = make_train_step(
-        model, optimizer, loss_config=config.loss, class_weights=np.ones(313, np.float32), seed=config.seed
+    step: Any = make_train_step(
+        model, optimizer, loss_config=config.loss, rebalancing=np.ones(313, np.float32), seed=config.seed
     )
     state, batch = create_state(variables, optimizer), jax.device_put(random_batch(settings))
     flops = (step.lower(state, batch).cost_analysis() or {}).get("flops", 0.0)
@@ -118,7 +118,7 @@ def torch_case(settings: dict[str, Any]) -> dict[str, Any]:
     """PyTorch's step, from Lab and the sparse colour target on the device."""
     sys.path.insert(0, str(BENCHMARKS))
     import torch  # pyright: ignore[reportMissingImports]
-    import torch_unet
+    import torch_unet  # pyright: ignore[reportMissingImports]
     from skimage.color import rgb2lab
 
     torch.manual_seed(0)

@@ -23,7 +23,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
-from semcolor_jax.config import default
+from semcolor_jax.baselines.registry import config_from_saved
 from semcolor_jax.errors import UserError
 
 PATTERN = "weights.part*"
@@ -128,11 +128,10 @@ def _read_part(path: Path) -> tuple[dict[str, Any], bytes]:
 
 
 def _parse(content: bytes, folder: Path) -> Weights:
-    config = default()
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-        config.update(json.loads(str(arrays.pop(_CONFIG))))
+        config = config_from_saved(json.loads(str(arrays.pop(_CONFIG))))
         facts = json.loads(str(arrays.pop(_FACTS)))
     except (ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise UserError(f"the weights in {folder} belong to another version of this project: {error}.") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def run_balance(session: Session, config: ConfigDict, *, until: float) -> dict[s
             state,
             itertools.islice(loop.training_batches(setup, state), BALANCE_BATCHES),
             config=setup.config,
-            class_weights=setup.class_weights,
+            rebalancing=setup.rebalancing,
         )
         result[title] = {"norms": norms, "weights": balanced_weights(norms)}
         session.log(f"gradients at the encoder, {title}: {result[title]}")
@@ -65,7 +66,7 @@ def run_balance(session: Session, config: ConfigDict, *, until: float) -> dict[s
     result["trained"] = trained.facts
     _, fresh = training.begin(session, config, name="balance")
     variables = jax.tree.map(np.asarray, trained.variables)
-    return measure("after", setup, fresh.replace(**variables))
+    return measure("after", setup, dataclasses.replace(fresh, **variables))
 
 
 def assemble(session: Session, parts: Path | None) -> None:

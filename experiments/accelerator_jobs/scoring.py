@@ -70,18 +70,27 @@ def _rows(samples: Sequence[Sample], predictor: Predictor, inference: Any) -> li
         }
         if {"soft", "reg"} <= colors.keys():
             colors["both"] = (1 - inference.share) * colors["reg"] + inference.share * colors["soft"]
-        for index, sample in enumerate(chunk):
-            pictures = {name: recombine(lightness[index], ab[index]) for name, ab in colors.items()}
-            pictures |= {"grey": grey_copy(lightness[index]), "truth": sample.image}
-            rows.append({name: _metrics(sample.image, picture) for name, picture in pictures.items()})
+        pictures = {
+            name: np.stack([recombine(light, of_one) for light, of_one in zip(lightness, ab, strict=True)])
+            for name, ab in colors.items()
+        }
+        pictures |= {"grey": np.stack([grey_copy(light) for light in lightness]), "truth": images}
+        metrics = {name: _metrics(images, batch) for name, batch in pictures.items()}
+        rows += [
+            {
+                name: {metric: float(values[index]) for metric, values in of_name.items()}
+                for name, of_name in metrics.items()
+            }
+            for index in range(len(chunk))
+        ]
     return rows
 
 
-def _metrics(truth: np.ndarray, picture: np.ndarray) -> dict[str, float]:
+def _metrics(truth: np.ndarray, pictures: np.ndarray) -> dict[str, np.ndarray]:
     return {
-        "psnr": similarity.capped_psnr(truth, picture),
-        "ab_distance": similarity.ab_distance(truth, picture),
-        "colourfulness": similarity.colourfulness(picture),
+        "psnr": similarity.psnr(truth, pictures).pooled,
+        "ab_distance": similarity.ab_errors(truth, pictures).mean,
+        "colourfulness": similarity.colourfulness(pictures).absolute,
     }
 
 

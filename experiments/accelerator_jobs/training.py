@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from accelerator_jobs.parts import Weights
 from accelerator_jobs.session import Session
-from semcolor_jax.config import validate
+from semcolor_jax.baselines.registry import checked
 from semcolor_jax.errors import UserError
 from semcolor_jax.training import loop
 from semcolor_jax.training.horizon import with_horizon
@@ -50,10 +50,9 @@ def begin(
     Raises:
       UserError: a mistake in the config or the data, no weights for the encoder, or `resume` is of another network.
     """
-    config = config.copy_and_resolve_references()
+    config = checked(config)
     if resume:
         config.model.pretrained = False  # all weights are in the parts
-    validate(config)
     setup, state = loop.prepare(config, session.workdir / name, sources=session.sources(config))
     session.log(f"{name}: {len(setup.source)} photos to train on, {len(setup.validation)} to validate")
     return setup, _resumed(state, resume) if resume else state
@@ -101,7 +100,7 @@ class _Run:
     def to_the_end(self, state: TrainState) -> Trained:
         batches, log, done = loop.training_batches(self._setup, state), StepLog(), 0
         self._before = int(state.step)
-        step = self._setup.phases[0].step
+        step, metrics = self._setup.phases[0].step, {}
         start = logged = saved = time.perf_counter()
         while done < self._horizon:
             batch = next(batches)
@@ -152,7 +151,7 @@ class _Run:
         planned = self._horizon - done
         if possible > FIXED * self._horizon or planned > 2 * possible:
             self._horizon = done + possible
-        return state.replace(opt_state=with_horizon(state.opt_state, self._horizon))
+        return dataclasses.replace(state, opt_state=with_horizon(state.opt_state, self._horizon))
 
     def _report(self, done: int, scalars: dict[str, float], *, rate: float) -> None:
         images = rate * self._setup.config.data.batch_size
@@ -199,7 +198,8 @@ def _resumed(state: TrainState, weights: Weights) -> TrainState:
         return jax.tree.map(lambda new, old: jax.device_put(jnp.array(new, old.dtype), old.sharding), tree, like)
 
     params, stats = weights.variables["params"], weights.variables["batch_stats"]
-    return state.replace(
+    return dataclasses.replace(
+        state,
         step=jax.device_put(jnp.asarray(weights.facts["steps"], jnp.int32), state.step.sharding),
         params=put(params, state.params),
         batch_stats=put(stats, state.batch_stats),

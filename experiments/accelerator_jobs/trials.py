@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from accelerator_jobs import training
 from accelerator_jobs.scoring import headline, score
 from accelerator_jobs.session import Session
+from semcolor_jax.baselines.registry import with_method
 
 Change = Callable[[ConfigDict], None]
 
@@ -73,11 +74,11 @@ def run_comparison(session: Session, config: ConfigDict, *, images: int, finishe
     """Trains the comparison methods likewise; they have no encoder with ImageNet's weights, and start at random."""
     cases = {}
     for title, method in COMPARISONS.items():
-        model = {"method": method, "global_side": config.data.image_size // 32 * 32 or 32}
-        case = _case(config, images=images, seed=seed, model=model)
+        case = with_method(_case(config, images=images, seed=seed, model={}), method)
         case.loss.reg = 1.0
-        case.loss.scene = 1 / 300 if method == "iizuka2016" else case.loss.scene
         case.optimizer.encoder_rate = 1.0
+        if "global_side" in case.model:
+            case.model.global_side = max(32, case.data.image_size // 32 * 32)
         cases[f"{title}, seed {seed}"] = case
     _run_cases(session, "comparison", cases, finished=finished)
 

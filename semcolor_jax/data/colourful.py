@@ -69,7 +69,7 @@ class ColourfulSource:
             raise UserError(f"no photo of {source.name} has a mean chroma of config.data.min_chroma = {min_chroma:g}.")
         self.dropped = len(source) - len(self._kept)
         self.name = f"{source.name} of chroma {min_chroma:g}"
-        self.names: Sequence[str] = [source.names[index] for index in self._kept]
+        self.names: Sequence[str] = [source.names[int(index)] for index in self._kept]
         kept = [facts[index] for index in self._kept]
         self.supervision = Supervision(
             photos=len(kept),

@@ -17,7 +17,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -70,7 +70,7 @@ class MixedSource:
         Raises:
           UserError: if a source is empty, or its weight is too small for one place in an epoch.
         """
-        self._sources = tuple(sources)
+        self._sources, self._weights = tuple(sources), tuple(weights)
         self._sizes = [len(source) for source in sources]
         self._starts = np.cumsum([0, *self._sizes])
         self._shares = apportion(len(self), weights=weights)
@@ -88,6 +88,10 @@ class MixedSource:
 
     def __len__(self) -> int:
         return int(self._starts[-1])
+
+    def each(self, change: Callable[[Source], Source]) -> MixedSource:
+        """Returns the mix of what `change` makes of each source, with the same weights."""
+        return MixedSource([change(source) for source in self._sources], weights=self._weights)
 
     @functools.cached_property
     def supervision(self) -> Supervision:

@@ -20,10 +20,13 @@ def make_source(config: ConfigDict, split: Split) -> Source:
     Raises:
       UserError: if there is no such data set, or it is not at config.data.dir, or it is damaged.
     """
-    source, data = _named_source(config, split), config.data
-    if split == "train" and data.min_chroma > 0 and data.source != "mix":  # a mix has left them out part by part
-        return ColourfulSource(source, min_chroma=data.min_chroma)
-    return source
+    source, min_chroma = _named_source(config, split), config.data.min_chroma
+    # A mix has left them out source by source, so that the weights still hold.
+    if split == "val" or not min_chroma or config.data.source == "mix":
+        return source
+    if isinstance(source, MixedSource):
+        return source.each(lambda part: ColourfulSource(part, min_chroma=min_chroma))
+    return ColourfulSource(source, min_chroma=min_chroma)
 
 
 def _named_source(config: ConfigDict, split: Split) -> Source:

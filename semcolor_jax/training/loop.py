@@ -186,7 +186,7 @@ def run(setup: Setup, state: TrainState, manager: Checkpoints) -> TrainState:
         Every(train_config[name]) for name in ("log_every_steps", "checkpoint_every_steps", "eval_every_steps")
     )
     first, last = int(state.step), setup.last_step
-    batches = _batches(setup, state)
+    batches = training_batches(setup, state)
     log = StepLog()
     writer = ScalarWriter(setup.workdir, step=first)
     with StopRequest() as stop, tqdm(total=last, initial=first, unit="step", dynamic_ncols=True) as bar:
@@ -234,7 +234,7 @@ def _resume(setup: Setup, state: TrainState, manager: Checkpoints) -> TrainState
     return state
 
 
-def _batches(setup: Setup, state: TrainState) -> Iterator[Mapping[str, jax.Array] | CachedBatch]:
+def training_batches(setup: Setup, state: TrainState) -> Iterator[Mapping[str, jax.Array] | CachedBatch]:
     """Returns the endless stream of device batches from the state's step on."""
     first_step = int(state.step)
     if setup.config.data.cache == "device":
