@@ -76,13 +76,7 @@ def _rows(samples: Sequence[Sample], predictor: Predictor, inference: Any) -> li
         }
         pictures |= {"grey": np.stack([grey_copy(light) for light in lightness]), "truth": images}
         metrics = {name: _metrics(images, batch) for name, batch in pictures.items()}
-        rows += [
-            {
-                name: {metric: float(values[index]) for metric, values in of_name.items()}
-                for name, of_name in metrics.items()
-            }
-            for index in range(len(chunk))
-        ]
+        rows += [{name: _at(values, index) for name, values in metrics.items()} for index in range(len(chunk))]
     return rows
 
 
@@ -92,6 +86,10 @@ def _metrics(truth: np.ndarray, pictures: np.ndarray) -> dict[str, np.ndarray]:
         "ab_distance": similarity.ab_errors(truth, pictures).mean,
         "colourfulness": similarity.colourfulness(pictures).absolute,
     }
+
+
+def _at(values: dict[str, np.ndarray], index: int) -> dict[str, float]:
+    return {metric: float(value[index]) for metric, value in values.items()}
 
 
 def _relative(rows: Sequence[dict[str, dict[str, float]]], name: str) -> dict[str, float]:
