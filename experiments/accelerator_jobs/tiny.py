@@ -9,14 +9,17 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
+from semcolor_jax.color import BIN_TABLE_ID, NUM_BINS
 from semcolor_jax.data.example import Sample
+from semcolor_jax.data.prior import Prior, save_prior
 
 PHOTOS = 24
 SIDE = 48
+PRIOR = "prior.json"
 
 
 def write_photos(folder: Path) -> None:
-    """Writes made-up photos of two shapes as a folder source: train/ and val/, label maps and scenes."""
+    """Writes made-up photos of two shapes as a folder source: train/ and val/, label maps, scenes, and a prior."""
     scenes = {}
     for split in ("train", "val"):
         for name in ("images", "labels"):
@@ -31,6 +34,8 @@ def write_photos(folder: Path) -> None:
     names = {"1": "person", "2": "bicycle"}
     (folder / "labels.json").write_text(json.dumps({"classes": names}), encoding="utf-8")
     (folder / "scenes.json").write_text(json.dumps(scenes), encoding="utf-8")
+    provenance = {"bin_table": BIN_TABLE_ID, "source": "all colours alike", "images": 0, "pixels": 0, "seed": 0}
+    save_prior(folder / PRIOR, Prior(np.full(NUM_BINS, 1 / NUM_BINS), provenance))
 
 
 def shrink(config: ConfigDict, *, photos: Path) -> ConfigDict:
@@ -40,7 +45,7 @@ def shrink(config: ConfigDict, *, photos: Path) -> ConfigDict:
     tiny.model.dtype = "float32"  # CPUs compute in it
     tiny.data.source, tiny.data.mix = "mix", f"folder:{photos}=1"
     tiny.data.short_side, tiny.data.image_size, tiny.data.batch_size = 36, 32, 4
-    tiny.data.min_chroma, tiny.data.prior_images = 1.0, 16
+    tiny.data.min_chroma, tiny.data.prior = 1.0, str(photos / PRIOR)
     tiny.schedule.horizon_warmup, tiny.schedule.steps_total = 5, 40
     tiny.train.eval_samples = 8
     return tiny
