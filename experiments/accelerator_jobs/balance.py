@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from ml_collections import ConfigDict
-from semcolor_jax.losses.paper import semcolor
 
 from semcolor_jax.losses.objective import Inputs
+from semcolor_jax.losses.paper import semcolor
 from semcolor_jax.training.preparation import make_preparation
 from semcolor_jax.training.state import TrainState
 
