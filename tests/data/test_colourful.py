@@ -8,6 +8,7 @@ from skimage.color import rgb2lab
 from semcolor_jax.config import default
 from semcolor_jax.data.colourful import ColourfulSource, mean_chroma
 from semcolor_jax.data.folder import FolderSource
+from semcolor_jax.data.mix import MixedSource
 from semcolor_jax.data.sources import make_source
 from semcolor_jax.errors import UserError
 
@@ -59,3 +60,11 @@ def test_samples_sizes_and_supervision_are_those_of_the_photos_that_are_left(fol
 def test_a_threshold_that_leaves_nothing_is_said(folder):
     with pytest.raises(UserError, match=r"min_chroma = 300"):
         ColourfulSource(FolderSource(folder, "train"), min_chroma=300)
+
+
+def test_a_mix_keeps_its_weights_when_its_sources_lose_photos(folder):
+    parts = [FolderSource(folder, "train"), FolderSource(folder, "val")]
+    mix = MixedSource(parts, weights=[3.0, 1.0]).each(lambda part: ColourfulSource(part, min_chroma=5.0))
+    assert len(mix) == 4
+    order = mix.epoch_order(seed=0, epoch=0)
+    assert [sum(index // 2 == part for index in order) for part in (0, 1)] == [3, 1]
