@@ -48,7 +48,7 @@ def run(session: Session, config: ConfigDict, *, seconds: float, batch_sizes: tu
         session.log(f"{title}: { ({name: measured[name] for name in REPORTED if name in measured}) }")
         session.record("smoke", result)
     setup, state = training.begin(session, config, name="smoke")
-    whole = training.train(session, setup, state, until=session.elapsed + 2 * seconds, save=True)
+    whole = training.train(session, setup, state, seconds=2 * seconds, save=True)
     result["whole"] = whole.facts | {"memory": speed.memory()}
     alone = next(iter(result["forms"].values())).get("images_per_second")
     if alone:
@@ -77,6 +77,6 @@ def _resume(session: Session, config: ConfigDict, whole: training.Trained, *, se
         if not np.allclose(np.asarray(old), new, rtol=1e-3, atol=1e-6):
             raise UserError("the weights that were saved are not those that were trained.")
     setup, state = training.begin(session, config, name="smoke", resume=saved)
-    resumed = training.train(session, setup, state, until=session.elapsed + seconds, save=True)
+    resumed = training.train(session, setup, state, seconds=seconds, save=True)
     session.log(f"went on from {saved.facts['steps']} steps with fresh moments (so not bit by bit)")
     return resumed.facts

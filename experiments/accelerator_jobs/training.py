@@ -64,9 +64,12 @@ def train(
     state: TrainState,
     *,
     until: float | None = None,
+    seconds: float | None = None,
     save: bool = False,
 ) -> Trained:
-    """Trains up to a time, or for `config.schedule.steps_total` updates, with the learning rate over all of it.
+    """Trains up to a time, or for some seconds, or else for `config.schedule.steps_total` updates.
+
+    The learning rate's two stages take all of it, whatever it is.
 
     The state is used up.
 
@@ -74,13 +77,14 @@ def train(
       session: logs the progress, and keeps the weights.
       setup: of `begin`.
       state: of `begin`.
-      until: when to end, in `session.elapsed`; None: after `config.schedule.steps_total` updates.
+      until: when to end, in `session.elapsed`.
+      seconds: of training, compiling not counted.
       save: whether to keep the averaged weights once a minute and at the end.
 
     Raises:
       UserError: a loss is not finite.
     """
-    run = _Run(session, setup, until=until, save=save)
+    run = _Run(session, setup, until=until, seconds=seconds, save=save)
     try:
         return run.to_the_end(state)
     finally:
@@ -88,8 +92,9 @@ def train(
 
 
 class _Run:
-    def __init__(self, session: Session, setup: loop.Setup, *, until: float | None, save: bool):
-        self._session, self._setup, self._until, self._save = session, setup, until, save
+    def __init__(self, session: Session, setup: loop.Setup, *, until: float | None, seconds: float | None, save: bool):
+        self._session, self._setup, self._save = session, setup, save
+        self._until, self._seconds = until, seconds
         self._horizon = setup.config.schedule.steps_total
         self._writer = ScalarWriter(setup.workdir, step=0)
         self._pool, self._saving = ThreadPoolExecutor(1), Future[None]()
@@ -145,9 +150,13 @@ class _Run:
 
     def _replan(self, state: TrainState, done: int, *, elapsed: float) -> TrainState:
         """Moves the end of the run to where the rate so far puts it."""
-        if self._until is None:
+        if self._until is not None:
+            left = self._until - self._session.elapsed
+        elif self._seconds is not None:
+            left = self._seconds - elapsed
+        else:
             return state
-        possible = max(0, round((self._until - self._session.elapsed) * done / elapsed))
+        possible = max(0, round(left * done / elapsed))
         planned = self._horizon - done
         if possible > FIXED * self._horizon or planned > 2 * possible:
             self._horizon = done + possible
