@@ -14,8 +14,8 @@ from jaxtyping import Float32, UInt8, UInt16
 
 _TOLERANCE = 2.5  # 8-bit levels around a border's grey that JPEG makes of one grey
 _FLAT_SHARE = 0.97  # of a row's pixels within the tolerance; the rest is dust
-_BEYOND_SHARE = 0.6  # of the first row of the picture proper, at most, that is as the last one of the border
-_BEYOND = 0.01  # of the side: how far past the border that row is
+_STEP_SHARE = 0.4  # of a row's pixels, at least, that differ from the row before where the picture begins
+_BLOCK = 8  # rows in which that must be
 _BLANK_SPREAD = 3.0  # levels between the percentiles of a page on which there is nothing
 _SAMPLES = 2048  # of the other side, which is enough to judge a row
 
@@ -67,15 +67,12 @@ def _border(lines: Float32[np.ndarray, "n m"]) -> int:
     near = (np.abs(lines - tone) <= _TOLERANCE).mean(axis=1)
     flat = near >= _FLAT_SHARE
     count = len(flat) if flat.all() else int(np.argmin(flat))
-    beyond = count + max(2, round(_BEYOND * len(lines)))
-    if count == 0 or beyond >= len(lines):
+    if count in (0, len(lines)):
         return 0
-    unchanged = (np.abs(lines[beyond] - lines[count - 1]) <= 2 * _TOLERANCE).mean()
-    if unchanged > _BEYOND_SHARE:  # no step: a sky that drifts away from the tone of its first rows
-        return 0
-    # A row in which the picture already shows through is neither; it goes with the border.
-    edge = near[count:beyond] > _BEYOND_SHARE
-    return count + (int(np.argmin(edge)) if not edge.all() else len(edge))
+    around = lines[count - 1 : count + _BLOCK + 1]  # a JPEG's block blurs what is next to the picture
+    changed = (np.abs(np.diff(around, axis=0)) > 2 * _TOLERANCE).mean(axis=1) >= _STEP_SHARE
+    # Without a step it is a sky that drifts away from the tone of its first rows.
+    return count + int(np.argmax(changed)) if changed.any() else 0
 
 
 def _levels(pixels: UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w"]:

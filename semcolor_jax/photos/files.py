@@ -40,6 +40,7 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_PHOTOMETRIC_TAG, _MIN_IS_WHITE = 262, 0
 _STRIP_ROWS = 256  # copied at once from Pillow's image
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # Pillow reads 16-bit PGM files as 32-bit "I"
 
@@ -170,6 +171,8 @@ def _upper_bits(image: Image.Image) -> UInt8[np.ndarray, "h w"]:
     values = np.asarray(image)
     if values.min() < 0 or values.max() > 0xFFFF:
         raise UserError("has 32-bit pixels of unknown range: save it with 8 or 16 bits.")
+    if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC_TAG) == _MIN_IS_WHITE:  # Pillow inverts 8-bit files only
+        values = 0xFFFF - values
     return (values >> 8).astype(np.uint8)
 
 

@@ -1,7 +1,10 @@
+import io
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from skimage.color import rgb2lab
 from stub_network import Stripes
 
@@ -28,6 +31,14 @@ def test_borders_are_found_to_the_pixel(tone, sides, deep):
     top, bottom, left, right = sides
     assert (part.top, part.left) == (top, left)
     assert (part.bottom, part.right) == (picture.shape[0] - bottom, picture.shape[1] - right)
+
+
+@pytest.mark.parametrize("tone", [0, 64, 128, 200])
+def test_borders_that_end_inside_a_block_of_a_jpeg_are_found_to_the_block(tone):
+    file = io.BytesIO()
+    Image.fromarray(framed(noise(81, 93), tone, (50, 43, 21, 37))).save(file, format="JPEG", quality=85)
+    part = coloured_part(np.asarray(Image.open(file).convert("RGB")))
+    np.testing.assert_allclose((part.top, part.bottom, part.left, part.right), (50, 131, 21, 114), atol=8)
 
 
 @pytest.mark.parametrize("tone", [0, 64, 128, 200, 255])

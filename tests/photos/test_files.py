@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from semcolor_jax.errors import UserError
@@ -61,6 +62,14 @@ def test_sixteen_bits_keep_the_upper_eight(tmp_path):
     Image.fromarray(values).save(tmp_path / "a.png")
     expected = np.array([[0, 0, 1], [0x12, 0x80, 255]], np.uint8)
     np.testing.assert_array_equal(read_photo(tmp_path / "a.png")[..., 1], expected)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_min_is_white_is_no_negative(tmp_path, dtype):
+    grey = np.arange(24, dtype=dtype).reshape(4, 6) * (np.iinfo(dtype).max // 24)
+    tifffile.imwrite(tmp_path / "a.tif", np.iinfo(dtype).max - grey, photometric="miniswhite")
+    expected = grey >> (8 * grey.itemsize - 8)
+    np.testing.assert_array_equal(read_photo(tmp_path / "a.tif")[..., 1], expected)
 
 
 def test_palette(tmp_path):
