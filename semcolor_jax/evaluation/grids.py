@@ -84,7 +84,7 @@ def _row(predictor: Predict, sample: Sample, *, temperature: float) -> dict[str,
 def _scene(logits: Float[np.ndarray, " scenes"], sample: Sample) -> SceneCell:
     probabilities: Float[np.ndarray, " scenes"] = np.asarray(jax.nn.softmax(logits))
     best = np.argsort(-logits, kind="stable")[:_SCENES_NAMED]
-    truth = scenes.true_scene(sample)
+    truth = scenes.true_scene(sample.scene_index, sample.scene_prob)
     return SceneCell(
         predicted=[(scene_title(int(i)), float(probabilities[i])) for i in best],
         truth=None if truth is None else scene_title(truth),

@@ -102,7 +102,7 @@ def scene_photos(source: FolderSource, *, side: int, split: Split) -> ScenePhoto
                 indices = range(start, min(start + _READ_AHEAD, len(source)))
                 for sample in pool.map(source.read, indices):
                     progress.update()
-                    category = true_scene(sample)
+                    category = true_scene(sample.scene_index, sample.scene_prob)
                     if category is not None:
                         truth.append(category)
                         yield fit_square(sample.image, side=side)
