@@ -18,7 +18,8 @@ from semcolor_jax.errors import UserError
 if TYPE_CHECKING:
     from semcolor_jax.inference.colorize import Colorizer
     from semcolor_jax.inference.finished import Finished
-    from semcolor_jax.inference.photo_files import Options
+    from semcolor_jax.inference.photo_files import Beside, Options
+    from semcolor_jax.inference.plan import Job
 
 _FORMATS = {
     "jpeg": "JPEG", "jpg": "JPEG", "png": "PNG", "tiff": "TIFF", "tif": "TIFF", "webp": "WEBP", "avif": "AVIF",
@@ -82,6 +83,7 @@ def _add_rare(parser: argparse.ArgumentParser, everything: Any) -> None:
     add("--temperature", type=float, metavar="T", help="of the annealed mean, (0, 1]; lower is more vivid")
     add("--branch", choices=["soft", "reg", "both"], help="what makes the colour: distribution, regression, or both")
     add("--soft-weight", type=float, metavar="W", help="of the distribution in --branch both, 0..1")
+    add("--explain", action="store_true", help="also draw what the network saw and how sure it was: NAME_explain.png")
     add("--size", type=int, metavar="N", help="short side in pixels that the network sees (default: the model's)")
     add("--tta", action="store_true", help="average with the mirrored photo: twice the time, steadier colours")
     add("--suffix", default="", metavar="TEXT", help="put behind each name; allows to write beside the photos")
@@ -161,7 +163,8 @@ def _run_once(arguments: argparse.Namespace, photos: Sequence[str], reporter: Re
             return reporter.summary()
         jobs, colorizer = plan.jobs, _colorizer(arguments)
         finished = _record(arguments, colorizer, out_dir, options)
-    for outcome in colorize_each(colorizer, jobs, options, finished=finished):
+    beside = _beside(arguments, colorizer, jobs)
+    for outcome in colorize_each(colorizer, jobs, options, finished=finished, beside=beside):
         reporter.show(outcome)
     return reporter.summary()
 
@@ -205,9 +208,9 @@ def _watch(arguments: argparse.Namespace, photos: Sequence[str], reporter: Repor
             for source, reason in plan.refused:
                 if source in stable:
                     reporter.refused(source, reason)
-            for outcome in colorize_each(
-                colorizer, [job for job in plan.jobs if job.source in stable], options, finished=finished
-            ):
+            beside = _beside(arguments, colorizer, plan.jobs)
+            jobs = [job for job in plan.jobs if job.source in stable]
+            for outcome in colorize_each(colorizer, jobs, options, finished=finished, beside=beside):
                 reporter.show(outcome)
             done |= {path: now[path] for path in stable}
         seen = now
@@ -227,6 +230,8 @@ def _through_pipe(arguments: argparse.Namespace) -> bool:
     from semcolor_jax.inference.photo_files import colorize_bytes
     from semcolor_jax.photos.formats import format_of_suffix
 
+    if arguments.explain:
+        raise UserError("--explain writes a picture beside a file: name the photo instead of -.")
     content = sys.stdin.buffer.read()
     target = Path(arguments.output).expanduser() if arguments.output else None
     format = _FORMATS.get(arguments.format) or (target and format_of_suffix(target.suffix))
@@ -279,6 +284,12 @@ def _colorizer(arguments: argparse.Namespace) -> Colorizer:
     return dataclasses.replace(colorizer, choice=choice, side=side, mirror=arguments.tta)
 
 
+def _beside(arguments: argparse.Namespace, colorizer: Colorizer, jobs: Sequence[Job]) -> Beside | None:
+    from semcolor_jax.cli.pictures_beside import explanations
+
+    return explanations(colorizer, jobs) if arguments.explain else None
+
+
 def _record(arguments: argparse.Namespace, colorizer: Colorizer, out_dir: Path, options: Options) -> Finished:
     from semcolor_jax.checkpoints.models import DEFAULT_MODEL, find_model
     from semcolor_jax.inference.finished import Finished, fingerprint
@@ -286,6 +297,7 @@ def _record(arguments: argparse.Namespace, colorizer: Colorizer, out_dir: Path, 
     model = find_model(DEFAULT_MODEL if arguments.model is None else arguments.model)
     settings = [dataclasses.asdict(colorizer.choice), colorizer.side, colorizer.mirror, dataclasses.asdict(options)]
     settings = [fingerprint(model), arguments.checkpoint, *settings, arguments.format]
+    settings += ["explain"] * arguments.explain  # as it was without the option, so that records stay valid
     return Finished(out_dir, settings, overwrite=arguments.overwrite)
 
 

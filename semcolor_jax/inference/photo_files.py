@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from semcolor_jax.inference.colorize import Colorizer
 from semcolor_jax.inference.finished import Finished
 from semcolor_jax.inference.flat import coloured_part
 from semcolor_jax.inference.plan import Job, make_plan
-from semcolor_jax.inference.strips import merge
+from semcolor_jax.inference.strips import Pixels, merge
 from semcolor_jax.photos.encoding import QUALITY, encode, write_photos
 from semcolor_jax.photos.formats import writable_format
 from semcolor_jax.photos.photo import Metadata, Photo
@@ -30,6 +30,9 @@ BATCH = 8
 
 SMALL_PIXELS, SMALL_NETWORK_PIXELS = 2**19, 3 * 2**14
 """Photos with more pixels, or seen by the network with more, go one by one: a batch must need little memory."""
+
+Beside = Callable[[Job, Pixels], None]
+"""Writes what goes beside a photo's result, from its pixels before; raises `UserError` where it cannot."""
 
 FADED = "looks faded: --stretch would spread its greys"
 
@@ -101,7 +104,12 @@ def colorize_files(
 
 
 def colorize_each(
-    colorizer: Colorizer, jobs: Sequence[Job], options: Options | None = None, *, finished: Finished | None = None
+    colorizer: Colorizer,
+    jobs: Sequence[Job],
+    options: Options | None = None,
+    *,
+    finished: Finished | None = None,
+    beside: Beside | None = None,
 ) -> Iterator[Outcome]:
     """Colours the files of a plan, and yields what became of each as soon as it is on the disk.
 
@@ -113,6 +121,7 @@ def colorize_each(
       jobs: of `make_plan`.
       options: how to read and write.
       finished: the record of the output folder; photos that are finished by it are skipped, and new ones are added.
+      beside: called in another thread for each photo but those of several pages, before it counts as finished.
 
     Raises:
       UserError: the network lacks the branch that gives the colour.
@@ -130,7 +139,7 @@ def colorize_each(
             notes[job.name] = ("had been coloured with other options and is done again",)
         todo.append(job)
     started = time.perf_counter()
-    for outcome in _colorize(colorizer, todo, options, finished):
+    for outcome in _colorize(colorizer, todo, options, finished, beside):
         now = time.perf_counter()
         more = (*notes.get(outcome.job.name, ()), *outcome.notes)
         yield dataclasses.replace(outcome, seconds=now - started, notes=more)
@@ -169,7 +178,7 @@ def colorize_photo(colorizer: Colorizer, photo: Photo, ab: np.ndarray) -> Photo:
 
 
 def _colorize(
-    colorizer: Colorizer, jobs: Sequence[Job], options: Options, finished: Finished | None
+    colorizer: Colorizer, jobs: Sequence[Job], options: Options, finished: Finished | None, beside: Beside | None
 ) -> Iterator[Outcome]:
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         waiting: list[Future[Outcome]] = []
@@ -190,9 +199,9 @@ def _colorize(
             waiting = []
             for read, ab in zip(group, colors, strict=True):
                 assert read.photo is not None
-                before = _grey(read.photo.pixels) if options.compare else None
+                before = read.photo.pixels.copy() if options.compare or beside else None
                 photo, read.photo = colorize_photo(colorizer, read.photo, ab), None
-                waiting.append(writer.submit(_write, read.job, photo, before, options, finished))
+                waiting.append(writer.submit(_write, read.job, photo, before, options, finished, beside))
                 del photo, before
         yield from (future.result() for future in waiting)
 
@@ -294,14 +303,24 @@ def _recorded(outcome: Outcome, finished: Finished | None) -> Outcome:
     return outcome
 
 
-def _write(job: Job, photo: Photo, before: np.ndarray | None, options: Options, finished: Finished | None) -> Outcome:
+def _write(
+    job: Job,
+    photo: Photo,
+    before: Pixels | None,
+    options: Options,
+    finished: Finished | None,
+    beside: Beside | None,
+) -> Outcome:
     try:
         _make_folder(job.target.parent)
         notes = write_photos(job.target, [photo], format=job.format, quality=options.quality)
-        if before is not None:
-            pair = dataclasses.replace(photo, pixels=np.concatenate([before, photo.pixels], axis=1), alpha=None)
+        if options.compare and before is not None:
+            pixels = np.concatenate([_grey(before), photo.pixels], axis=1)
+            pair = dataclasses.replace(photo, pixels=pixels, alpha=None)
             target = job.target.with_name(f"{job.target.stem}_compare{job.target.suffix}")
             write_photos(target, [pair], format=job.format, quality=options.quality)
+        if beside is not None and before is not None:
+            beside(job, before)
     except UserError as error:
         return Outcome(job=job, status="failed", reason=str(error))
     except MemoryError:

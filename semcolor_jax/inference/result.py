@@ -19,6 +19,9 @@ from semcolor_jax.photos.formats import format_of_suffix
 from semcolor_jax.photos.photo import Photo
 from semcolor_jax.taxonomy.label_sets import COCO_STUFF
 
+CONFIDENCE_RADIUS = 20.0
+"""CIE units in ab, two steps of the bins: colours so near each other have one name."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Segmentation:
@@ -85,15 +88,35 @@ class Result:
         Raises:
           UserError: the pixel lies outside the photo, or the network has no such branch.
         """
-        height, width = self.photo.pixels.shape[:2]
-        if not (0 <= x < width and 0 <= y < height):
-            raise UserError(f"The pixel ({x}, {y}) lies outside the photo, which is {width} x {height} pixels.")
+        self._check_inside(x, y)
         if self._logits is None:
             raise UserError("The network has no branch 'soft', so it holds no distribution of colours.")
-        rows, columns = self._logits.shape[:2]
-        logits = self._logits[y * rows // height, x * columns // width]
-        weights = np.exp(logits - logits.max())
-        return Distribution(ab=AB_BINS, probabilities=weights / weights.sum())
+        return Distribution(ab=AB_BINS, probabilities=_softmax(self._at(self._logits, x, y)))
+
+    def color_at(self, x: int, y: int) -> Float32[np.ndarray, " 2"]:
+        """Returns the network's colour at a pixel of the photo, a and b: column x, row y.
+
+        Raises:
+          UserError: the pixel lies outside the photo.
+        """
+        self._check_inside(x, y)
+        return self._at(self.ab, x, y)
+
+    def confidence(self, *, radius: float = CONFIDENCE_RADIUS) -> Float32[np.ndarray, "h w"] | None:
+        """Returns how likely the network holds it that the true colour lies near the result's, for each of its places.
+
+        It is the probability of all bins within `radius` (CIE units) of `ab`, in 0..1 and in the network's size; None
+        without a branch 'soft'. Runs the network as `distribution` does.
+        """
+        if self._logits is None:
+            return None
+        confidence = np.empty(self._logits.shape[:2], np.float32)
+        columns = (2 * np.arange(confidence.shape[1]) + 1) * self.ab.shape[1] // (2 * confidence.shape[1])
+        for row, logits in enumerate(self._logits):  # by rows: 313 distances a pixel are many
+            ab = self.ab[(2 * row + 1) * self.ab.shape[0] // (2 * len(confidence)), columns]
+            near = np.sum((ab[:, None] - AB_BINS) ** 2, axis=-1) <= radius**2
+            confidence[row] = np.sum(_softmax(logits) * near, axis=-1)
+        return confidence
 
     def save(self, path: str | os.PathLike[str], *, quality: int = QUALITY) -> list[str]:
         """Writes the result in the format that the suffix names, with the photo's metadata and an sRGB profile.
@@ -109,9 +132,24 @@ class Result:
             raise UserError(f"cannot write {path}: its suffix names no format that can be written.")
         return write_photos(path, [self.photo], format=format, quality=quality)
 
+    def _check_inside(self, x: int, y: int) -> None:
+        height, width = self.photo.pixels.shape[:2]
+        if not (0 <= x < width and 0 <= y < height):
+            raise UserError(f"The pixel ({x}, {y}) lies outside the photo, which is {width} x {height} pixels.")
+
+    def _at(self, planes: Float32[np.ndarray, "h w c"], x: int, y: int) -> Float32[np.ndarray, " c"]:
+        """Returns what small planes have at a pixel of the photo."""
+        height, width = self.photo.pixels.shape[:2]
+        return planes[y * planes.shape[0] // height, x * planes.shape[1] // width]
+
     @functools.cached_property
     def _logits(self) -> Float32[np.ndarray, "h w 313"] | None:
         return self.predict_logits()
+
+
+def _softmax(logits: Float32[np.ndarray, "*n 313"]) -> Float32[np.ndarray, "*n 313"]:
+    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return weights / weights.sum(axis=-1, keepdims=True)
 
 
 def _eight_bits(samples: np.ndarray) -> np.ndarray:

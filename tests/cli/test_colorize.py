@@ -122,6 +122,21 @@ def test_another_format_and_suffix(tmp_path):
     assert (tmp_path / "in/a_new.webp").is_file()
 
 
+def test_explain_draws_beside_each_result(tmp_path):
+    save(tmp_path / "in/a.png"), save(tmp_path / "in/b.png"), save(tmp_path / "in/b.jpg")
+    call = (tmp_path / "in", "-o", tmp_path / "out", "--explain")
+    assert run(*call) == 0
+    names = {path.name for path in (tmp_path / "out").glob("*_explain.png")}
+    assert names == {"a_explain.png", "b_png_explain.png", "b_jpg_explain.png"}
+    with Image.open(tmp_path / "out/a_explain.png") as image:
+        assert min(image.size) > 100
+    save(tmp_path / "in/a_explain.png")
+    with pytest.raises(UserError, match="write over"):
+        run(*call)
+    with pytest.raises(UserError, match="beside a file"):
+        run("-", "--explain")
+
+
 def test_ctrl_c_is_one_sentence(tmp_path, monkeypatch, capsys):
     def stop(*_):
         raise KeyboardInterrupt
