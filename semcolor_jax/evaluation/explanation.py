@@ -89,7 +89,7 @@ def find_places(result: Result) -> list[Place]:
 
 def _innermost(mask: Bool[np.ndarray, "h w"]) -> tuple[int, int]:
     """Returns the row and column farthest from what is outside the mask or the picture."""
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1))
+    depth = np.asarray(ndimage.distance_transform_edt(np.pad(mask, 1)))
     row, column = np.unravel_index(np.argmax(depth), depth.shape)
     return int(row) - 1, int(column) - 1
 
