@@ -256,9 +256,16 @@ def _at_size(sample: Sample, size: Int64[np.ndarray, " 2"]) -> Sample:
 def _upload(photos: Iterator[UInt32[np.ndarray, " pixels"]], size: int) -> UInt32[Array, " size"]:
     """Copies photos into one array on the device, at most `CHUNK` pixels and a photo being on the host."""
     write = jax.jit(lambda pool, part, start: jax.lax.dynamic_update_slice(pool, part, (start,)), donate_argnums=0)
-    pool, done, waiting = jnp.zeros(size, jnp.uint32), 0, np.zeros(0, np.uint32)
+    pool, done, count = jnp.zeros(size, jnp.uint32), 0, 0
+    waiting: list[np.ndarray] = []  # joined once a chunk: joining for every photo would copy the chunk each time
     for photo in photos:
-        waiting = np.concatenate([waiting, photo])
-        while len(waiting) >= CHUNK:
-            pool, done, waiting = write(pool, waiting[:CHUNK], done), done + CHUNK, waiting[CHUNK:]
-    return write(pool, waiting, done) if len(waiting) else pool
+        waiting.append(photo)
+        count += len(photo)
+        if count >= CHUNK:
+            pixels = np.concatenate(waiting)
+            whole = len(pixels) // CHUNK * CHUNK
+            for start in range(0, whole, CHUNK):
+                pool = write(pool, pixels[start : start + CHUNK], done + start)
+            done, waiting, count = done + whole, [pixels[whole:]], len(pixels) - whole
+    rest = np.concatenate([*waiting, np.zeros(0, np.uint32)])
+    return write(pool, rest, done) if len(rest) else pool
