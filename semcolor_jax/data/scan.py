@@ -26,10 +26,10 @@ from semcolor_jax.files import read_json, write_json
 from semcolor_jax.photos.files import load_pixels, open_image, orientation, read_photo
 
 GRAY_SPREAD = 8
-"""Channels that differ by no more than this are equal up to what JPEG does to a gray picture."""
+"""Channels that differ by no more than this are equal up to what JPEG does to a grey picture."""
 
 GRAY_SHARE = 0.001
-"""A photo is gray if a smaller share of its pixels than this has more spread."""
+"""A photo is grey if a smaller share of its pixels than this has more spread."""
 
 _REPORT_FROM = 2000  # files; fewer take seconds
 _CACHE_VERSION = 3
@@ -37,7 +37,7 @@ _CACHE_VERSION = 3
 
 @dataclasses.dataclass(frozen=True)
 class PhotoFacts:
-    """What is kept of a photo: its size as it is shown, whether it is gray, and whether EXIF turns or mirrors it."""
+    """What is kept of a photo: its size as it is shown, whether it is grey, and whether EXIF turns or mirrors it."""
 
     height: int
     width: int
@@ -85,7 +85,7 @@ def read_label_ids(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "h w"]:
     """Reads the ids of a label map.
 
     Raises:
-      UserError: if the file is missing, damaged, or not a PNG with 8-bit gray values or a palette's indices.
+      UserError: if the file is missing, damaged, or not a PNG with 8-bit grey values or a palette's indices.
     """
     with open_image(path) as image:
         if image.format != "PNG" or not (image.mode == "P" or _raw_mode(image) == "L"):

@@ -1,7 +1,7 @@
 """The test sets of the colorization literature: the published archive or its unpacked folder, and nothing else.
 
 `config.data.source` names the set and `config.data.dir` the archive, or a folder that holds the archive or the photos
-anywhere below. Single photos are read out of the archive; nothing is unpacked. Gray photos stay in, because numbers in
+anywhere below. Single photos are read out of the archive; nothing is unpacked. Grey photos stay in, because numbers in
 papers are over all photos of a set, but they are counted. There are no labels and no scenes.
 """
 
@@ -109,7 +109,7 @@ class PublishedTestSource:
     Attributes:
       name: of the set.
       names: the photos' file names, sorted.
-      gray: how many of the photos are gray; they stay in.
+      gray: how many of the photos are grey; they stay in.
     """
 
     def __init__(self, name: str, path: str | os.PathLike[str], split: Split = "val", *, limit: int | None = None):
@@ -135,7 +135,7 @@ class PublishedTestSource:
         self.names: Sequence[str] = list(self._members)
         self.gray = self._count_gray()
         if self.gray:
-            logger.info("%s: %d of %d photos are gray; they are kept", name, self.gray, len(self))
+            logger.info("%s: %d of %d photos are grey; they are kept", name, self.gray, len(self))
 
     def __len__(self) -> int:
         return len(self.names)

@@ -1,6 +1,6 @@
 """Reading and writing image files on the host.
 
-Photos come as people have them: rotated by EXIF, grayscale, with a palette, with transparency, CMYK,
+Photos come as people have them: rotated by EXIF, greyscale, with a palette, with transparency, CMYK,
 16-bit. All of them become plain 8-bit RGB here. Colour profiles are not applied: the file's numbers are
 taken for sRGB.
 """
@@ -51,7 +51,7 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 def read_photo(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "h w 3"]:
     """Reads a photo as upright sRGB.
 
-    The EXIF orientation is applied; transparent parts are laid on white; grayscale fills three channels;
+    The EXIF orientation is applied; transparent parts are laid on white; greyscale fills three channels;
     16-bit values keep their upper 8 bits. Of an animation the first frame counts.
 
     Raises:

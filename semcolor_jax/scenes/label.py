@@ -78,7 +78,7 @@ def label_folder(
     smoothing: str = "top5",
     shard: Shard | None = None,
 ) -> Labelling:
-    """Labels the photos of a folder, all splits and gray photos too, by their paths below it; as `label_photos`.
+    """Labels the photos of a folder, all splits and grey photos too, by their paths below it; as `label_photos`.
 
     `output` is DIR/scenes.json for `FolderSource` to find it.
 

@@ -13,7 +13,7 @@ SIZES = {
     "train2017/000000000030": (20, 24),
     "val2017/000000000139": (30, 20),
 }
-"""Width and height by name; 30 is gray."""
+"""Width and height by name; 30 is grey."""
 
 
 def encoded(array, suffix, **options):

@@ -86,7 +86,7 @@ def test_gray_photos_stay_in_the_data_set_but_not_in_training(data_dir, caplog):
     with caplog.at_level(logging.INFO):
         source = find_prepared(data_dir, "train")
     assert (len(source), source.dropped) == (2, 1)
-    assert "left out 1 gray of 3" in caplog.text
+    assert "left out 1 grey of 3" in caplog.text
     info = tfds.builder_from_directory(data_dir / "coco_stuff" / "256px" / "1.0.0").info
     assert info.splits["train"].num_examples == 3
     assert info.metadata["gray"] == {"train": [30], "validation": []}
@@ -208,8 +208,8 @@ def test_all_published_ids_have_a_class(tmp_path):
     ("labels", "said"),
     [
         (encoded(ids(39, 30), "png"), "has 39 x 30 pixels, but its photo has 40 x 30"),
-        (encoded(np.zeros((30, 40, 3), np.uint8), "png"), "is no label map: 8-bit gray is wanted, not RGB"),
-        (encoded(np.zeros((30, 40), np.uint16), "png"), "is no label map: 8-bit gray is wanted, not I;16"),
+        (encoded(np.zeros((30, 40, 3), np.uint8), "png"), "is no label map: 8-bit grey is wanted, not RGB"),
+        (encoded(np.zeros((30, 40), np.uint16), "png"), "is no label map: 8-bit grey is wanted, not I;16"),
         (encoded(ids(40, 30), "png")[:-40], "damaged"),
         (b"no image", "is not an image"),
     ],

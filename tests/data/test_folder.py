@@ -266,7 +266,7 @@ def test_gray_photos_are_left_out_and_counted(tmp_path):
 
 def test_a_folder_of_only_gray_photos_is_refused(tmp_path):
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "a.png")
-    with pytest.raises(UserError, match="are gray"):
+    with pytest.raises(UserError, match="are grey"):
         FolderSource(tmp_path)
 
 

@@ -31,7 +31,7 @@ def _encoded(array, suffix):
 
 
 def _photo(i):
-    """Every 100th photo is gray; the others' colour tells them apart."""
+    """Every 100th photo is grey; the others' colour tells them apart."""
     color = (128, 128, 128) if i % 100 == 7 else (200, i % 200, i // 8)
     return np.broadcast_to(np.array(color, np.uint8), (4, 6, 3))
 
@@ -120,7 +120,7 @@ def test_photos_in_folders_of_their_classes_are_found(tmp_path):
 def test_gray_photos_are_kept_and_counted(tmp_path, caplog):
     with caplog.at_level("INFO"):
         _source("div2k_valid", _write(tmp_path, "div2k_valid", _files("div2k_valid")))
-    assert "div2k_valid: 1 of 100 photos are gray; they are kept" in caplog.text
+    assert "div2k_valid: 1 of 100 photos are grey; they are kept" in caplog.text
 
 
 def test_load_gives_what_read_gives(tmp_path):

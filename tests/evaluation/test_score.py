@@ -40,8 +40,8 @@ def folders(tmp_path):
         save(wrong / f"p{index:02}.png", prediction[index])
     save(wrong / "p03.png", prediction[3][:40])  # another size
     (wrong / "p04.png").write_bytes(b"no image")
-    save(wrong / "p05.png", prediction[5][..., 0])  # grayscale, a file of one channel
-    save(wrong / "p06.png", prediction[6][..., :1].repeat(3, axis=-1))  # grayscale in three
+    save(wrong / "p05.png", prediction[5][..., 0])  # greyscale, a file of one channel
+    save(wrong / "p06.png", prediction[6][..., :1].repeat(3, axis=-1))  # greyscale in three
     save(wrong / "sub" / "p07.png", prediction[7])  # a second p07
     save(wrong / "stranger.png", prediction[8])
     return tmp_path
@@ -242,7 +242,7 @@ def test_the_command_writes_every_table(folders, capsys):
         assert "central 32x32 square" in flat
         assert "wrong: 3 left out of every mean: no coloured photo (p00, p01, p02)" in flat
         assert "wrong: 1 left out of every mean: unreadable file (p04)" in flat
-        assert "wrong: 2 note: grayscale result, scored (p05, p06)" in flat
+        assert "wrong: 2 note: greyscale result, scored (p05, p06)" in flat
         assert "good 12, wrong 6" in flat
         assert "FID-VGG16" in flat
         assert set(re.findall(r"FID[-\w]*", flat.replace("comparable with FID", ""))) == {"FID-VGG16"}

@@ -22,7 +22,7 @@ def params():
 
 
 def test_the_dense_layers_follow_the_pooled_features(params):
-    """With a gray photo, whose features the encoder gives; the rest is three products of numpy."""
+    """With a grey photo, whose features the encoder gives; the rest is three products of numpy."""
     lightness = np.random.default_rng(1).uniform(0, 100, (2, 64, 64, 1)).astype(np.float32)
     convolutions = {name: layer for name, layer in params.items() if name.startswith("conv")}
     features = np.asarray(Vgg16Encoder().apply({"params": convolutions}, jnp.asarray(lightness), train=False).x_enc)

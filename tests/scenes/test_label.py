@@ -35,7 +35,7 @@ def counting():
 
 @pytest.fixture
 def folder(tmp_path, write_photo):
-    """Five photos to train on, two to validate, one of them gray; and a label map, which is no photo."""
+    """Five photos to train on, two to validate, one of them grey; and a label map, which is no photo."""
     root = tmp_path / "set"
     for i in range(5):
         write_photo(root / f"train/images/{i}.png", (50 * i, 100, 100), seed=i)

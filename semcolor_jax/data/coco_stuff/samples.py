@@ -46,7 +46,7 @@ def store_sample(photo: str, label_map: str, *, photos: Archive, labels: Archive
       short_side: in pixels.
 
     Raises:
-      UserError: if one of them is damaged, or the label map has another size than the photo, is not an 8-bit gray
+      UserError: if one of them is damaged, or the label map has another size than the photo, is not an 8-bit grey
         image, or holds an id that is no class.
     """
     with open_image_in(photos, photo) as opened:
@@ -69,7 +69,7 @@ def store_sample(photo: str, label_map: str, *, photos: Archive, labels: Archive
 def _read_classes(name: str, labels: Archive) -> UInt8[np.ndarray, "h w"]:
     with open_image_in(labels, name) as opened:
         if opened.mode != "L":
-            raise UserError(f"{labels.path}: {name} is no label map: 8-bit gray is wanted, not {opened.mode}.")
+            raise UserError(f"{labels.path}: {name} is no label map: 8-bit grey is wanted, not {opened.mode}.")
         load_pixels(opened, f"{labels.path}: {name}")
         raw = np.asarray(opened)
     unknown = raw[(raw >= _CLASSES) & (raw != RAW_UNLABELED)]

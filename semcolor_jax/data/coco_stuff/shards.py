@@ -4,7 +4,7 @@ A folder collects, until the data set is complete:
 
   archives.json                          the archives that the shards come from
   coco_stuff-SPLIT.array_record-i-of-n   samples, in the order of the photos' names
-  coco_stuff-SPLIT.array_record-i-of-n.json   the ids of its gray photos, written before it
+  coco_stuff-SPLIT.array_record-i-of-n.json   the ids of its grey photos, written before it
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ _FEATURES = {
 
 
 class CocoStuffSource:
-    """One split of COCO-Stuff as `Builder` prepared it, without the gray photos, which have no colour to learn.
+    """One split of COCO-Stuff as `Builder` prepared it, without the grey photos, which have no colour to learn.
 
     Scenes come from DIR/coco_stuff/scenes.json if there is one, in the form of `data.folder_tables`, where photos are
     called as published.
@@ -38,7 +38,7 @@ class CocoStuffSource:
     Attributes:
       name: "coco_stuff".
       names: the photos as published, such as "train2017/000000000009.jpg".
-      dropped: how many gray photos were left out.
+      dropped: how many grey photos were left out.
     """
 
     name = "coco_stuff"
@@ -64,7 +64,7 @@ class CocoStuffSource:
         self.names: Sequence[str] = [f"{SPLITS[tfds_split]}/{image_ids[place]:012d}.jpg" for place in self._places]
         self.dropped = len(gray)
         if self.dropped:
-            logger.info("coco_stuff, %s: left out %d gray of %d photos", split, self.dropped, len(image_ids))
+            logger.info("coco_stuff, %s: left out %d grey of %d photos", split, self.dropped, len(image_ids))
 
     def __len__(self) -> int:
         return len(self._places)

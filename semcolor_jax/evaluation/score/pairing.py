@@ -22,7 +22,7 @@ EXCLUDED = {
 }
 """Kinds of problems that keep a pair out of every mean, and what tables call them."""
 
-NOTED = {"grayscale": "grayscale result, scored", "too small": "too small for a metric, which leaves it out"}
+NOTED = {"grayscale": "greyscale result, scored", "too small": "too small for a metric, which leaves it out"}
 """Kinds that are named, but leave the pair in the means."""
 
 
