@@ -28,6 +28,7 @@ def test_the_defaults_that_are_stated_are_the_configs():
 
 
 def test_every_module_that_is_named_is_there():
-    for path in re.findall(r"`((?:models|losses|color|data|baselines|experiments|semcolor_jax)/[\w/.]*)`", TEXT):
+    folders = "models|losses|color|data|baselines|training|experiments|semcolor_jax"
+    for path in re.findall(rf"`((?:{folders})/[\w/.]*)`", TEXT):
         inside = ROOT if path.startswith(("experiments", "semcolor_jax")) else ROOT / "semcolor_jax"
         assert (inside / path).exists(), path

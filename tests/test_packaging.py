@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,13 @@ def test_every_folder_of_modules_is_a_package():
     """The wheel takes only these."""
     folders = {path.parent for path in (ROOT / "semcolor_jax").rglob("*.py")}
     assert [folder for folder in sorted(folders) if not (folder / "__init__.py").is_file()] == []
+
+
+def test_every_file_beside_the_modules_is_package_data():
+    package = ROOT / "semcolor_jax"
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    patterns = settings["package-data"][package.name]
+    packed = {path for pattern in patterns for path in package.glob(pattern)}
+    others = {path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert sorted(others - packed) == []
+    assert package / "scenes/small_teacher.npz" in packed

@@ -27,7 +27,7 @@ def _add_prepare(steps: Any) -> None:
         steps,
         "prepare",
         help="download a published data set and resize it for training",
-        example="semcolor data prepare coco_stuff -o data/coco --archives downloads/",
+        example="semcolor data prepare coco_stuff -o data/coco --archives downloads/ --teacher vgg16_places365.h5",
     )
     prepare.add_argument("dataset", choices=["coco_stuff"])
     prepare.add_argument(
@@ -37,6 +37,7 @@ def _add_prepare(steps: Any) -> None:
     prepare.add_argument(
         "--short-side", type=positive_int, default=256, metavar="N", help="pixels of the short side (%(default)s)"
     )
+    scene_commands.add_teacher(prepare, required=False, help="then label the scenes of all photos by ")
     prepare.set_defaults(run=run_prepare)
 
 
@@ -85,10 +86,17 @@ def _add_sample_photos(steps: Any) -> None:
 
 
 def run_prepare(arguments: argparse.Namespace) -> None:
-    """Prepares a published data set. Raises `UserError` for a mistake of the user's."""
+    """Prepares a published data set and labels its scenes. Raises `UserError` for a mistake of the user's."""
     from semcolor_jax.data import coco_stuff
 
+    teacher = None
+    if arguments.teacher:  # read first: a mistyped name is said before hours of work
+        from semcolor_jax.scenes.teacher import load_teacher
+
+        teacher = load_teacher(arguments.teacher)
     coco_stuff.prepare(arguments.output, archives=arguments.archives, short_side=arguments.short_side)
+    if teacher:
+        scene_commands.label_coco_stuff(arguments.output, teacher)
 
 
 def run_prior(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:

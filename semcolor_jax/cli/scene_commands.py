@@ -13,6 +13,8 @@ from semcolor_jax.scenes import HEAD_L2, HEAD_SIDE
 
 if TYPE_CHECKING:
     from semcolor_jax.data.example import Source
+    from semcolor_jax.scenes.label import Labelling
+    from semcolor_jax.scenes.teacher import Teacher
 
 logger = logging.getLogger(__name__)
 
@@ -43,19 +45,19 @@ def add_parsers(steps: Any) -> None:
     )
     label.add_argument("data", type=path, metavar="DIR", help="folder of photos, or of the prepared COCO-Stuff")
     label.add_argument("--source", choices=["folder", "coco_stuff"], default="folder", help="default: %(default)s")
-    label.add_argument(
-        "--teacher",
-        type=path,
-        required=True,
-        metavar="FILE",
-        help=".npz of train-teacher, or VGG16-Places365: .h5, .caffemodel",
-    )
+    add_teacher(label, required=True)
     label.add_argument(
         "-o", "--output", type=path, metavar="FILE", help="file to write (default: the scenes.json that --source reads)"
     )
     label.add_argument("--smoothing", choices=["top5", "gaussian"], default="top5", help="default: %(default)s")
     label.add_argument("--shard", default="1/1", metavar="i/n", help="this process's share of the photos")
     label.set_defaults(run=run_label_scenes)
+
+
+def add_teacher(parser: argparse.ArgumentParser, *, required: bool, help: str = "") -> None:
+    """Adds `--teacher`, which `scenes.teacher.load_teacher` reads; `help` says what becomes of it."""
+    kinds = "VGG16-Places365 (.h5, .caffemodel), .npz of train-teacher, or small: the stand-in of the package"
+    parser.add_argument("--teacher", type=path, required=required, metavar="FILE|small", help=f"{help}{kinds}")
 
 
 def run_train_teacher(arguments: argparse.Namespace) -> None:
@@ -79,8 +81,24 @@ def run_label_scenes(arguments: argparse.Namespace) -> None:
         output = arguments.output or data / "scenes.json"
         result = label_folder(data, teacher, output=output, smoothing=arguments.smoothing, shard=shard)
     else:
-        output = arguments.output or data / "coco_stuff" / "scenes.json"
+        output = arguments.output or coco_stuff_scenes(data)
         result = label_sources(_coco_stuff(data), teacher, output=output, smoothing=arguments.smoothing, shard=shard)
+    _say(result)
+
+
+def label_coco_stuff(data_dir: Path, teacher: Teacher) -> None:
+    """Labels prepared COCO-Stuff where training looks for it. Raises `UserError` as `scenes.label.label_sources`."""
+    from semcolor_jax.scenes.label import label_sources
+
+    _say(label_sources(_coco_stuff(data_dir), teacher, output=coco_stuff_scenes(data_dir)))
+
+
+def coco_stuff_scenes(data_dir: Path) -> Path:
+    """Returns the file in which `CocoStuffSource` looks for scenes."""
+    return data_dir / "coco_stuff" / "scenes.json"
+
+
+def _say(result: Labelling) -> None:
     if result.output:
         logger.info("wrote %s, %d photos of it now", result.output, result.labelled)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -18,18 +19,22 @@ from semcolor_jax.formats.caffe import load_caffe_vgg16
 from semcolor_jax.formats.keras_h5 import load_keras_vgg16
 from semcolor_jax.formats.vgg16_weights import ClassifierWeights
 from semcolor_jax.models.vgg16_classifier import classifier_for, input_side
+from semcolor_jax.scenes import SMALL_TEACHER
 from semcolor_jax.scenes.batching import BatchFunction
-from semcolor_jax.scenes.head import imagenet_features, load_head
+from semcolor_jax.scenes.head import SceneHead, imagenet_features, load_head
 from semcolor_jax.taxonomy.label_sets import NUM_SCENES
+
+logger = logging.getLogger(__name__)
 
 WHERE_TEACHERS_ARE = (
     "VGG16-Places365 is published as vgg16-places365_weights_tf_dim_ordering_tf_kernels.h5 (543 MB, Keras) at "
     "https://github.com/GKalliatakis/Keras-VGG16-places365/releases/tag/v1.0 and as vgg16_places365.caffemodel "
     "(543 MB, Caffe) at http://places2.csail.mit.edu/models_places365/vgg16_places365.caffemodel; without either, "
-    "train a small teacher on photos of your own with "
-    "`semcolor data train-teacher PHOTOS -o teacher.npz`"
+    "`--teacher small` is the stand-in that comes with this package, and "
+    "`semcolor data train-teacher PHOTOS -o teacher.npz` trains one on photos of your own"
 )
 
+_SMALL = Path(__file__).with_name("small_teacher.npz")
 _CONVERTERS = {".h5": load_keras_vgg16, ".hdf5": load_keras_vgg16, ".caffemodel": load_caffe_vgg16}
 
 
@@ -53,22 +58,40 @@ class Teacher:
 def load_teacher(path: str | os.PathLike[str]) -> Teacher:
     """Reads a teacher: a `.npz` of `data train-teacher`, or VGG16-Places365 as a Keras `.h5` or a `.caffemodel`.
 
+    Args:
+      path: the file, or "small" for the teacher in this package. That one says in the log what it stands in for.
+
     Raises:
       UserError: the file is missing (the message says where teachers are published), damaged, or another network.
     """
     path = Path(path)
+    if path == Path(SMALL_TEACHER):
+        head = load_head(_SMALL)
+        logger.info("%s", _what_small_knows(head))
+        return _from_head(_SMALL, head)
     if not path.is_file():
         raise UserError(f"there is no teacher file {path}: {WHERE_TEACHERS_ARE}.")
     if path.suffix == ".npz":
-        return _from_head(path)
+        return _from_head(path, load_head(path))
     if path.suffix in _CONVERTERS:
         return _from_classifier(path, _CONVERTERS[path.suffix](path))
     kinds = ", ".join([".npz", *_CONVERTERS])
     raise UserError(f"the teacher file {path} is of an unknown kind; known are {kinds}.")
 
 
-def _from_head(path: Path) -> Teacher:
-    head, features = load_head(path), imagenet_features()
+def _what_small_knows(head: SceneHead) -> str:
+    measured = head.record["held_out"]
+    photos = sum(folder["images"] for folder in measured)
+    top1 = sum(folder["images"] * folder["top1"] for folder in measured) / photos
+    return (
+        f"the small teacher is a stand-in for VGG16-Places365: it knows {len(head.categories)} of {NUM_SCENES} scenes "
+        f"({', '.join(head.record['scenes'])}) and names {top1:.0%} of {photos} held-out photos of these rightly; "
+        "a photo of anything else gets one of them all the same"
+    )
+
+
+def _from_head(path: Path, head: SceneHead) -> Teacher:
+    features = imagenet_features()
     return Teacher(
         name=_fingerprint(path),
         side=head.side,

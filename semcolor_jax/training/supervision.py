@@ -14,7 +14,10 @@ logger = logging.getLogger(__name__)
 
 _LABELS = {"scene": "scene", "seg": "label map"}
 _HOW = {
-    "scene": "label the photos with `semcolor data label-scenes` (docs/data.md)",
+    "scene": (
+        "label the photos with `semcolor data label-scenes --teacher FILE` or, as a stand-in, `--teacher small` "
+        "(docs/data.md)"
+    ),
     "seg": "add label maps (docs/data.md)",
 }
 

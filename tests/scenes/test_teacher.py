@@ -1,11 +1,16 @@
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
 from scipy.special import softmax
 
 from semcolor_jax.errors import UserError
-from semcolor_jax.scenes.head import FEATURES, SceneHead, imagenet_features, save_head
+from semcolor_jax.scenes.head import FEATURES, SceneHead, imagenet_features, load_head, save_head
 from semcolor_jax.scenes.teacher import load_teacher
+
+ROOT = Path(__file__).parents[2]
+SMALL = ROOT / "semcolor_jax/scenes/small_teacher.npz"
 
 
 @pytest.fixture
@@ -45,7 +50,8 @@ def test_teachers_are_told_apart_by_content(tmp_path, write_constant_h5):
 def test_a_missing_file_is_named_with_where_teachers_are(tmp_path, name):
     with pytest.raises(UserError) as error:
         load_teacher(tmp_path / name)
-    for words in (name, "543 MB", "github.com/GKalliatakis", "places2.csail.mit.edu", "train-head"):
+    published = ("543 MB", "github.com/GKalliatakis", "places2.csail.mit.edu")
+    for words in (name, *published, "--teacher small", "train-teacher"):
         assert words in str(error.value)
 
 
@@ -64,3 +70,23 @@ def test_an_unknown_kind_is_refused(tmp_path):
     (tmp_path / "teacher.pth").touch()
     with pytest.raises(UserError, match=r"unknown kind; known are \.npz, \.h5"):
         load_teacher(tmp_path / "teacher.pth")
+
+
+def test_the_small_teacher_says_what_it_stands_in_for(photos, caplog):
+    caplog.set_level("INFO")
+    teacher = load_teacher("small")
+    assert teacher.name.startswith("small_teacher.npz sha256:")
+    assert len(teacher.categories) == 17
+    assert "stand-in for VGG16-Places365: it knows 17 of 365 scenes" in caplog.text
+    squares = photos.repeat(3, axis=1).repeat(3, axis=2)
+    np.testing.assert_allclose(np.asarray(teacher.probabilities(squares)).sum(axis=1), 1, atol=1e-5)
+
+
+def test_the_small_teachers_accuracy_stands_in_its_file_and_in_the_docs():
+    held_out = load_head(SMALL).record["held_out"]
+    text = (ROOT / "docs/data.md").read_text(encoding="utf-8")
+    assert [folder["folder"] for folder in held_out] == ["sun_scenes", "intel_scenes", "houses"]
+    for folder in held_out:
+        row = f"| {folder['images']} | {100 * folder['top1']:.1f} % | {100 * folder['top5']:.1f} % |"
+        assert row in text, row
+        assert folder["top1"] > folder["majority_top1"] + 0.3

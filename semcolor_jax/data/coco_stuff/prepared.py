@@ -48,9 +48,10 @@ def how_to_prepare(data_dir: str | os.PathLike[str], *, short_side: int = SHORT_
     files = ", ".join(f"{name} ({file.gigabytes} GB)" for name, file in PUBLISHED.items())
     return (
         f"there is no COCO-Stuff prepared at {max(short_side, SHORT_SIDE)} pixels {where}: run `semcolor data "
-        f"prepare coco_stuff -o DIR{larger}`, which downloads {files}, or takes them from --archives FOLDER, "
-        f"and fills about 6 GB more with {PHOTOS['train']:,} photos to train on and {PHOTOS['validation']:,} to "
-        "validate, and train with --config.data.dir=DIR; or train on photos of your own with "
+        f"prepare coco_stuff -o DIR --teacher TEACHER{larger}`, which downloads {files}, or takes them from "
+        f"--archives FOLDER, fills about 6 GB more with {PHOTOS['train']:,} photos to train on and "
+        f"{PHOTOS['validation']:,} to validate, and labels their scenes (docs/data.md says what TEACHER is), and train "
+        "with --config.data.dir=DIR; or train on photos of your own with "
         "--config.data.source=folder --config.data.dir=PHOTOS."
     )
 
