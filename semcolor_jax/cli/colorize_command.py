@@ -84,6 +84,12 @@ def _add_rare(parser: argparse.ArgumentParser, everything: Any) -> None:
     add("--branch", choices=["soft", "reg", "both"], help="what makes the colour: distribution, regression, or both")
     add("--soft-weight", type=float, metavar="W", help="of the distribution in --branch both, 0..1")
     add("--explain", action="store_true", help="also draw what the network saw and how sure it was: NAME_explain.png")
+    add(
+        "--variants",
+        type=int,
+        metavar="N",
+        help="also write N plausible versions, likeliest first, and a sheet of them",
+    )
     add("--size", type=int, metavar="N", help="short side in pixels that the network sees (default: the model's)")
     add("--tta", action="store_true", help="average with the mirrored photo: twice the time, steadier colours")
     add("--suffix", default="", metavar="TEXT", help="put behind each name; allows to write beside the photos")
@@ -163,7 +169,7 @@ def _run_once(arguments: argparse.Namespace, photos: Sequence[str], reporter: Re
             return reporter.summary()
         jobs, colorizer = plan.jobs, _colorizer(arguments)
         finished = _record(arguments, colorizer, out_dir, options)
-    beside = _beside(arguments, colorizer, jobs)
+    beside = _beside(arguments, colorizer, jobs, options)
     for outcome in colorize_each(colorizer, jobs, options, finished=finished, beside=beside):
         reporter.show(outcome)
     return reporter.summary()
@@ -208,7 +214,7 @@ def _watch(arguments: argparse.Namespace, photos: Sequence[str], reporter: Repor
             for source, reason in plan.refused:
                 if source in stable:
                     reporter.refused(source, reason)
-            beside = _beside(arguments, colorizer, plan.jobs)
+            beside = _beside(arguments, colorizer, plan.jobs, options)
             jobs = [job for job in plan.jobs if job.source in stable]
             for outcome in colorize_each(colorizer, jobs, options, finished=finished, beside=beside):
                 reporter.show(outcome)
@@ -230,8 +236,8 @@ def _through_pipe(arguments: argparse.Namespace) -> bool:
     from semcolor_jax.inference.photo_files import colorize_bytes
     from semcolor_jax.photos.formats import format_of_suffix
 
-    if arguments.explain:
-        raise UserError("--explain writes a picture beside a file: name the photo instead of -.")
+    if arguments.explain or arguments.variants is not None:
+        raise UserError("--explain and --variants write pictures beside a file: name the photo instead of -.")
     content = sys.stdin.buffer.read()
     target = Path(arguments.output).expanduser() if arguments.output else None
     format = _FORMATS.get(arguments.format) or (target and format_of_suffix(target.suffix))
@@ -284,10 +290,12 @@ def _colorizer(arguments: argparse.Namespace) -> Colorizer:
     return dataclasses.replace(colorizer, choice=choice, side=side, mirror=arguments.tta)
 
 
-def _beside(arguments: argparse.Namespace, colorizer: Colorizer, jobs: Sequence[Job]) -> Beside | None:
-    from semcolor_jax.cli.pictures_beside import explanations
+def _beside(
+    arguments: argparse.Namespace, colorizer: Colorizer, jobs: Sequence[Job], options: Options
+) -> Beside | None:
+    from semcolor_jax.cli.pictures_beside import pictures_beside
 
-    return explanations(colorizer, jobs) if arguments.explain else None
+    return pictures_beside(colorizer, jobs, options, explain=arguments.explain, variants=arguments.variants)
 
 
 def _record(arguments: argparse.Namespace, colorizer: Colorizer, out_dir: Path, options: Options) -> Finished:
@@ -297,7 +305,8 @@ def _record(arguments: argparse.Namespace, colorizer: Colorizer, out_dir: Path, 
     model = find_model(DEFAULT_MODEL if arguments.model is None else arguments.model)
     settings = [dataclasses.asdict(colorizer.choice), colorizer.side, colorizer.mirror, dataclasses.asdict(options)]
     settings = [fingerprint(model), arguments.checkpoint, *settings, arguments.format]
-    settings += ["explain"] * arguments.explain  # as it was without the option, so that records stay valid
+    asked = {"explain": arguments.explain or None, "variants": arguments.variants}
+    settings += [[key, value] for key, value in asked.items() if value is not None]  # none: as older records have it
     return Finished(out_dir, settings, overwrite=arguments.overwrite)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,8 @@ from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.color.bins import AB_BINS, STEP
 from semcolor_jax.evaluation.drawing import MARGIN, Cell, PhotoCell, SceneCell, class_map, draw_rows
 from semcolor_jax.inference.branches import grey_copy, recombine
-from semcolor_jax.inference.result import CONFIDENCE_RADIUS, Result
+from semcolor_jax.inference.probability import CONFIDENCE_RADIUS
+from semcolor_jax.inference.result import Result
 from semcolor_jax.taxonomy.label_sets import COCO_STUFF
 
 _PLACES = 4
@@ -69,6 +71,28 @@ def explain(result: Result, *, side: int = 320) -> UInt8[np.ndarray, "height wid
         "discs: how likely each of the 313 colours is at a place, by area (a right, b up); cross: the one shown",
     )
     return _stacked([picture, *map(_line, lines), draw_rows(list(planes), [planes])])
+
+
+def contact_sheet(
+    results: Sequence[Result], *, side: int = 320, columns: int = 3
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Draws results, likeliest first, in rows, each with the mean of its confidence.
+
+    Args:
+      results: at least one, all of one photo.
+      side: longest side of a picture, in pixels.
+      columns: most pictures in a row.
+    """
+    cells = []
+    for result in results:
+        confidence = result.confidence()
+        note = "" if confidence is None else f"confidence {confidence.mean():.0%}"
+        cells.append(PhotoCell(_shrunk(np.asarray(result.image.convert("RGB")), side), note))
+    rows = []
+    for first in range(0, len(cells), columns):
+        row = {f"{first + i}": cell for i, cell in enumerate(cells[first : first + columns], 1)}
+        rows.append(draw_rows(list(row), [row]))
+    return _stacked(rows)
 
 
 def find_places(result: Result) -> list[Place]:

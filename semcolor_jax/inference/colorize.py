@@ -107,13 +107,15 @@ class Colorizer:
         output = dataclasses.replace(self, choice=choice)._read_out([source.pixels])
         ab = np.asarray(output.ab[0], np.float32)
         lightness = rgb_to_lab(shrink(source.pixels, side=self.side), xp=np)[None, ..., :1]
-        coloured = merge(source.pixels, ab, coloured=coloured_part(source.pixels), in_place=True)
+        part = coloured_part(source.pixels)
+        coloured = merge(source.pixels, ab, coloured=part, in_place=True)
         return Result(
             photo=dataclasses.replace(source, pixels=coloured),
             ab=ab,
             scenes=None if output.scene_logits is None else top_scenes(np.asarray(output.scene_logits[0])),
             segmentation=None if output.classes is None else Segmentation(np.asarray(output.classes[0])),
             predict_logits=functools.partial(_color_logits, self.predictor, lightness),
+            coloured=part,
         )
 
     def network_size(self, photo: Pixels) -> tuple[int, int]:

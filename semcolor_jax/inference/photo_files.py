@@ -31,8 +31,8 @@ BATCH = 8
 SMALL_PIXELS, SMALL_NETWORK_PIXELS = 2**19, 3 * 2**14
 """Photos with more pixels, or seen by the network with more, go one by one: a batch must need little memory."""
 
-Beside = Callable[[Job, Pixels], None]
-"""Writes what goes beside a photo's result, from its pixels before; raises `UserError` where it cannot."""
+Beside = Callable[[Job, Photo], None]
+"""Writes what goes beside a photo's result, from the photo before; raises `UserError` where it cannot."""
 
 FADED = "looks faded: --stretch would spread its greys"
 
@@ -320,7 +320,7 @@ def _write(
             target = job.target.with_name(f"{job.target.stem}_compare{job.target.suffix}")
             write_photos(target, [pair], format=job.format, quality=options.quality)
         if beside is not None and before is not None:
-            beside(job, before)
+            beside(job, dataclasses.replace(photo, pixels=before))
     except UserError as error:
         return Outcome(job=job, status="failed", reason=str(error))
     except MemoryError:

@@ -14,13 +14,14 @@ from PIL import Image
 
 from semcolor_jax.color.bins import AB_BINS
 from semcolor_jax.errors import UserError
+from semcolor_jax.inference.flat import Coloured
+from semcolor_jax.inference.probability import CONFIDENCE_RADIUS, probability_near
+from semcolor_jax.inference.strips import merge
+from semcolor_jax.inference.variants import make_variants
 from semcolor_jax.photos.encoding import QUALITY, write_photos
 from semcolor_jax.photos.formats import format_of_suffix
 from semcolor_jax.photos.photo import Photo
 from semcolor_jax.taxonomy.label_sets import COCO_STUFF
-
-CONFIDENCE_RADIUS = 20.0
-"""CIE units in ab, two steps of the bins: colours so near each other have one name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Result:
       scenes: the five likeliest Places365 categories with their probabilities; None without a scene branch.
       segmentation: None without a segmentation branch.
       predict_logits: gives the network's logits of the 313 colours; called at most once.
+      coloured: the part of the photo that has colour; None is all of it.
     """
 
     photo: Photo
@@ -71,6 +73,7 @@ class Result:
     scenes: Sequence[tuple[str, float]] | None
     segmentation: Segmentation | None
     predict_logits: Callable[[], Float32[np.ndarray, "h w 313"] | None] = dataclasses.field(repr=False)
+    coloured: Coloured | None = None
 
     @functools.cached_property
     def image(self) -> Image.Image:
@@ -110,13 +113,28 @@ class Result:
         """
         if self._logits is None:
             return None
-        confidence = np.empty(self._logits.shape[:2], np.float32)
-        columns = (2 * np.arange(confidence.shape[1]) + 1) * self.ab.shape[1] // (2 * confidence.shape[1])
-        for row, logits in enumerate(self._logits):  # by rows: 313 distances a pixel are many
-            ab = self.ab[(2 * row + 1) * self.ab.shape[0] // (2 * len(confidence)), columns]
-            near = np.sum((ab[:, None] - AB_BINS) ** 2, axis=-1) <= radius**2
-            confidence[row] = np.sum(_softmax(logits) * near, axis=-1)
-        return confidence
+        return np.asarray(probability_near(self._logits, self._ab_of_logits[None], radius)[0])
+
+    def variants(self, count: int) -> list[Result]:
+        """Returns the result and count - 1 other plausible ones, likeliest first (`inference.variants.make_variants`).
+
+        They have the result's lightness. Where the network is certain of its colours, they hardly differ.
+
+        Raises:
+          UserError: the count is outside 1..12, or the network has no branch 'soft'.
+        """
+        if self._logits is None:
+            raise UserError("The network has no branch 'soft', so it holds no other colours possible.")
+        variants = make_variants(self._logits, self._ab_of_logits, count=count)
+        return [
+            dataclasses.replace(
+                self,
+                photo=dataclasses.replace(self.photo, pixels=merge(self.photo.pixels, ab, coloured=self.coloured)),
+                ab=ab,
+                predict_logits=lambda: self._logits,
+            )
+            for ab, _ in variants
+        ]
 
     def save(self, path: str | os.PathLike[str], *, quality: int = QUALITY) -> list[str]:
         """Writes the result in the format that the suffix names, with the photo's metadata and an sRGB profile.
@@ -141,6 +159,16 @@ class Result:
         """Returns what small planes have at a pixel of the photo."""
         height, width = self.photo.pixels.shape[:2]
         return planes[y * planes.shape[0] // height, x * planes.shape[1] // width]
+
+    @property
+    def _ab_of_logits(self) -> Float32[np.ndarray, "h w 2"]:
+        """The colours in the size of the logits, which is smaller in networks that enlarge colours after decoding."""
+        assert self._logits is not None
+        rows, columns = (
+            (2 * np.arange(n) + 1) * m // (2 * n)
+            for n, m in zip(self._logits.shape[:2], self.ab.shape[:2], strict=True)
+        )
+        return self.ab[rows[:, None], columns]
 
     @functools.cached_property
     def _logits(self) -> Float32[np.ndarray, "h w 313"] | None:

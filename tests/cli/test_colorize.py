@@ -137,6 +137,22 @@ def test_explain_draws_beside_each_result(tmp_path):
         run("-", "--explain")
 
 
+def test_variants_and_their_sheet(tmp_path, monkeypatch):
+    def undecided(lightness):
+        return warm(lightness).replace(color_logits=np.zeros((*lightness.shape[:3], 313), np.float32))
+
+    colorizer = Colorizer(undecided, side=16, choice=ColorChoice("soft"))
+    monkeypatch.setattr(colorize_command, "_load", lambda *_, **__: colorizer)
+    source = save(tmp_path / "a.png")
+    assert run(source, "-o", tmp_path / "out", "--variants", 2) == 0
+    names = {path.name for path in (tmp_path / "out").glob("*.png")}
+    assert names == {"a.png", "a_variant1.png", "a_variant2.png", "a_variants.png"}
+    with Image.open(tmp_path / "out/a_variant2.png") as image:
+        assert image.size == (18, 12)
+    with pytest.raises(UserError, match="number of variants"):
+        run(source, "-o", tmp_path / "out", "--variants", 0, "--overwrite")
+
+
 def test_ctrl_c_is_one_sentence(tmp_path, monkeypatch, capsys):
     def stop(*_):
         raise KeyboardInterrupt

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from semcolor_jax.color.bins import AB_BINS
-from semcolor_jax.evaluation.explanation import _draw_plane, explain, find_places
+from semcolor_jax.evaluation.explanation import _draw_plane, contact_sheet, explain, find_places
 from semcolor_jax.inference.result import Result, Segmentation
 from semcolor_jax.photos.sources import photo_of
 from semcolor_jax.taxonomy.label_sets import COCO_STUFF
@@ -87,3 +87,9 @@ def test_confidence_is_the_probability_near_the_colour_shown():
     np.testing.assert_allclose(confidence[:10], 1, rtol=1e-6)
     np.testing.assert_allclose(confidence[10:], near.sum() / 313, rtol=1e-5)
     assert result_of(soft=False).confidence() is None
+
+
+def test_the_contact_sheet_has_rows_of_three():
+    one, three, four = (contact_sheet([result_of()] * count) for count in (1, 3, 4))
+    assert one.shape[0] == three.shape[0] == four.shape[0] / 2
+    assert one.shape[1] < three.shape[1] == four.shape[1]
