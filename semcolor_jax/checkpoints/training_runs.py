@@ -224,11 +224,6 @@ def read_checkpoint(workdir: Path, *, checkpoint: str | int = BEST) -> Restored:
     )
 
 
-def restore_variables(workdir: Path, *, checkpoint: str | int = LATEST) -> dict[str, Any]:
-    """Returns the variables ("params", "batch_stats") alone of `read_checkpoint`."""
-    return read_checkpoint(workdir, checkpoint=checkpoint).variables
-
-
 def has_checkpoints(workdir: Path) -> bool:
     """Whether a training has been saved there."""
     return bool(_steps(workdir))

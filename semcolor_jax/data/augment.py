@@ -48,15 +48,6 @@ def training_ops(config: ConfigDict) -> Op:
     )
 
 
-def evaluation_ops(config: ConfigDict) -> Op:
-    """Returns the preprocessing without chance: the photo at training scale, its centre cut out.
-
-    Raises:
-      UserError: as `training_ops`.
-    """
-    return chain(resize_short(_short_side(config)), center_crop(config.data.image_size))
-
-
 def chain(*ops: Op) -> Op:
     """Applies ops in order, each with a seed of its own, split off the chain's."""
 

@@ -162,11 +162,6 @@ def pack(image: UInt8[np.ndarray, "h w 3"], labels: UInt8[np.ndarray, "h w"]) ->
     return np.ascontiguousarray(np.concatenate([image, labels[..., None]], axis=-1)).view("<u4")[..., 0]
 
 
-def lookup_in(pixels: UInt32[Array, "h w"]) -> Lookup:
-    """Returns the look-up in one packed photo."""
-    return lambda row, column: pixels[row, column]
-
-
 def _rgb(pixel: UInt32[Array, "h w"]) -> Float[Array, "h w 3"]:
     return jnp.stack([(pixel >> shift & 255).astype(jnp.float32) for shift in (0, 8, 16)], axis=-1)
 

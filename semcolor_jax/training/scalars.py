@@ -53,11 +53,6 @@ class ScalarWriter:
             self._events.close()
 
 
-def read_scalars(workdir: Path) -> list[dict[str, float]]:
-    """Returns the lines of WORKDIR/metrics.jsonl; none if there is no such file."""
-    return [json.loads(line) for line in _lines(workdir / FILE)]
-
-
 def _lines(path: Path) -> list[str]:
     """Returns the whole lines: a process that was killed may have left half of one."""
     try:

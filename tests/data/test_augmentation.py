@@ -12,7 +12,6 @@ from semcolor_jax.data.augmentation import (
     add_border,
     augment,
     draw,
-    lookup_in,
     pack,
     place_keys,
     tone,
@@ -32,10 +31,14 @@ def _photo(height, width, seed=0):
     return image, labels[:height, :width].astype(np.uint8)
 
 
+def _lookup_in(pixels):
+    return lambda row, column: pixels[row, column]
+
+
 def _augment(image, labels, draws, **sizes_and_options):
     pixels = jnp.asarray(pack(image, labels))
     size = jnp.array(labels.shape)
-    return jax.jit(lambda: augment(lookup_in(pixels), size, draws, **sizes_and_options))()
+    return jax.jit(lambda: augment(_lookup_in(pixels), size, draws, **sizes_and_options))()
 
 
 def _tf_draws(seed):
@@ -81,7 +84,7 @@ def test_mirroring_mirrors_photo_and_labels():
 def test_what_lies_outside_is_reflected():
     image, labels = _photo(8, 8)
     shift = jnp.array([[1.0, 0, -3], [0, 1, 0]])
-    crop = warp(lookup_in(jnp.asarray(pack(image, labels))), jnp.array([8, 8]), shift, side=8)
+    crop = warp(_lookup_in(jnp.asarray(pack(image, labels))), jnp.array([8, 8]), shift, side=8)
     np.testing.assert_array_equal(crop.image, np.pad(image, ((0, 0), (3, 0), (0, 0)), mode="symmetric")[:, :8])
     np.testing.assert_array_equal(crop.labels, np.pad(labels, ((0, 0), (3, 0)), mode="symmetric")[:, :8])
 

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from semcolor_jax.baselines.build import build_model, init_variables
-from semcolor_jax.checkpoints.training_runs import restore_variables
+from semcolor_jax.checkpoints.training_runs import LATEST, read_checkpoint
 from semcolor_jax.training import loop
 from semcolor_jax.training.optimizer import build_optimizer
 from semcolor_jax.training.state import average
@@ -69,7 +69,8 @@ def test_photos_grow_and_blocks_thaw_at_the_epoch_that_the_config_names(
     assert moved(before, last) == {"conv4_1", "conv4_2", "conv5_1", "conv5_2"}
 
     # What is restored for use is the average, not the last weights.
-    restored = restore_variables(tmp_path / "whole")["params"]["decoder"]["conv1_1"]["kernel"]
+    variables = read_checkpoint(tmp_path / "whole", checkpoint=LATEST).variables
+    restored = variables["params"]["decoder"]["conv1_1"]["kernel"]
     np.testing.assert_array_equal(restored, state.ema["decoder"]["conv1_1"]["kernel"])
     assert not np.array_equal(restored, state.params["decoder"]["conv1_1"]["kernel"])
 

@@ -86,12 +86,9 @@ COLUMNS: Mapping[str, Column] = {
 }
 """All columns of means, in the order of the tables."""
 
-DEFAULT = ("psnr", "ssim", "l2ab", "lpips", "colourfulness")
-"""The measures that need nothing that is not installed."""
-
 
 def make_measure(name: str) -> Measure:
-    """Returns one of the measures whose weights are installed: those of `DEFAULT`, and "lpips-vgg".
+    """Returns a measure that needs only installed weights: psnr, ssim, l2ab, lpips, lpips-vgg or colourfulness.
 
     Raises:
       UserError: there is no such measure, or its weights are missing.
@@ -195,8 +192,6 @@ _MEASURES: Mapping[str, Callable[[], Measure]] = {
     "lpips-vgg": lambda: _lpips("vgg"),
     "colourfulness": _colourfulness,
 }
-NAMES = tuple(_MEASURES)
-"""Of all measures that `make_measure` knows."""
 
 
 def _columns(batch: Batch, **values: np.ndarray) -> list[Values]:
