@@ -27,6 +27,7 @@ from semcolor_jax.cli import flags as cli
 from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.data.pipeline import eval_samples
 from semcolor_jax.data.sources import make_source
+from semcolor_jax.evaluation import table_text
 from semcolor_jax.evaluation.drawing import PhotoCell, draw_rows
 from semcolor_jax.evaluation.evaluate import evaluate
 from semcolor_jax.evaluation.score import run as scoring
@@ -117,24 +118,19 @@ def labels(colorizer: Colorizer, sets: Sequence[str]) -> dict[str, Any]:
 
 def markdown(result: Mapping[str, Any]) -> str:
     """Returns the table of a result of `main`."""
-    lines = [
-        "| photos of | number | PSNR above grey (dB) | ab distance of grey's | colourfulness of the originals' "
-        "| LPIPS: grey | regression | default |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    first = ("photos of", "number", "PSNR above grey (dB)", "ab distance of grey's", "colourfulness of the originals'")
+    rows = []
     for name in (*data_sets(), "all"):
         row = result[name]
         chosen = row["default"]
         colourful = chosen["colourfulness"] / row["original"]["colourfulness"]
-        lpips = " | ".join(f"{row[method]['lpips_alex']:.4f}" for method in METHODS)
-        lines.append(
-            f"| {name} | {chosen['photos']} | {chosen['psnr_above_grey']:+.2f} | {chosen['ab_distance_of_grey']:.3f} "
-            f"| {colourful:.2f} | {lpips} |"
-        )
+        lpips = [f"{row[method]['lpips_alex']:.4f}" for method in METHODS]
+        above, distance = f"{chosen['psnr_above_grey']:+.2f}", f"{chosen['ab_distance_of_grey']:.3f}"
+        rows.append([name, str(chosen["photos"]), above, distance, f"{colourful:.2f}", *lpips])
     classes, scenes = result["segmentation"], result["scenes"]
     return "\n".join(
         [
-            *lines,
+            table_text.markdown([*first, "LPIPS: grey", "regression", "default"], rows),
             "",
             f"Segmentation ({classes['images']} photos of {', '.join(classes['sets'])}; {classes['classes']} classes): "
             f"mIoU {classes['mean_iou']:.1%}, pixel accuracy {classes['pixel_accuracy']:.1%}; always the most frequent "

@@ -21,6 +21,7 @@ from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.data.example import Sample
 from semcolor_jax.data.pipeline import eval_samples
 from semcolor_jax.data.sources import make_source
+from semcolor_jax.evaluation import table_text
 from semcolor_jax.evaluation.evaluate import center_square
 from semcolor_jax.files import read_json, write_json
 from semcolor_jax.inference.branches import branch_colors, grey_copy, recombine
@@ -155,16 +156,15 @@ def table(record: dict[str, Any], rows: Iterable[tuple[str, dict[str, Any]]], *,
         f"{settings['width']}, encoder {settings['encoder']}; {settings['photos']} validation photos, their central "
         f"square at {settings['size']} pixels. {note}",
         "",
-        f"| {first} | colours by | " + " | ".join(HEADINGS) + " | runs | seconds a run |",
-        "|---|---|" + "---|" * (len(HEADINGS) + 2),
-        "| grey copy | | " + " | ".join(f"{grey[metric]:.4g}" for metric in METRICS) + " | | |",
     ]
+    cells = [["grey copy", "", *(f"{grey[metric]:.4g}" for metric in METRICS), "", ""]]
     for title, scores in rows:
         seconds = statistics.median(run["seconds"] for run in scores["runs"])
         for branch in (name for name in BRANCHES if name in scores):
-            cells = [title, BRANCHES[branch], *_cells(scores[branch]), str(len(scores["runs"])), f"{seconds:.0f}"]
-            lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, ""])
+            runs = [str(len(scores["runs"])), f"{seconds:.0f}"]
+            cells.append([title, BRANCHES[branch], *_cells(scores[branch]), *runs])
+    body = table_text.markdown([first, "colours by", *HEADINGS, "runs", "seconds a run"], cells)
+    return "\n".join([*lines, body, ""])
 
 
 def _cells(branch: dict[str, Any]) -> list[str]:

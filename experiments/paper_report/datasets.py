@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from tabulate import tabulate
 
 from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.config import VARIANTS, default
@@ -17,8 +14,10 @@ from semcolor_jax.data.example import Source
 from semcolor_jax.data.mix import parse_mix
 from semcolor_jax.data.sources import make_source
 from semcolor_jax.errors import UserError
+from semcolor_jax.evaluation import table_text
 from semcolor_jax.evaluation.drawing import Cell, PhotoCell, class_map, draw_rows, scene_title
 from semcolor_jax.evaluation.evaluate import resize
+from semcolor_jax.evaluation.table_text import escape_latex
 from semcolor_jax.files import write_text
 from semcolor_jax.inference.branches import grey_copy
 from semcolor_jax.metrics.classification import places365_names, read_labels
@@ -51,14 +50,12 @@ class PlainTable:
 
     def texts(self) -> dict[str, str]:
         """Returns the table by suffix: Markdown, LaTeX for the package booktabs, and CSV."""
-        buffer = io.StringIO()
-        csv.writer(buffer, lineterminator="\n").writerows([self.header, *self.rows])
-        plain = tabulate(self.rows, self.header, tablefmt="github", disable_numparse=True)
+        header, *rows = ([escape_latex(cell) for cell in row] for row in (self.header, *self.rows))
         notes = "".join(f"- {note}\n" for note in self.notes)
         return {
-            "md": f"## {self.title}\n\n{plain}\n\n{notes}",
-            "tex": tabulate(self.rows, self.header, tablefmt="latex_booktabs", disable_numparse=True) + "\n",
-            "csv": buffer.getvalue(),
+            "md": f"## {self.title}\n\n{table_text.markdown(self.header, self.rows)}\n\n{notes}",
+            "tex": table_text.latex(header, rows) + "\n",
+            "csv": table_text.as_csv([self.header, *self.rows]),
         }
 
 

@@ -6,18 +6,17 @@ rows of its own.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from semcolor_jax.evaluation import table_text
 from semcolor_jax.evaluation.score.measures import COLUMNS
 from semcolor_jax.evaluation.score.pairing import ORIGINALS
 from semcolor_jax.evaluation.score.run import Score
 from semcolor_jax.evaluation.score.statistics import CONFIDENCE, Estimate
-from semcolor_jax.evaluation.score.tables import latex_text
+from semcolor_jax.evaluation.table_text import escape_latex
 
 from . import published
 from .layout import METHODS, TEST_SETS, method_title
@@ -188,12 +187,13 @@ def markdown(table: Table) -> str:
     """Returns the table with intervals, the reasons of empty cells beneath."""
     numbers = _footnotes(table)
     header = [f"{TEST_SETS[c.set_name]}: {c.title}{_ARROWS[c.better][0]}" for c in table.columns]
-    lines = [["method", *header], ["---", *["---:"] * len(header)]]
-    for row in table.rows:
-        lines.append([f"*{row.title}*" if row.papers else row.title, *(_markdown(cell, numbers) for cell in row.cells)])
-    body = ["| " + " | ".join(line) + " |" for line in lines]
+    rows = [
+        [f"*{row.title}*" if row.papers else row.title, *(_markdown(cell, numbers) for cell in row.cells)]
+        for row in table.rows
+    ]
+    body = table_text.markdown(["method", *header], rows)
     remarks = [f"- ({number}) {note}" for note, number in numbers.items()]
-    return "\n".join([f"**{table.title}**", "", *body, "", *remarks, *(f"- {note}" for note in table.notes)]) + "\n"
+    return "\n".join([f"**{table.title}**", "", body, "", *remarks, *(f"- {note}" for note in table.notes)]) + "\n"
 
 
 def _markdown(cell: Cell, numbers: Mapping[str, int]) -> str:
@@ -216,26 +216,19 @@ def latex(table: Table) -> str:
     groups = list(_groups(table.columns))
     rules = [rf"\cmidrule(lr){{{first + 2}-{last + 2}}}" for _, first, last in groups]
     spans = [
-        rf"\multicolumn{{{last - first + 1}}}{{c}}{{{latex_text(TEST_SETS[name])}}}" for name, first, last in groups
+        rf"\multicolumn{{{last - first + 1}}}{{c}}{{{escape_latex(TEST_SETS[name])}}}" for name, first, last in groups
     ]
-    titles = [latex_text(column.title) + _ARROWS[column.better][1] for column in table.columns]
-    body = [" & ".join([latex_text(row.title), *(_latex(cell, numbers) for cell in row.cells)]) for row in table.rows]
-    notes = [f"$^{{{number}}}$ {latex_text(note)}" for note, number in numbers.items()]
+    titles = [escape_latex(column.title) + _ARROWS[column.better][1] for column in table.columns]
+    rows = [[escape_latex(row.title), *(_latex(cell, numbers) for cell in row.cells)] for row in table.rows]
+    above = [" & ".join(["", *spans]) + r" \\", " ".join(rules)]
+    notes = [f"$^{{{number}}}$ {escape_latex(note)}" for note, number in numbers.items()]
     return "\n".join(
         [
             r"\begin{table*}",
-            rf"\caption{{{latex_text(table.title)}}}",
-            rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
-            r"\toprule",
-            " & ".join(["", *spans]) + r" \\",
-            " ".join(rules),
-            " & ".join(["Method", *titles]) + r" \\",
-            r"\midrule",
-            *(line + r" \\" for line in body),
-            r"\bottomrule",
-            r"\end{tabular}",
+            rf"\caption{{{escape_latex(table.title)}}}",
+            table_text.latex(["Method", *titles], rows, above=above),
             "",
-            r"\footnotesize " + " ".join([*notes, *map(latex_text, table.notes)]),
+            r"\footnotesize " + " ".join([*notes, *map(escape_latex, table.notes)]),
             r"\end{table*}",
             "",
         ]
@@ -255,9 +248,7 @@ def _latex(cell: Cell, numbers: Mapping[str, int]) -> str:
 
 def as_csv(table: Table) -> str:
     """Returns one line per cell: source (ours or paper), method, set, metric, value, low, high, photos, remark."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(("source", "method", "set", "metric", "value", "low", "high", "photos", "remark"))
+    rows: list[tuple[str, ...]] = [("source", "method", "set", "metric", "value", "low", "high", "photos", "remark")]
     for row in table.rows:
         for column, cell in zip(table.columns, row.cells, strict=True):
             numbers = (
@@ -267,5 +258,5 @@ def as_csv(table: Table) -> str:
             )
             metric = column.title if column.key == FID else column.key
             source = "paper" if row.papers else "ours"
-            writer.writerow((source, row.method, column.set_name, metric, *numbers, cell.note))
-    return buffer.getvalue()
+            rows.append((source, row.method, column.set_name, metric, *numbers, cell.note))
+    return table_text.as_csv(rows)

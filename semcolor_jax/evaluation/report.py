@@ -9,6 +9,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from semcolor_jax.evaluation import table_text
 from semcolor_jax.evaluation.evaluate import EvaluationResult
 from semcolor_jax.files import write_text
 from semcolor_jax.inference.branches import branch_titles
@@ -39,13 +40,14 @@ def write_json(path: Path, result: EvaluationResult) -> None:
 
 def format_table(result: EvaluationResult) -> str:
     """Returns the result as text: the colour table, then segmentation, scenes and the protocol."""
-    rows = [[result.scope, *(title for title, _ in _COLUMNS.values())]]
+    header = [result.scope, *(title for title, _ in _COLUMNS.values())]
+    rows = []
     titles = {"grey": "grey copy", **branch_titles(result.ab_title)}
     for row, title in titles.items():
         if row in result.branches:
             rows.append([title, *(_cell(result.branches[row], metric) for metric in _COLUMNS)])
     rows.append(["original photo", *_cells_of_truth(result)])
-    lines = _align(rows)
+    lines = [table_text.plain(header, rows)]
     if result.segmentation is not None:
         lines += ["", *_segmentation_lines(result.segmentation, images=result.images)]
     if result.scenes is not None:
@@ -61,15 +63,6 @@ def _cell(metrics: dict[str, float], metric: str) -> str:
 def _cells_of_truth(result: EvaluationResult) -> list[str]:
     truth = {"colourfulness": result.truth_colourfulness}
     return [_cell(truth, metric) if metric in truth else "-" for metric in _COLUMNS]
-
-
-def _align(rows: list[list[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(n) for cell, n in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    ]
-    return [lines[0], "-" * len(lines[0]), *lines[1:]]
 
 
 def _segmentation_lines(scores: SegmentationScores, *, images: int) -> list[str]:

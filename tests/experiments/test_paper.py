@@ -132,7 +132,7 @@ def test_the_papers_figures_are_labelled_as_the_papers(output):
                 stated[row["set"], row["method"], row["metric"]] = float(row["value"])
     assert stated == published.STATED
     page = (output / "table3.md").read_text()
-    assert re.search(r"\*Larsson et al\. \(the paper's figure\)\* \| 23\.335 \| 0\.869 ", page)
+    assert re.search(r"\*Larsson et al\. \(the paper's figure\)\*  *\| +23\.335 \| +0\.869 ", page)
 
 
 def test_latex_has_the_same_number_of_cells_in_each_line(output):
@@ -270,6 +270,6 @@ def test_footnotes_are_numbered_once():
     cells = (tables.Cell("", note="why"), tables.Cell("1.00"), tables.Cell("", note="why"))
     columns = tuple(tables.Column("div2k_valid", key, key, "up") for key in ("psnr", "ssim", "l2_ab"))
     table = tables.Table("t", "T", columns, (tables.Row("m", "m & n", cells),), ())
-    assert "| m & n | (1) | 1.00 | (1) |" in tables.markdown(table)
+    assert "| m & n | (1) | 1.00 | (1) |" in re.sub(" +", " ", tables.markdown(table))
     assert tables.markdown(table).count("why") == 1
-    assert r"m \& n & $^{1}$ & 1.00 & $^{1}$ \\" in tables.latex(table)
+    assert r"m \& n & $^{1}$ & 1.00 & $^{1}$ \\" in re.sub(" +", " ", tables.latex(table))

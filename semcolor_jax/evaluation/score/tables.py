@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import collections
-import csv
-import io
 import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from semcolor_jax.evaluation import table_text
 from semcolor_jax.evaluation.score import statistics
 from semcolor_jax.evaluation.score.measures import COLUMNS
 from semcolor_jax.evaluation.score.pairing import EXCLUDED, NOTED, ORIGINALS
 from semcolor_jax.evaluation.score.run import Score
+from semcolor_jax.evaluation.table_text import escape_latex
 from semcolor_jax.files import write_json, write_text
 from semcolor_jax.metrics.error_histogram import THRESHOLDS
 
@@ -23,10 +23,6 @@ _NAMED = 3
 
 _ARROWS = {"up": " ↑", "down": " ↓", "": ""}
 _LATEX_ARROWS = {"up": r" $\uparrow$", "down": r" $\downarrow$", "": ""}
-_LATEX_ESCAPES = str.maketrans(
-    {character: f"\\{character}" for character in "&%$#_{}"}
-    | {"~": r"\textasciitilde{}", "^": r"\^{}", "\\": r"\textbackslash{}", "Δ": r"$\Delta$"}
-)
 
 
 class Cell(NamedTuple):
@@ -98,33 +94,22 @@ def markdown(score: Score) -> str:
         [method, count, *(f"{cell.value} {cell.interval}".strip() for cell in cells)]
         for method, count, cells in table.rows
     ]
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    body = ["| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines]
-    return "\n".join([*body, "", *(f"- {note}" for note in notes(score))]) + "\n"
+    body = table_text.markdown(header, rows)
+    return "\n".join([body, "", *(f"- {note}" for note in notes(score))]) + "\n"
 
 
 def latex(score: Score) -> str:
     """Returns a tabular for the package booktabs; the protocol and the problems as comments and as a note."""
     table = make_table(score)
-    header = ["Method", "Photos", *(latex_text(title) + _LATEX_ARROWS[better] for title, better in table.titles)]
+    header = ["Method", "Photos", *(escape_latex(title) + _LATEX_ARROWS[better] for title, better in table.titles)]
     rows = []
     for method, count, cells in table.rows:
         numbers = [f"{cell.value} {{\\scriptsize {cell.interval}}}" if cell.interval else cell.value for cell in cells]
-        rows.append([latex_text(method), count, *numbers])
-    notes_text = " ".join(latex_text(note) for note in notes(score))
-    return "\n".join(
-        [
-            f"\\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
-            r"\toprule",
-            " & ".join(header) + r" \\",
-            r"\midrule",
-            *(" & ".join(row) + r" \\" for row in rows),
-            r"\bottomrule",
-            f"\\multicolumn{{{len(header)}}}{{p{{\\linewidth}}}}{{\\footnotesize {notes_text}}} \\\\",
-            r"\end{tabular}",
-            "",
-        ]
-    )
+        rows.append([escape_latex(method), count, *numbers])
+    notes_text = " ".join(escape_latex(note) for note in notes(score))
+    footer = f"\\multicolumn{{{len(header)}}}{{p{{\\linewidth}}}}{{\\footnotesize {notes_text}}} \\\\"
+    body, end = table_text.latex(header, rows).rsplit("\n", 1)
+    return "\n".join([body, footer, end, ""])
 
 
 def means_csv(score: Score) -> str:
@@ -134,7 +119,7 @@ def means_csv(score: Score) -> str:
         rows += [(method, column, *map(_number, estimate)) for column, estimate in estimates.items()]
     for method, (value, count, _) in score.fid.items():
         rows.append((method, score.fid_title, _number(value), "", "", count))
-    return _csv(rows) + "".join(f"# {note}\n" for note in notes(score))
+    return table_text.as_csv(rows) + "".join(f"# {note}\n" for note in notes(score))
 
 
 def per_image_csv(score: Score) -> str:
@@ -152,7 +137,7 @@ def per_image_csv(score: Score) -> str:
         for stem, values in photos.items():
             numbers = [_number(values.get(column)) for column in columns]
             rows.append((method, stem, *numbers, "; ".join(noted[method, stem])))
-    return _csv(rows)
+    return table_text.as_csv(rows)
 
 
 def to_json(score: Score) -> dict[str, Any]:
@@ -217,11 +202,6 @@ def _cell(estimate: statistics.Estimate | None, form: str) -> Cell:
     return Cell(value, f"[{low}, {high}]" if estimate.photos > 1 else "")
 
 
-def latex_text(raw: str) -> str:
-    """Returns text as LaTeX shows it literally."""
-    return raw.translate(_LATEX_ESCAPES)
-
-
 def _number(value: float | None) -> str:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
@@ -230,9 +210,3 @@ def _number(value: float | None) -> str:
 
 def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _csv(rows: Sequence[Sequence[Any]]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows(rows)
-    return buffer.getvalue()
