@@ -1,4 +1,4 @@
-"""Which hardware the compiled programs are written for: one switch, and the few things that hang on it.
+"""Chooses between the XLA and the CPU-tuned form of the operators; one switch, and what depends on it.
 
 The same mathematics has two forms. "xla" is plain `lax` and Flax, which any accelerator's compiler knows how to run,
 which splits over devices, and which can be differentiated in either direction. "cpu" has the rewrites that pay on one
@@ -30,7 +30,7 @@ _CPU_OPTIONS = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
 
 @functools.cache
 def form() -> Form:
-    """Returns the form that this process' programs take; read once, because programs compiled before would keep theirs.
+    """Returns this process' form of the operators; read once, because compiled programs would keep the old one.
 
     Raises:
       UserError: SEMCOLOR_OPS has an unknown value.
@@ -49,7 +49,7 @@ def on_one_cpu() -> bool:
 
 
 def barrier(arrays: T) -> T:
-    """Returns a tree of arrays as it is; in the "cpu" form, XLA computes it once, whole, before anything that reads it.
+    """Returns a tree of arrays unchanged; in the "cpu" form, XLA materialises it before anything that reads it.
 
     Left to itself, XLA's CPU compiler fuses cheap looking work into each of its readers and computes it there again.
     """

@@ -175,7 +175,7 @@ def default() -> ConfigDict:
 
 
 def validate(config: ConfigDict) -> None:
-    """Checks the values that a type alone cannot, of the common fields; `baselines.registry.checked` checks all.
+    """Checks the values of the common fields beyond their types; `baselines.registry.checked` checks all fields.
 
     Raises:
       UserError: naming the field, the value and what is allowed.

@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one."""
+"""Atomic file writes: readers never see a partial file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a config to a network and its first variables."""
+"""Builds the network that a config describes, and initialises its variables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from semcolor_jax.models.layers import STRIDE
 
 
 def build_model(config: ConfigDict) -> nn.Module:
-    """Returns the network that `config.model` describes; equal configs give equal, and hash-equal, ones.
+    """Returns the network that `config.model` describes; equal configs give equal networks with equal hashes.
 
     All of them are called as `model.apply(variables, lightness, train=...)` and return `Predictions`.
     """

@@ -1,4 +1,4 @@
-"""The layers of the comparison methods as Caffe and PyTorch have them: padded on both sides, other constants."""
+"""Layers of the comparison methods with Caffe's and PyTorch's symmetric padding and constants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of weights that the authors of other methods published, as the variables of the networks here.
+"""Maps the weight files that the authors of other methods published onto the networks of this project.
 
 Each method's file maps its own layers (`Method.load_published`); what they share is here. Convolutions are (O, I, H, W)
 in PyTorch's files and in Caffe's, transposed ones (I, O, H, W); Caffe's statistics of a batch normalisation are sums,
@@ -32,7 +32,7 @@ LayerTree = dict[str, dict[str, np.ndarray]]
 
 @dataclasses.dataclass
 class PublishedWeights:
-    """The variables of a network, and the config fields ("model.gray_mean") that belong to these weights alone."""
+    """The variables of a network, and the config fields ("model.gray_mean") that these weights require."""
 
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     params: LayerTree = dataclasses.field(default_factory=dict)
@@ -135,7 +135,7 @@ class CaffeFile:
         return name in self._layers
 
     def layer(self, *names: str) -> Layer:
-        """Returns the first layer that the file has, of several names for the same. Raises `UserError` for none."""
+        """Returns the layer under the first of `names` that the file has. Raises `UserError` if it has none."""
         kernel, bias = self._blobs(names, count=2)
         return kernel, bias.reshape(-1)
 

@@ -71,7 +71,7 @@ def find_method(name: str) -> Method:
 
 
 def default_config(method: str) -> ConfigDict:
-    """Returns the common defaults with the method's own in their place, and its own fields.
+    """Returns the common config with the method's own defaults and fields applied.
 
     Raises:
       UserError: there is no such method.

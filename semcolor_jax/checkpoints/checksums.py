@@ -1,4 +1,4 @@
-"""A list of a folder's files with their sizes and SHA-256, so that damage is noticed before the weights are used."""
+"""A manifest of a folder's files with sizes and SHA-256, so that damage is found before the weights are used."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UNLISTED = (MANIFEST, "README.md", "_CHECKPOINT_METADATA")  # orbax still stamp
 
 
 class DamagedError(Exception):
-    """A folder is not as it was written; the message says what is wrong with which file."""
+    """A folder differs from its manifest; the message names the file and what is wrong with it."""
 
 
 def write_manifest(folder: Path, **facts: Any) -> None:
@@ -41,7 +41,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def verify(folder: Path) -> dict[str, Any] | None:
-    """Compares every file with the folder's manifest, and returns that; None where there is none to compare with.
+    """Checks every file against the folder's manifest and returns the manifest; None if the folder has none.
 
     Raises:
       DamagedError: a file is missing, or has another size or checksum.

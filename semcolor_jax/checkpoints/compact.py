@@ -1,4 +1,4 @@
-"""Weights in the bits that a file has for them: float32, float16, or int8 kernels with one scale per output channel.
+"""Stores weights as float32, as float16, or as int8 kernels with one scale per output channel.
 
 Quantization is symmetric: a kernel `w` (..., O) becomes `round(w / scale)` in -127..127 with `scale = max|w| / 127`
 over all axes but the last, so that no weight moves by more than half a scale (Krishnamoorthi 2018, arXiv:1806.08342,

@@ -1,4 +1,4 @@
-"""The config beside the weights: `config.json` of a work directory or a released model."""
+"""Reads and writes the `config.json` beside the weights of a work directory or released model."""
 
 from __future__ import annotations
 

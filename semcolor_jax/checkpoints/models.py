@@ -1,4 +1,4 @@
-"""Finding a model by its name or path, and opening it: the one way in for every command."""
+"""Finds a model by name or path and opens it; every command uses this."""
 
 from __future__ import annotations
 

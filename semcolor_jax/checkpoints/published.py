@@ -1,4 +1,4 @@
-"""From the published weights of a comparison method to a released model."""
+"""Converts the published weights of a comparison method to a released model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from semcolor_jax.models.layers import STRIDE
 
 
 def convert(method: str, file: Path, output: Path) -> None:
-    """Writes the weights of a published file as a released model, all 32 bits of them.
+    """Writes the weights of a published file as a released model in float32.
 
     The config's data are the embedded photos, for a first evaluation; give others with --config.
 

@@ -1,4 +1,4 @@
-"""Which checkpoint of a training is the best."""
+"""Ranks the checkpoints of a training by their evaluations, to find the best."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Ranking:
         return None
 
     def score(self, metrics: Mapping[str, Any] | None) -> tuple[float, float]:
-        """Returns what is larger for a better checkpoint; one that has the preferred metric beats one without."""
+        """Returns a score that is larger for a better checkpoint; having the preferred metric beats lacking it."""
         found = self.metric(metrics)
         for preference, (name, mode) in enumerate(self._preferred):
             if name == found and metrics:

@@ -1,4 +1,4 @@
-"""Weights without the training around them: the released form.
+"""Released models: weights and config in a folder, without optimizer state or training history.
 
 A released model is a folder: `config.json`, the weights, and `manifest.json` with the format version and a checksum of
 each file. Format 2 has the arrays of `checkpoints.compact` in `weights.npz`. Format 1 (semcolor-v1) has them in float16

@@ -1,4 +1,4 @@
-"""`config.train.start_from`: a training that begins with the weights of another one."""
+"""Initialises a training from the weights of another one: `config.train.start_from`."""
 
 from __future__ import annotations
 

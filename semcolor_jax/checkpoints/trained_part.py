@@ -1,4 +1,4 @@
-"""The trained part of a network as one small file: without what is frozen, which the published weights have anyway.
+"""Saves the trained layers of a network as one small file; the frozen ones come from the published weights.
 
 `checkpoints.start` begins a training with it, and `load_trained` makes it whole. The file is an `.npz`: "config"
 (JSON) and the arrays of `checkpoints.compact` by name; each has a CRC-32, which numpy checks when it reads.

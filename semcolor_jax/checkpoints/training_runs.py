@@ -169,7 +169,7 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turns a failure to write into a `UserError`, removing what is half written; the older ones stay."""
+        """Turns a failed write into a `UserError` and removes the incomplete checkpoint; the older ones stay."""
         try:
             yield
         except Exception as error:
@@ -185,7 +185,7 @@ class Checkpoints:
 
 
 def _disk_error(error: BaseException | None) -> str | None:
-    """Returns why a disk refused, from the whole chain of exceptions; None where no disk did."""
+    """Returns the disk error behind a chain of exceptions as text; None if there is none."""
     while error is not None:
         if isinstance(error, OSError) and error.errno is not None:
             return "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
@@ -312,7 +312,7 @@ def _read_verified(folder: Path) -> dict[str, Any]:
 
 
 def _verify(folder: Path) -> None:
-    """Raises `DamagedError` for a checkpoint that is not whole; those of earlier versions have no checksums."""
+    """Raises `DamagedError` for an incomplete or changed checkpoint; those of earlier versions have no checksums."""
     if checksums.verify(folder) is not None:
         return
     for name in ("state", "position"):

@@ -1,1 +1,1 @@
-"""The command lines: what they take, and what they say."""
+"""The command-line program `semcolor`: arguments, messages and exit codes."""

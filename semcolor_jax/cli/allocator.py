@@ -1,4 +1,4 @@
-"""What the C library's allocator does with large blocks that have been freed."""
+"""Makes the C library's allocator return large freed blocks to the system."""
 
 from __future__ import annotations
 

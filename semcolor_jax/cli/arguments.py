@@ -1,4 +1,4 @@
-"""What every command's arguments have in common: one parser class, and the types of their values."""
+"""The argument parser and the argument types that all commands share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`semcolor colorize PHOTO... -o DIR`: its arguments, and what it does with them."""
+"""The command `semcolor colorize PHOTO... -o DIR`."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def _single(arguments: argparse.Namespace, paths: Sequence[Path]) -> Any:
 
 
 def _watch(arguments: argparse.Namespace, photos: Sequence[str], reporter: Reporter) -> bool:
-    """Colours what is put into a folder, as soon as it has stopped growing; ends by Ctrl-C alone."""
+    """Colours files that appear in a folder once they stop growing; runs until Ctrl-C."""
     from semcolor_jax.inference.photo_files import colorize_each
     from semcolor_jax.inference.plan import make_plan
 

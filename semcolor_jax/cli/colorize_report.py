@@ -1,4 +1,4 @@
-"""What `colorize` tells while it works: results on stdout, everything else on stderr."""
+"""Progress and results of `colorize`: results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 

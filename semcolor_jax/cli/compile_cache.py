@@ -1,4 +1,4 @@
-"""Compiled programs kept between runs, so that a command need not compile the network anew each time."""
+"""Keeps compiled programs between runs, so that a command does not recompile the network each time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def enable_compile_cache() -> Path | None:
 
     The folder is the one that `SEMCOLOR_COMPILE_CACHE` names, or else `semcolor_jax/xla` in `$XDG_CACHE_HOME`
     (`~/.cache`). A folder that JAX has been told already, such as by `JAX_COMPILATION_CACHE_DIR`, stays. One that
-    cannot be written is left alone: a command must not fail for want of a cache.
+    cannot be written is left alone: a command must not fail because it has no cache.
     """
     wanted = os.environ.get(VARIABLE, "")
     if wanted.lower() == "off":

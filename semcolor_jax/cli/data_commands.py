@@ -1,4 +1,4 @@
-"""`semcolor data ...`: preparing, labelling and looking at what networks are trained on."""
+"""The commands `semcolor data ...`: prepare, label and inspect training data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What JAX runs on: a device that was asked for and is not there, and an NVIDIA GPU that goes unused."""
+"""Checks JAX's devices: refuses a platform that is missing and warns of an unused NVIDIA GPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a command ends when something is wrong: one sentence and an exit code, or a traceback for a bug of ours."""
+"""Ends a failed command with one sentence and an exit code, or with a traceback if the bug is ours."""
 
 from __future__ import annotations
 

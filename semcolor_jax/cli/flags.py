@@ -1,4 +1,4 @@
-"""Reading a config from the command line, with every mistake in it said in one sentence."""
+"""Reads a config from the command line and reports each mistake in one sentence."""
 
 from __future__ import annotations
 

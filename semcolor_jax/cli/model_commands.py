@@ -1,4 +1,4 @@
-"""`semcolor model ...`: weights into other forms, and what a model is."""
+"""The commands `semcolor model ...`: export, convert and describe models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`semcolor data train-teacher` and `label-scenes`: their arguments, and what they do with them."""
+"""The commands `semcolor data train-teacher` and `semcolor data label-scenes`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`semcolor score`: its arguments, and what it does with them."""
+"""The command `semcolor score`, which measures coloured photos against their originals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands do with their arguments: Python for those who want to call them without a command line."""
+"""The commands as Python functions, for callers without a command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`semcolor train` and `semcolor evaluate`: their arguments, and what they do with them."""
+"""The commands `semcolor train` and `semcolor evaluate`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From logits over the bins back to a colour (paper, eqs. 13-15)."""
+"""Decodes logits over the colour bins to ab (paper, eqs. 13-15)."""
 
 import jax
 import jax.numpy as jnp

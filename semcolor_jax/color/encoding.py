@@ -43,7 +43,7 @@ class SoftCode(NamedTuple):
 
 
 class SoftPlanes(NamedTuple):
-    """What `SoftCode` holds, as one array per neighbour: cheaper to make, and for whoever works on whole planes.
+    """`SoftCode` as one array per neighbour: cheaper to compute, for code that works on whole planes.
 
     Attributes:
       indices: five arrays, of the nearest bins first.

@@ -1,4 +1,4 @@
-"""Training augmentation as pure JAX functions: what `data.augment` and `data.warp` do inside tf.data, on the device.
+"""Training augmentation in JAX, on the device; the counterpart of `data.augment` and `data.warp` in tf.data.
 
 For the same uniform draws both give the same picture, up to one grey level (tests/data/test_augmentation.py holds it).
 The draws themselves differ: here those of place i come from `jax.random`, folded in from (seed, i). A photo and its
@@ -139,7 +139,7 @@ def tone(image: UInt8[Array, "h w 3"], *, factor: Float[Array, ""], shift: Float
 
 
 def add_border(crop: Crop, key: Key[Array, ""], *, chance: float, reach: float = 0.2) -> Crop:
-    """Lays a flat grey border around the square, as scans of prints have: there the target is no colour at all.
+    """Draws a flat grey border around the square, as scans of prints have; its target is zero chroma.
 
     Args:
       crop: the square; where the border lies, its labels become ignored.

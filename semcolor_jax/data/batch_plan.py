@@ -1,4 +1,4 @@
-"""Which samples make up each batch where photos of several sizes are batches of their own; see `data.device_cache`.
+"""Plans batches of equally sized crops where photos differ in size; see `data.device_cache`.
 
 The stream of places is that of `data.pipeline`: the same order, the same seed. Every place goes to the queue of its
 sample's group, and a queue that holds a batch's worth becomes the next batch. With one group these are exactly the

@@ -1,4 +1,4 @@
-"""Photos of almost no colour are left out of the training: `config.data.min_chroma`.
+"""Leaves almost colourless photos out of training: `config.data.min_chroma`.
 
 They teach a network that grey is safe. BigColor (Kim et al. 2022) and DDColor (Kang et al. 2023) likewise leave out
 about a tenth of ImageNet.

@@ -1,4 +1,4 @@
-"""Downloading large files so that an interrupted download goes on where it stopped."""
+"""Downloads large files and resumes interrupted downloads."""
 
 from __future__ import annotations
 

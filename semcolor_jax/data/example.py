@@ -1,4 +1,4 @@
-"""What a sample is, and what every data set must offer."""
+"""The sample types, and the interface that every data set implements."""
 
 from __future__ import annotations
 

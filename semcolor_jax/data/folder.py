@@ -11,9 +11,9 @@ and in DIR itself there may be
   scenes.json        {photo's path below DIR: [[Places365 index or name, probability], up to 5 of them]}
   taxonomy.yaml      what the names of classes and folders mean; see `data.folder_tables`
 
-A photo that scenes.json leaves out has the scene after which a folder above it is named, if any. Without
-DIR/val, every 20th photo is held out for validation, by a hash of its path, so that adding photos moves no
-other. Grey photos are left out of every split: they have no colour to learn or to measure.
+A photo that scenes.json leaves out takes its scene from the nearest parent folder named after a Places365
+category. Without DIR/val, every 20th photo is held out for validation, by a hash of its path, so that adding photos
+moves no other. Grey photos are left out of every split: they have no colour to learn or to measure.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the names in a folder mean: classes of label maps as COCO-Stuff ids, scenes as Places365 categories.
+"""Translates a folder's class and scene names to COCO-Stuff ids and Places365 categories.
 
 labels.json holds {"ignore": id or null, "unlabeled": id or null, "classes": {"0": name, ...}}, where pixels
 of the unlabeled id become COCO-Stuff's class 0 and those of the ignored id count nowhere. scenes.json holds

@@ -57,7 +57,7 @@ def parse_mix(text: str) -> list[MixPart]:
 
 
 class MixedSource:
-    """The samples of several sources, met in training as often as their weights say.
+    """The samples of several sources, drawn in training in proportion to their weights.
 
     Attributes:
       name: the sources' names and weights, as in "coco_stuff=2,embedded=1".
@@ -145,7 +145,7 @@ def apportion(places: int, *, weights: Sequence[float]) -> list[int]:
 
 
 def _walk(samples: int, *, first: int, count: int, seed: tuple[int, int]) -> Int64[np.ndarray, " count"]:
-    """Returns `count` places, from `first` on, of an endless walk through one permutation after the other."""
+    """Returns `count` entries, from `first` on, of an endless sequence of permutations."""
     rounds = range(first // samples, -(-(first + count) // samples))
     orders = [np.random.default_rng((*seed, number)).permutation(samples) for number in rounds]
     return np.concatenate(orders)[first - rounds.start * samples :][:count]

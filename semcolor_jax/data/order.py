@@ -1,4 +1,4 @@
-"""In which order training goes through a source: what an epoch is, as a function of (seed, epoch)."""
+"""The order of training samples: each epoch is a function of (seed, epoch)."""
 
 from __future__ import annotations
 

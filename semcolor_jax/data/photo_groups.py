@@ -1,4 +1,4 @@
-"""Which crop each photo is large enough for: `config.data.cache = "device"` enlarges none by more than 1.5.
+"""Groups photos by the largest crop that enlarges them by at most 1.5, for `config.data.cache = "device"`.
 
 A photo whose short side would have to grow by more than that for the config's crop is trained on at a smaller one, in
 batches of its own, at the same relation of crop to photo.

@@ -1,4 +1,4 @@
-"""From a source to batches on the device, as a function of (seed, step) alone.
+"""Builds the batches of a source as a function of (seed, step) alone.
 
 The training stream is an endless sequence of places 0, 1, 2, ... Place i belongs to epoch i // n of a
 source of n samples; each epoch has an order drawn from (seed, epoch), see `data.order`, and the ops of

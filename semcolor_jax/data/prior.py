@@ -1,4 +1,4 @@
-"""The colour prior: how often each of the 313 bins occurs in photos, with the provenance of that."""
+"""The colour prior: how often each of the 313 bins occurs in photos, and which photos were counted."""
 
 from __future__ import annotations
 

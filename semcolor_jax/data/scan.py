@@ -1,4 +1,4 @@
-"""Looking at every file once, before training, so that no run dies hours later from one bad file.
+"""Checks every file before training, so that no run fails hours later on a bad one.
 
 Verdicts on files that have not changed since (same path, size and modification time) come from a cache in
 the user's cache folder, `$XDG_CACHE_HOME/semcolor_jax` or `~/.cache/semcolor_jax`. A cache that cannot be

@@ -1,4 +1,4 @@
-"""How sure a scene label is of its five categories: `config.data.scene_smoothing`.
+"""Label smoothing of the five scene categories: `config.data.scene_smoothing`.
 
 The paper says both: the teacher's five highest probabilities, renormalised ("top5", what data sets hold), and "we
 assign the top 5 highest probabilities by Gaussian distribution" ("gaussian"). We read the latter as a Gaussian of the

@@ -1,4 +1,4 @@
-"""How large the photos of a source are."""
+"""Reads the sizes of a source's photos."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data set that a config asks for."""
+"""Opens the data set that a config names."""
 
 from __future__ import annotations
 

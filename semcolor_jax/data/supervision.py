@@ -1,4 +1,4 @@
-"""How many photos of a data set teach the segmentation and the scene branch."""
+"""Counts the photos of a data set with segmentation and scene labels."""
 
 from __future__ import annotations
 

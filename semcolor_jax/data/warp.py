@@ -1,4 +1,4 @@
-"""One inverse warp for photo and labels: every pixel of the result looks up its place in the photo.
+"""Inverse warp of photo and labels: every output pixel looks up its position in the photo.
 
 XLA compiles the warp into one loop; TensorFlow's own ops take more than twice as long (docs/performance.md). XLA
 compiles anew for every shape, and photos have many shapes; so the pixels are passed as a list, filled up to the next

@@ -1,1 +1,1 @@
-"""How good is a prediction: similarity, segmentation and scene scores, reports and sample grids."""
+"""Evaluation of predictions: similarity, segmentation and scene scores, reports and sample grids."""

@@ -1,4 +1,4 @@
-"""An unpickler that knows the names on a list and no others.
+"""An unpickler that accepts only the globals on an allow-list.
 
 A pickle is a program: loading one can call any function that it names. What it names is looked up by `find_class`,
 so nothing that is not on the list can be reached.

@@ -1,4 +1,4 @@
-"""What the published VGG16-Places365 files have in common once they are read."""
+"""Code shared by the readers of the published VGG16-Places365 files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the network's outputs to colours, and from colours to a photo."""
+"""Chooses the colours among the network's outputs and turns them into a photo."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which photos of an output folder are finished, so that a second run colours only what is new or was stopped."""
+"""Records which photos of an output folder are finished, so that a second run colours only the rest."""
 
 from __future__ import annotations
 

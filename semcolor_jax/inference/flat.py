@@ -1,4 +1,4 @@
-"""Blank pages and scanners' borders: flat parts of a picture that get no colour, and skies that do.
+"""Finds blank pages and scanner borders, which get no colour, and tells them from skies, which do.
 
 A network paints flat grey as it paints a sky. What tells a border from a sky is its shape: whole rows or columns of one
 grey, from the edge of the picture inwards, that end all at once along a straight line. A sky drifts, has grain, and

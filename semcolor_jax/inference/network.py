@@ -1,4 +1,4 @@
-"""The network and what is read off it, in one program that never holds a photo's logits."""
+"""Runs the network and decodes its outputs in one program that never holds a whole photo's logits."""
 
 from __future__ import annotations
 

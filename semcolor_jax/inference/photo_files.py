@@ -1,4 +1,4 @@
-"""Colouring image files: a batch that goes on whatever one of its files is, and never leaves half a file."""
+"""Colours batches of image files; a bad file does not stop the batch, and no partial file is left behind."""
 
 from __future__ import annotations
 
@@ -273,7 +273,7 @@ def _is_small(pixels: Any, colorizer: Colorizer) -> bool:
 
 
 def _one_by_one(waiting: list[_Read]) -> Iterator[list[_Read]]:
-    """Yields each photo as a batch and takes it off the list, so that nothing here keeps it alive."""
+    """Yields each photo as a batch and drops it from the list, so that its memory is freed."""
     while waiting:
         yield [waiting.pop(0)]
 
@@ -297,7 +297,7 @@ def _colorize_pages(colorizer: Colorizer, job: Job, options: Options) -> Outcome
 
 
 def _recorded(outcome: Outcome, finished: Finished | None) -> Outcome:
-    """Enters a result into the record as soon as it is on the disk, so that a run that is stopped now knows of it."""
+    """Records each result once it is on disk, so that a stopped run can resume."""
     if outcome.status == "coloured" and finished is not None and isinstance(outcome.job.source, Path):
         finished.add(outcome.job.source, outcome.job.target)
     return outcome

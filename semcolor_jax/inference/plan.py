@@ -1,4 +1,4 @@
-"""What is coloured and where it goes: inputs found by their content, and an output of its own for each."""
+"""Plans what is coloured and where it goes: detects inputs by content and gives each its own output."""
 
 from __future__ import annotations
 

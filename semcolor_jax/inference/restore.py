@@ -1,4 +1,4 @@
-"""From weights on disk to something that colours."""
+"""Loads a `Colorizer` from the weights on disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `load().colorize(photo)` returns: the coloured photo, and all that the network saw in it."""
+"""The result of `load().colorize(photo)`: the coloured photo and the network's other predictions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A photo's lightness and small ab planes merged into a full-size photo, strip by strip.
+"""Merges a photo's lightness with small ab planes into a full-size photo, strip by strip.
 
 One compiled program does it all for a strip: enlarges ab, takes the luminance, goes to sRGB inside its gamut
 and rounds to the photo's own 8 or 16 bits. Only the photo itself is ever held as a whole. Widths, strips and planes

@@ -1,4 +1,4 @@
-"""The pixel-wise heads together with their losses: on a CPU, logits exist for a few rows of an image at a time.
+"""Pixel-wise heads fused with their losses: on a CPU, only a few rows of logits exist at a time.
 
 The 313-way and 183-way heads at full resolution are the memory peak of the plain step, and on a CPU most of its time
 goes into reading and writing their logits. So there head, softmax and loss run over chunks of rows, small enough to

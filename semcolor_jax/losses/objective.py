@@ -1,4 +1,4 @@
-"""What the training step asks of a method: the losses of one batch, as a function of the network's variables."""
+"""The interface between the training step and a method: one batch's losses, given the network's variables."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Arrays in, numbers out: how well a photo was coloured, labelled and placed."""
+"""Metrics of colours, segmentation and scenes: arrays in, numbers out."""

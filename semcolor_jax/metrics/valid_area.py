@@ -1,4 +1,4 @@
-"""Images of many sizes in arrays of few: each lies in the upper left corner, and the network's layers keep to it.
+"""Pads images at the right and bottom to arrays of few shapes, and masks network layers to the image.
 
 A compiled program has one shape, so images are padded at their right and lower edges. Zeroing what lies beyond the
 true edge before every layer makes the padding what a convolution would have assumed there anyway, and the result that

@@ -1,4 +1,4 @@
-"""A network with its weights, compiled for use."""
+"""A trained network, compiled for inference."""
 
 from __future__ import annotations
 

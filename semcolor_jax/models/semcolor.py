@@ -92,8 +92,9 @@ class SemColorNet(nn.Module):
       dtype: compute type of the convolutions of encoder and decoder. Parameters, batch statistics, the
         heads and all predictions are float32.
       frozen_blocks: of the encoder's five, how many from the first on no gradient enters.
-      output_stride: 1 as in the paper, or 2, 4, 8: X_map has 1/output_stride of the resolution, for want of the last
-        decoder blocks. `features` and `heads` then work at that resolution; `__call__` enlarges X_map to full size.
+      output_stride: 1 as in the paper, or 2, 4, 8: X_map has 1/output_stride of the resolution, because the
+        last decoder blocks are left out. `features` and `heads` then work at that resolution; `__call__` upsamples
+        X_map to full size.
       remat: whose blocks are computed again in the backward pass: "none", "decoder" or "all".
     """
 

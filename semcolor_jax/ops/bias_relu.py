@@ -1,4 +1,4 @@
-"""Bias and ReLU, what follows every convolution, in a form that keeps half as much for the backward pass on a CPU."""
+"""Bias and ReLU in a form that stores half as much for the backward pass on a CPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""3x3 convolution of an image upsampled twice by nearest neighbours, as one 2x2 convolution of the image as it was.
+"""3x3 convolution of a nearest-neighbour upsampled image, as one 2x2 convolution of the small image.
 
 A 3x3 window on the upsampled image sees no more than 2x2 different pixels. Along one axis
 

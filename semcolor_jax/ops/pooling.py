@@ -1,4 +1,4 @@
-"""Max-pooling in steps of two pixels, in a form that a CPU runs three times faster than XLA's own."""
+"""Max-pooling of stride 2, in a form that a CPU runs three times faster than XLA's own."""
 
 from __future__ import annotations
 

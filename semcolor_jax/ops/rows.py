@@ -1,4 +1,4 @@
-"""A loop over the rows of images, a few at a time, for what is too large to be held for all pixels at once.
+"""Scans images a few rows at a time, for intermediates that do not fit for all pixels at once.
 
 It pays on a CPU, where a few rows stay in the cache. Programs for accelerators take whole images.
 """

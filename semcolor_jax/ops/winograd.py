@@ -78,7 +78,7 @@ _ENDS_AND_SUM: Matrix = ((1, 0, 0), (1, 1, 1), (0, 0, 1))
 UPSAMPLED = Algorithm(
     inputs=((1, -1, 0), (0, 1, 0), (0, -1, 1)), kernel=_ENDS_AND_SUM, outputs=((1, 1, 0), (0, 1, 1)), step=1
 )
-"""SAME convolution of the image upsampled twice, from the image as it was."""
+"""SAME convolution of the image after 2x upsampling, computed from the small image."""
 
 _REDUCED = Algorithm(
     inputs=((0, -1, 0, 1), (0, 1, 1, 0), (1, 0, -1, 0)), kernel=_ENDS_AND_SUM, outputs=((1, 1, 1),), step=2

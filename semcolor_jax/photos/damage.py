@@ -1,4 +1,4 @@
-"""Photos that lack their last bytes: how much of the picture is missing, and when it is still worth colouring."""
+"""Truncated photos: how many rows are missing, and when the photo is still worth colouring."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def missing_rows(image: Image.Image) -> int:
 
 @contextlib.contextmanager
 def truncated_images_allowed() -> Iterator[None]:
-    """Has Pillow decode what there is of a file that ends too early: a setting of the whole process, so one by one."""
+    """Lets Pillow decode truncated files; the setting is process-wide, so one thread at a time."""
     with _LOCK:
         before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, True
         try:

@@ -1,4 +1,4 @@
-"""Coloured photos as files: in the kind of file that the photo came in, with what its file said."""
+"""Writes coloured photos in the format and with the metadata of their source files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which image formats are read, what a file's header tells of its kind, and which kinds can be written."""
+"""Image formats: which ones are read, how a header identifies them, and which can be written."""
 
 from __future__ import annotations
 

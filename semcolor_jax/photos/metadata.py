@@ -1,4 +1,4 @@
-"""What a file says about its photo: read from every format, and turned upright with the pixels."""
+"""Reads photo metadata from every format and rotates it upright with the pixels."""
 
 from __future__ import annotations
 

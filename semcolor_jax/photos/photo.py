@@ -1,4 +1,4 @@
-"""A photo as an archive wants it handled: its pixels, and all that its file says besides."""
+"""The photo type: pixels together with all metadata of the file."""
 
 from __future__ import annotations
 

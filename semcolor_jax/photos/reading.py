@@ -1,4 +1,4 @@
-"""Reading photos for colouring: true lightness through the file's profile, and everything that is to be kept."""
+"""Reads photos for colouring: lightness through the file's colour profile, and the metadata to keep."""
 
 from __future__ import annotations
 

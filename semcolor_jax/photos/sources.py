@@ -1,4 +1,4 @@
-"""Photos from whatever Python programs hold them in: paths, Pillow images, arrays."""
+"""Photos from the types that Python callers use: paths, Pillow images and arrays."""
 
 from __future__ import annotations
 

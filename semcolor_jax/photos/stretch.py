@@ -1,4 +1,4 @@
-"""Faded photos: their greys spread over the whole range."""
+"""Stretches the contrast of faded photos to the full range of greys."""
 
 from __future__ import annotations
 

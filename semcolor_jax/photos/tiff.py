@@ -1,4 +1,4 @@
-"""TIFF files: pages one after the other, the compression in kind, and every tag that describes the photo."""
+"""Writes TIFF files page by page, with the source's compression and descriptive tags."""
 
 from __future__ import annotations
 

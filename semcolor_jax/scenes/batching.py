@@ -1,4 +1,4 @@
-"""Photos as the squares that a teacher looks at, in batches of one size."""
+"""Batches photos as the square crops that a teacher takes."""
 
 from __future__ import annotations
 

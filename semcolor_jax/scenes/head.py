@@ -1,4 +1,4 @@
-"""A small teacher of one's own: softmax regression on the features of the ImageNet VGG16.
+"""A small scene teacher: softmax regression on the features of the ImageNet VGG16.
 
 The features are the channel means of relu4_3 and relu5_3: what is in the photo, not where. Only the categories seen in
 training get a probability.

@@ -1,4 +1,4 @@
-"""The networks that can say what scene a photo shows."""
+"""The networks that classify the scene of a photo."""
 
 from __future__ import annotations
 

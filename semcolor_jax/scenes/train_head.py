@@ -1,4 +1,4 @@
-"""Training the small teacher on folders of photos that are named after their scene, and measuring it."""
+"""Trains and evaluates the small scene teacher on folders of photos named after their scene."""
 
 from __future__ import annotations
 

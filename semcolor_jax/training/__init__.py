@@ -1,1 +1,1 @@
-"""From a config and data to trained weights: optimizer, state, step and the loop around them."""
+"""Training: optimizer, state, step and loop."""

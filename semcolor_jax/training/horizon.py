@@ -1,4 +1,4 @@
-"""The two-stage learning rate over a run whose length is only found out while it runs: `schedule.kind = "horizon"`.
+"""The two-stage learning rate of a run whose length may change while it runs: `schedule.kind = "horizon"`.
 
 The paper's scheme (section V.B) in shares of the run instead of epochs: after a linear warm-up stage 1 holds its rate,
 stage 2 goes down and up between its two rates, and ends at the lower one. The length stands in the optimizer state, so

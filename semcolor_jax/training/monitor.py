@@ -1,4 +1,4 @@
-"""What the loop watches: cadences, the losses of each step, requests to stop."""
+"""Bookkeeping of the training loop: cadences, step losses and stop requests."""
 
 from __future__ import annotations
 

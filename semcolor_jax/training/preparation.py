@@ -1,4 +1,4 @@
-"""What the jitted step does to a batch first: gathers it, if it lies on the device, and augments it further."""
+"""Prepares a batch inside the jitted step: gathers it if it lies on the device, and augments it further."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from semcolor_jax.losses.objective import Batch
 
 
 class Prepared(NamedTuple):
-    """A batch, and its photos in Lab: the lightness as the network receives it, the ab that it is to find."""
+    """A batch and its photos in Lab: the lightness that the network receives and the target ab."""
 
     batch: Batch
     lab: Float[Array, "b h w 3"]

@@ -1,4 +1,4 @@
-"""Going on with a training: only with what made its numbers so far."""
+"""Checks that a resumed training has the config and the data that it was started with."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ A field that is not named here counts as one that makes the numbers."""
 
 
 def check_same_training(config: ConfigDict, workdir: Path) -> None:
-    """Compares the config with that of the training in `workdir`, in all that makes its numbers.
+    """Compares the config with that of the training in `workdir`, in every field that affects its numbers.
 
     Raises:
       UserError: the training there is another one; the sentence names every field that differs.
@@ -93,7 +93,7 @@ def _describe(position: DataPosition) -> str:
 
 
 def record_config(config: ConfigDict, workdir: Path) -> None:
-    """Writes WORKDIR/config.json, and logs what that changes in one that is there already."""
+    """Writes WORKDIR/config.json and logs the differences from an existing one."""
     if (workdir / "config.json").is_file():
         changed = differences(load_config(workdir), config)
         if changed:
@@ -103,7 +103,7 @@ def record_config(config: ConfigDict, workdir: Path) -> None:
 
 
 def differences(before: ConfigDict, after: ConfigDict) -> dict[str, tuple[str, str]]:
-    """Returns the fields of unequal values, as text, by their dotted names; a folder in `data.mix` counts nowhere."""
+    """Returns the fields whose values differ, as text, by their dotted names; folders in `data.mix` are ignored."""
     old, new = _flat(before), _flat(after)
     return {
         field: (_text(old, field), _text(new, field))

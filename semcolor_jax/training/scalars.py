@@ -1,4 +1,4 @@
-"""Where the numbers of a training go: a file of JSON lines always, tensorboard as well where it is installed."""
+"""Writes the scalars of a training to a file of JSON lines, and to tensorboard where it is installed."""
 
 from __future__ import annotations
 

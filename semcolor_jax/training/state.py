@@ -1,4 +1,4 @@
-"""The training state: everything that changes from step to step, and so everything that a checkpoint holds."""
+"""The training state: everything that changes from step to step, and that a checkpoint must hold."""
 
 from __future__ import annotations
 

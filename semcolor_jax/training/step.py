@@ -49,7 +49,7 @@ def make_train_step(
       seed: of the run.
       method: `config.model.method`, which names the losses.
       ema_decay: of the averaged parameters, if the state has any.
-      prepare: what becomes of a batch first; see `training.preparation`.
+      prepare: gathers and augments the batch; see `training.preparation`.
 
     Returns:
       step(state, batch) -> (state, metrics); metrics are float32 scalars: "loss", each term's own, "grad_norm" and

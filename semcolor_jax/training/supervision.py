@@ -1,4 +1,4 @@
-"""What becomes of a branch for which no photo has a label: refused, or switched off and said."""
+"""Handles branches without any labels: refuses the config, or switches the branch off and logs it."""
 
 from __future__ import annotations
 

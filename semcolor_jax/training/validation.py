@@ -1,4 +1,4 @@
-"""The losses of the validation photos: what the plateau watches and what the best checkpoint is chosen by."""
+"""The validation losses, which the plateau schedule watches and which can choose the best checkpoint."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class Convolutions(nn.Module):
 
 
 class Iizuka2016(nn.Module):
-    """Lightness to ab, with features of the whole picture fused into those of every place.
+    """Lightness to ab, with global features of the image fused into the local ones.
 
     Attributes:
       width: channels of the first layer; 64 is the published network.
@@ -128,7 +128,7 @@ class Iizuka2016(nn.Module):
         return x
 
     def _fuse(self, mid: Float[Array, "B h w c"], picture: Float[Array, "B c"]) -> Float[Array, "B h w c"]:
-        """Concatenates the picture's features to those of every place, and mixes them."""
+        """Concatenates the global features to the local ones at every pixel, and mixes them."""
         everywhere = jnp.broadcast_to(picture[:, None, None], (*mid.shape[:3], picture.shape[-1]))
         both = jnp.concatenate([mid, everywhere.astype(mid.dtype)], axis=-1)
         channels = scaled(256, width=self.width)

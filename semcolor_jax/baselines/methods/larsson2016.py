@@ -256,7 +256,7 @@ def kl_divergence(truth: Float[Array, "*n q"], logits: Float[Array, "*n q"]) -> 
 
 
 def _read(planes: Array, pixels: Int[Array, "b p 2"]) -> Array:
-    """Returns the values (b, p, ...) at pixels of planes (b, h, w, ...); those outside are moved to the edge."""
+    """Returns the values (b, p, ...) at pixels of planes (b, h, w, ...); pixels outside are clamped to the edge."""
     height, width = planes.shape[1:3]
     rows, columns = jnp.clip(pixels[..., 0], 0, height - 1), jnp.clip(pixels[..., 1], 0, width - 1)
     return jax.vmap(lambda plane, r, c: plane[r, c])(planes, rows, columns)

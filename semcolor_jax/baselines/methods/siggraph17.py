@@ -84,7 +84,7 @@ class Siggraph17(nn.Module):
     def outputs(
         self, lightness: Float[Array, "B H W 1"], *, train: bool, hints: Float[Array, "B H W 3"] | None = None
     ) -> HintedOutputs:
-        """Returns ab, and the class logits of the side task, on which only training looks."""
+        """Returns ab, and the class logits of the side task, which only training uses."""
         height, width = lightness.shape[1:3]
         x = _with_hints(lightness.astype(jnp.float32), hints)
         before_halving = []
@@ -108,7 +108,7 @@ class Siggraph17(nn.Module):
         )
 
     def _up(self, x: Array, skip: Array, *, name: str, channels: int, convolutions: int, train: bool) -> Array:
-        """Doubles the resolution, adds the features of before, and normalises what comes after."""
+        """Doubles the resolution, adds the skip connection, and normalises the result."""
         channels = scaled(channels, width=self.width)
         x = self._joined(x, skip, name=name, channels=channels)
         for index in range(2, 2 + convolutions):

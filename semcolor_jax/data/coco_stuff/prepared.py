@@ -1,4 +1,4 @@
-"""Finding the prepared data set, and preparing it."""
+"""Finds the prepared COCO-Stuff, or prepares it."""
 
 from __future__ import annotations
 

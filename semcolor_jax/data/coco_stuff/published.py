@@ -1,4 +1,4 @@
-"""The three published archives: what they are, and getting hold of them."""
+"""Names and downloads the three archives that COCO-Stuff is published in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a published photo and its label map to what is stored of them."""
+"""Reduces a published photo and its label map to the stored sample."""
 
 from __future__ import annotations
 

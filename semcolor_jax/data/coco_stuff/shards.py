@@ -1,4 +1,4 @@
-"""Preparing in shards, each a file that is written whole or not at all, so that an interrupted preparation goes on.
+"""Prepares COCO-Stuff in shards that are written atomically, so that an interrupted run resumes.
 
 A folder collects, until the data set is complete:
 

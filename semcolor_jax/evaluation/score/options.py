@@ -1,4 +1,4 @@
-"""From the options of the command line to what is to be measured, and what cannot be."""
+"""Turns the options of `semcolor score` into measures, and lists those that are unavailable."""
 
 from __future__ import annotations
 

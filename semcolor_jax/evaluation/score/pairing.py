@@ -1,4 +1,4 @@
-"""Which coloured photo belongs to which original, and what is wrong with those that belong to none."""
+"""Pairs coloured photos with their originals and reports those that cannot be paired."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What has been computed, kept on disk so that a stopped run goes on where it was.
+"""Caches computed values on disk, so that a stopped run resumes.
 
 One line of JSON per photo and measure. A line's key is a digest of everything the values depend on: both files (path,
 length, time of change), the protocol and the measure with its weights. Change any, and the line no longer applies.

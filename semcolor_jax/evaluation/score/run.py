@@ -1,4 +1,4 @@
-"""The whole of `score`: pairs, values from the cache or the device, means, distances of distributions."""
+"""Runs `semcolor score`: pairs photos, computes or reuses their values, and averages them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Means over photos, and how far they would move with other photos: percentile bootstrap intervals."""
+"""Means over photos with percentile bootstrap intervals."""
 
 from __future__ import annotations
 
