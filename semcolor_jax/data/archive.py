@@ -1,4 +1,8 @@
-"""Files inside a published archive, read one by one; nothing is unpacked."""
+"""Reads single files of a zip or tar in place, from several threads; nothing is unpacked.
+
+`fsspec`'s tar filesystem is no substitute: its reads share one file position, so threads get each other's bytes, and
+each read searches all members for the name (15 ms instead of 0.2 among the 50,000 of ImageNet's validation tar).
+"""
 
 from __future__ import annotations
 
