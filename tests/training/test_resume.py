@@ -44,6 +44,7 @@ def train(monkeypatch, tmp_path):
             phases=(),
             mesh=None,
             steps_per_epoch=4,
+            rebalancing=np.ones(313),
             last_step=9,
         )
         return setup, TrainState(
