@@ -1,6 +1,8 @@
 """A training small enough to compile in seconds, on synthetic photos with all labels."""
 
 import dataclasses
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -76,3 +78,22 @@ def memory_data(monkeypatch):
     sources = {"train": MemorySource(8), "val": MemorySource(3)}
     monkeypatch.setattr("semcolor_jax.training.loop.make_source", lambda config, split: sources[split])
     return sources
+
+
+def stop_after(monkeypatch, stop_step):
+    """Sends the process SIGTERM, as a cluster does before it takes a machine away, while `stop_step` runs."""
+    from semcolor_jax.training import loop
+
+    original = loop.make_train_step
+
+    def make(*args, **kwargs):
+        step = original(*args, **kwargs)
+
+        def step_and_signal(state, batch):
+            if int(state.step) + 1 == stop_step:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return step(state, batch)
+
+        return step_and_signal
+
+    monkeypatch.setattr(loop, "make_train_step", make)

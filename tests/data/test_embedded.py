@@ -221,7 +221,7 @@ def test_a_missing_photo_is_named(monkeypatch):
 def test_a_missing_package_is_named(monkeypatch):
     lost = dataclasses.replace(PHOTOS["china"], package="no_such_package")
     monkeypatch.setattr(embedded, "descriptions", lambda: (lost,))
-    with pytest.raises(UserError, match="need the package no_such_package"):
+    with pytest.raises(UserError, match="need no_such_package"):
         embedded.photos.__wrapped__()
 
 

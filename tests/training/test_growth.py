@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from tiny_training import stop_after
 
 from semcolor_jax.baselines.build import build_model, init_variables
 from semcolor_jax.checkpoints.training_runs import LATEST, read_checkpoint
@@ -90,13 +91,14 @@ def test_blocks_can_thaw_later_than_photos_grow(growing_config):
 @pytest.mark.slow
 @pytest.mark.parametrize("stop_step", [3, GROWTH])
 def test_a_run_resumed_on_either_side_of_the_growth_equals_the_uninterrupted_one(
-    tmp_path, growing_config, memory_data, stop_step
+    tmp_path, growing_config, memory_data, monkeypatch, stop_step
 ):
     growing_config.schedule.stage1_epochs, growing_config.schedule.stage2_epochs = 2.0, 0.0
     whole = loop.train(growing_config, tmp_path / "whole")
-    growing_config.schedule.stage1_epochs = stop_step / 4
-    loop.train(growing_config, tmp_path / "parts")
-    growing_config.schedule.stage1_epochs = 2.0
+    with monkeypatch.context() as patch:
+        stop_after(patch, stop_step)
+        with pytest.raises(SystemExit):
+            loop.train(growing_config, tmp_path / "parts")
     resumed = loop.train(growing_config, tmp_path / "parts")
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(whole), jax.device_get(resumed))
 

@@ -1,12 +1,11 @@
 """The loop end to end on a tiny network: files, resume, refusals."""
 
 import json
-import os
-import signal
 
 import jax
 import numpy as np
 import pytest
+from tiny_training import stop_after
 
 from semcolor_jax.checkpoints.training_runs import LATEST, read_checkpoint
 from semcolor_jax.errors import UserError
@@ -16,23 +15,6 @@ from semcolor_jax.training.scalars import FILE
 
 pytestmark = pytest.mark.slow
 LAST = 12  # three epochs of four steps
-
-
-def stop_after(monkeypatch, stop_step):
-    """Sends the process SIGTERM, as a cluster does before it takes a machine away, while `stop_step` runs."""
-    original = loop.make_train_step
-
-    def make(*args, **kwargs):
-        step = original(*args, **kwargs)
-
-        def step_and_signal(state, batch):
-            if int(state.step) + 1 == stop_step:
-                os.kill(os.getpid(), signal.SIGTERM)
-            return step(state, batch)
-
-        return step_and_signal
-
-    monkeypatch.setattr(loop, "make_train_step", make)
 
 
 def test_a_stopped_and_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
