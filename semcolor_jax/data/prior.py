@@ -83,8 +83,7 @@ def load_prior(path: str | os.PathLike[str]) -> Prior:
     """Reads what `save_prior` wrote.
 
     Raises:
-      UserError: if the file is missing or no prior, belongs to another table of bins, or holds no
-      probabilities.
+      UserError: if the file is missing or no prior, belongs to another table of bins, or holds no probabilities.
     """
     content = read_json(path)
     try:
