@@ -62,3 +62,9 @@ def test_imports_go_one_way(path):
 def test_only_backend_knows_the_hardware(word):
     users = {path.name for path in (ROOT / "semcolor_jax").rglob("*.py") if word in path.read_text(encoding="utf-8")}
     assert users == {"backend.py"}
+
+
+def test_no_two_test_files_share_a_name():
+    """Pytest imports test files by their bare name, and refuses the second of two."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
