@@ -15,6 +15,7 @@ from absl import flags
 from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
+from semcolor_jax.baselines.registry import find_method, method_names
 from semcolor_jax.cli.exits import user_errors as user_errors
 from semcolor_jax.config import default
 from semcolor_jax.errors import UserError
@@ -141,8 +142,16 @@ def _explain_field(argv: Sequence[str], *, base: ConfigDict | None) -> str | Non
     for argument in argv[1:]:
         match = re.match(r"--?config\.([\w.]+)", argument)
         if match and match.group(1) not in known:
-            return f"config has no field {match.group(1)!r}; {_suggest(match.group(1), known)}."
+            name = match.group(1)
+            return f"config has no field {name!r}; {_owners(name) or _suggest(name, known)}."
     return None
+
+
+def _owners(name: str) -> str:
+    """Names the methods that have the field, which only a config of theirs brings; "" if none has."""
+    section, _, field = name.partition(".")
+    owners = [method for method in method_names() if field in find_method(method).fields.get(section, {})]
+    return f"it belongs to {', '.join(owners)}: begin with --config {owners[0]}" if owners else ""
 
 
 def _suggest(name: str, known: Sequence[str]) -> str:

@@ -39,6 +39,7 @@ def assert_one_sentence(result, *words):
     [
         ("--config.data.sorce=folder", ("'data.sorce'", "did you mean 'data.source'", "batch_size")),
         ("--config.dta.source=folder", ("'dta.source'", "data.source")),
+        ("--config.loss.sample_places=0", ("'loss.sample_places'", "larsson2016", "--config larsson2016")),
         ("--config.data.batch_size=many", ("batch_size", "many")),
         ("--config.model.encoder=resnet", ("config.model.encoder", "vgg_like, vgg16")),
     ],
