@@ -1,7 +1,7 @@
 """The fields that every experiment has, their defaults, and their check; a method's own are in its file of `baselines`.
 
-Files in `configs/` start from `default()` and change what they are about. `docs/decisions.md` has the gaps that the paper
-leaves open, the fields here that fill them, and the reasons for their defaults.
+Files in `configs/` start from `default()` and change what they are about. `docs/decisions.md` has the gaps that the
+paper leaves open, the fields here that fill them, and the reasons for their defaults.
 """
 
 from __future__ import annotations

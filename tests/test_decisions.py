@@ -1,4 +1,4 @@
-"""docs/decisions.md names every field that shapes the paper's training, every equation, and nothing that is not there."""
+"""docs/decisions.md names every field that shapes the paper's training, every equation, and only what is there."""
 
 import re
 from pathlib import Path
@@ -25,8 +25,8 @@ NOT_THE_PAPERS = {
 
 
 def _fields() -> set[str]:
-    config = default()
-    return {f"{name}.{field}" for name, section in config.items() if isinstance(section, ConfigDict) for field in section}
+    sections = {name: section for name, section in default().items() if isinstance(section, ConfigDict)}
+    return {f"{name}.{field}" for name, section in sections.items() for field in section}
 
 
 def _named() -> set[str]:
@@ -44,7 +44,7 @@ def test_every_field_that_is_named_is_one():
 
 
 def test_every_field_that_shapes_the_papers_training_is_named():
-    assert NOT_THE_PAPERS <= _fields()
+    assert _fields() >= NOT_THE_PAPERS
     assert _fields() - NOT_THE_PAPERS - _named() == set()
 
 
