@@ -2,8 +2,8 @@
 
 python experiments/learning_rate.py
 
-The loss of the simulated run falls for ten epochs and then stands still, so that the plateau fires every five epochs
-until stage 2 begins. Nothing is trained: the optimizer of the default config is fed these losses.
+The validation loss of the simulated run falls for ten epochs and then stands still, so that the plateau fires every
+five epochs until stage 2 begins. Nothing is trained: the optimizer of the default config is fed these losses.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from semcolor_jax.config import default
 from semcolor_jax.photos.files import write_image
-from semcolor_jax.training.optimizer import build_optimizer, total_steps
+from semcolor_jax.training.optimizer import build_optimizer, observe_validation, total_steps
 
 STEPS_PER_EPOCH = 20
 RESULT = Path(__file__).parent / "results" / "learning_rate.png"
@@ -31,14 +31,18 @@ def simulate() -> tuple[np.ndarray, int]:
     optimizer = build_optimizer(config, steps_per_epoch=STEPS_PER_EPOCH)
     params = {"w": jnp.zeros(1)}
 
-    def step(state, loss):
-        _, state = optimizer.update({"w": jnp.ones(1)}, state, params, value=loss)
+    def step(state, _):
+        _, state = optimizer.update({"w": jnp.ones(1)}, state, params, value=jnp.zeros(()))
         return state, optax.tree.get(state, "learning_rate")
 
-    epochs = np.arange(total_steps(config, steps_per_epoch=STEPS_PER_EPOCH)) // STEPS_PER_EPOCH
+    def epoch(state, loss):
+        state, rates = jax.lax.scan(step, state, length=STEPS_PER_EPOCH)
+        return observe_validation(state, loss, schedule=config.schedule), rates
+
+    epochs = np.arange(total_steps(config, steps_per_epoch=STEPS_PER_EPOCH) // STEPS_PER_EPOCH)
     losses = jnp.asarray(np.maximum(2.0, 5.0 - 0.3 * epochs), jnp.float32)
-    _, rates = jax.lax.scan(step, optimizer.init(params), losses)
-    return np.asarray(rates), int(config.schedule.stage1_epochs * STEPS_PER_EPOCH)
+    _, rates = jax.lax.scan(epoch, optimizer.init(params), losses)
+    return np.asarray(rates).ravel(), int(config.schedule.stage1_epochs * STEPS_PER_EPOCH)
 
 
 def draw(rates: np.ndarray, stage1_steps: int) -> np.ndarray:
