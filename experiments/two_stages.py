@@ -44,20 +44,21 @@ def config_of() -> ConfigDict:
     config.augment.update(dict(rotate=0.0, scale=0.0, translate=0.0, contrast=0.0, brightness=0.0))
     config.schedule.stage1_epochs, config.schedule.stage2_epochs = STAGE1.value, STAGE2.value
     config.train.log_every_steps = 1
-    config.train.eval_every_steps = config.train.checkpoint_every_steps = 1000
+    config.train.checkpoint_every_steps = 1000
+    config.train.eval_every_steps = 10**6
     return config
 
 
-def epochs_of(lines: list[str]) -> list[dict[str, float]]:
+def epochs_of(lines: list[str], *, count: int) -> list[dict[str, float]]:
     """Returns for each epoch the last learning rate, the mean training loss, and the validation loss after it."""
-    epochs, losses, rate = [], [], 0.0
-    for row in map(json.loads, lines):
-        if "learning_rate" in row:
-            rate = row["learning_rate"]
-            losses.append(row["loss"])
-        if "val_loss" in row and losses:
-            epochs.append({"learning_rate": rate, "loss": sum(losses) / len(losses), "val_loss": row["val_loss"]})
-            losses = []
+    rows = list(map(json.loads, lines))
+    length = max(row["step"] for row in rows) // count
+    epochs = []
+    for last in range(length, count * length + 1, length):
+        updates = [row for row in rows if last - length < row["step"] <= last and "loss" in row]
+        after = next(row["val_loss"] for row in rows if row["step"] == last and "val_loss" in row)
+        loss = sum(row["loss"] for row in updates) / len(updates)
+        epochs.append({"learning_rate": updates[-1]["learning_rate"], "loss": loss, "val_loss": after})
     return epochs
 
 
@@ -89,7 +90,7 @@ def main(_: list[str]) -> None:
     """Trains and draws."""
     workdir, output = Path(WORKDIR.value), Path(OUTPUT.value)
     loop.train(config_of(), workdir)
-    epochs = epochs_of((workdir / FILE).read_text(encoding="utf-8").splitlines())
+    epochs = epochs_of((workdir / FILE).read_text(encoding="utf-8").splitlines(), count=STAGE1.value + STAGE2.value)
     fired = reductions(epochs)
     results: dict[str, Any] = {"stage1_epochs": STAGE1.value, "fired_after_epochs": fired, "epochs": epochs}
     write_json(output, results)

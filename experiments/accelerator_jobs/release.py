@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from accelerator_jobs import speed, training
@@ -65,8 +64,11 @@ def run_balance(session: Session, config: ConfigDict, *, until: float) -> dict[s
     trained = training.train(session, setup, state, until=until)
     result["trained"] = trained.facts
     _, fresh = training.begin(session, config, name="balance")
-    variables = jax.tree.map(np.asarray, trained.variables)
-    return measure("after", setup, dataclasses.replace(fresh, **variables))
+    last = {
+        name: jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), variables, getattr(fresh, name))
+        for name, variables in trained.variables.items()
+    }
+    return measure("after", setup, dataclasses.replace(fresh, **last))
 
 
 def assemble(session: Session, parts: Path | None) -> None:

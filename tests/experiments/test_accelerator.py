@@ -118,15 +118,29 @@ def test_balanced_weights_give_every_loss_the_gradient_of_soft_encodings():
     assert weights == {"soft": 1.0, "reg": 20.0, "scene": 0.16}
 
 
-@pytest.mark.slow
-def test_smoke_passes_on_made_up_photos_without_tensorflow(tmp_path):
-    out, work = tmp_path / "out", tmp_path / "work"
-    arguments = ["smoke", "--device", "cpu", "--budget", "60", "--output", str(out), "--workdir", str(work)]
+def run_job(job, out, work, *options):
+    """Runs a job in a process that cannot import TensorFlow, and returns its results."""
+    arguments = [job, "--device", "cpu", "--output", str(out), "--workdir", str(work), *options]
     script = BLOCKED.format(arguments=arguments, script=str(ROOT / "experiments" / "accelerator.py"))
     environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    results = json.loads((work / "results.json").read_text())["smoke"]
+    return json.loads((work / "results.json").read_text())[job]
+
+
+@pytest.mark.slow
+def test_balance_measures_before_and_after_a_training(tmp_path):
+    results = run_job("balance", tmp_path / "out", tmp_path / "work", "--tiny", "--budget", "40")
+    assert results["trained"]["steps"] > 0
+    for when in ("before", "after"):
+        assert results[when]["weights"]["soft"] == 1
+        assert all(norm > 0 for norm in results[when]["norms"].values())
+
+
+@pytest.mark.slow
+def test_smoke_passes_on_made_up_photos_without_tensorflow(tmp_path):
+    out, work = tmp_path / "out", tmp_path / "work"
+    results = run_job("smoke", out, work, "--budget", "60")
     assert results["whole"]["steps"] > 0
     assert results["resumed"]["steps"] > results["whole"]["steps"]
     assert results["whole"]["last_rate"] == pytest.approx(1e-5, rel=0.01)  # the lowest
