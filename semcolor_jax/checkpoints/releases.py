@@ -35,23 +35,29 @@ FORMAT = 2
 _ARRAYS, _TREE = "weights.npz", "weights"
 
 
-def export_release(workdir: Path, output: Path, *, checkpoint: str | int = BEST, bits: Bits = 16) -> str:
-    """Writes the weights of a training as a released model; returns which they are, as in "step 3000 of runs/full".
+def export_release(model: Path, output: Path, *, checkpoint: str | int = BEST, bits: Bits = 16) -> str:
+    """Writes a model's weights as a released model; returns which they are, as in "step 3000 of runs/full".
 
     Args:
-      workdir: of a training; its averaged weights are taken where it kept them.
+      model: work directory of a training, whose averaged weights are taken where it kept them; or a released model,
+        to write it with other bits.
       output: the folder to make.
       checkpoint: "best", "latest" or a step, see `read_checkpoint`.
       bits: of each weight, see `checkpoints.compact.pack`.
 
     Raises:
-      UserError: `workdir` has no such checkpoint; `output` exists, or cannot be written.
+      UserError: `model` has no such checkpoint, or is damaged; `output` exists, or cannot be written.
     """
     if output.exists():
         raise UserError(f"{output} exists already: remove it, or name another folder.")
-    config, restored = load_config(workdir), read_checkpoint(workdir, checkpoint=checkpoint)
-    save_release(restored.variables, output, config=portable(config), bits=bits)
-    return restored.origin
+    config = load_config(model)
+    if holds_release(model):
+        variables, origin = load_release(model), str(model)
+    else:
+        restored = read_checkpoint(model, checkpoint=checkpoint)
+        variables, origin = restored.variables, restored.origin
+    save_release(variables, output, config=portable(config), bits=bits)
+    return origin
 
 
 def save_release(variables: Mapping[str, Any], output: Path, *, config: ConfigDict, bits: Bits = 16) -> None:

@@ -116,13 +116,13 @@ def model_summary(model: str | Path) -> str:
     return "\n".join(f"{name:<11} {value}" for name, value in facts.items())
 
 
-def export_model(workdir: Path, output: Path, *, checkpoint: str | int = "best", bits: Bits = 16) -> None:
-    """Writes the weights of a work directory as a released model, and prints which they are.
+def export_model(model: Path, output: Path, *, checkpoint: str | int = "best", bits: Bits = 16) -> None:
+    """Writes the weights of a work directory or released model as a released model, and prints which they are.
 
     Raises:
-      UserError: no such checkpoint in `workdir`; `output` cannot be written, or is there already.
+      UserError: there is no such model or checkpoint; `output` cannot be written, or is there already.
     """
-    origin = export_release(workdir, output, checkpoint=checkpoint, bits=bits)
+    origin = export_release(find_model(model), output, checkpoint=checkpoint, bits=bits)
     print(f"{output}: {origin}, {bits} bits")
 
 

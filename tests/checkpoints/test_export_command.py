@@ -34,3 +34,10 @@ def test_a_step_that_is_not_there_is_refused_with_those_that_are(run, tmp_path, 
         main(["model", "export", "--model", str(run), "-o", str(tmp_path / "out"), "--checkpoint", "7"])
     assert left.value.code == 2
     assert "has no checkpoint '7': give best, latest or one of its steps, 1, 2, 3" in capsys.readouterr().err
+
+
+def test_a_released_model_is_written_again_in_8_bits(run, tmp_path, capsys):
+    main(["model", "export", "--model", str(run), "-o", str(tmp_path / "16")])
+    main(["model", "export", "--model", str(tmp_path / "16"), "-o", str(tmp_path / "8"), "--bits", "8"])
+    assert step_in(load_release(tmp_path / "8")) == 1
+    assert f"{tmp_path / '16'}, 8 bits" in capsys.readouterr().out
