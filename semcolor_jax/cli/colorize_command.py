@@ -18,6 +18,7 @@ from semcolor_jax.errors import UserError
 if TYPE_CHECKING:
     from semcolor_jax.inference.colorize import Colorizer
     from semcolor_jax.inference.finished import Finished
+    from semcolor_jax.inference.hints import Hint
     from semcolor_jax.inference.photo_files import Beside, Options
     from semcolor_jax.inference.plan import Job
 
@@ -68,6 +69,7 @@ def add_parser(commands: Any) -> None:
     add("--saturation", type=float, metavar="S", help="strength of the colours; 1 is the network's own")
     add("--format", choices=sorted(_FORMATS), metavar="F", help="write all as jpeg, png, tiff, webp, avif, heic or jp2")
     add("--quality", type=int, default=95, metavar="Q", help="of lossy formats, 1..100 (%(default)s)")
+    add("--hints", metavar="FILE.json", help="colours that you know, of one photo (docs/hints.md)")
     add("--compare", action="store_true", help="also write before and after side by side")
     add("--stretch", action="store_true", help="spread the greys of faded photos")
     add("--overwrite", action="store_true", help="do finished photos again")
@@ -154,9 +156,9 @@ def _run_once(arguments: argparse.Namespace, photos: Sequence[str], reporter: Re
         raise UserError("No photo to colorize: name at least one file or folder.")
     if not arguments.output:
         raise UserError("No output folder: give one with -o DIR.")
-    options, paths = _options(arguments), _expanded(photos)
+    options, paths, hints = _options(arguments), _expanded(photos), _hints(arguments)
     if _names_a_file(arguments.output):
-        jobs, finished = [_single(arguments, paths)], None
+        jobs, finished = _with_hints([_single(arguments, paths)], hints), None
         colorizer = _colorizer(arguments)
     else:
         out_dir = Path(arguments.output).expanduser()
@@ -167,7 +169,8 @@ def _run_once(arguments: argparse.Namespace, photos: Sequence[str], reporter: Re
         reporter.passed_over(plan.passed_over)
         if not plan.jobs:
             return reporter.summary()
-        jobs, colorizer = plan.jobs, _colorizer(arguments)
+        jobs = _with_hints(plan.jobs, hints)
+        colorizer = _colorizer(arguments)
         finished = _record(arguments, colorizer, out_dir, options)
     beside = _beside(arguments, colorizer, jobs, options)
     for outcome in colorize_each(colorizer, jobs, options, finished=finished, beside=beside):
@@ -196,6 +199,8 @@ def _watch(arguments: argparse.Namespace, photos: Sequence[str], reporter: Repor
     from semcolor_jax.inference.photo_files import colorize_each
     from semcolor_jax.inference.plan import make_plan
 
+    if arguments.hints:
+        raise UserError("--hints belongs to one photo, and --watch takes many: colour that photo by itself.")
     if photos or not arguments.output or _names_a_file(arguments.output):
         raise UserError("--watch FOLDER takes no photos beside it, and an output folder: give one with -o DIR.")
     folder, out_dir = Path(arguments.watch).expanduser(), Path(arguments.output).expanduser()
@@ -241,7 +246,9 @@ def _through_pipe(arguments: argparse.Namespace) -> bool:
     content = sys.stdin.buffer.read()
     target = Path(arguments.output).expanduser() if arguments.output else None
     format = _FORMATS.get(arguments.format) or (target and format_of_suffix(target.suffix))
-    data, notes = colorize_bytes(_colorizer(arguments), content, _options(arguments), format=format or None)
+    data, notes = colorize_bytes(
+        _colorizer(arguments), content, _options(arguments), format=format or None, hints=_hints(arguments)
+    )
     for note in notes:
         print(f"standard input {note}.", file=sys.stderr)
     if target is None:
@@ -252,6 +259,20 @@ def _through_pipe(arguments: argparse.Namespace) -> bool:
 
         write_bytes(target, data)
     return False
+
+
+def _hints(arguments: argparse.Namespace) -> Sequence[Hint]:
+    from semcolor_jax.inference.hints import read_hints
+
+    return read_hints(arguments.hints) if arguments.hints else ()
+
+
+def _with_hints(jobs: Sequence[Job], hints: Sequence[Hint]) -> list[Job]:
+    """Returns the jobs, of which there may be only one where there are hints."""
+    if hints and (len(jobs) != 1 or jobs[0].pages > 1):
+        what = f"{jobs[0].name} has {jobs[0].pages} pages" if len(jobs) == 1 else f"there are {len(jobs)} photos"
+        raise UserError(f"--hints belongs to one photo, but {what}: name that photo alone.")
+    return [dataclasses.replace(job, hints=tuple(hints)) for job in jobs]
 
 
 def _options(arguments: argparse.Namespace) -> Options:
@@ -305,7 +326,8 @@ def _record(arguments: argparse.Namespace, colorizer: Colorizer, out_dir: Path, 
     model = find_model(DEFAULT_MODEL if arguments.model is None else arguments.model)
     settings = [dataclasses.asdict(colorizer.choice), colorizer.side, colorizer.mirror, dataclasses.asdict(options)]
     settings = [fingerprint(model), arguments.checkpoint, *settings, arguments.format]
-    asked = {"explain": arguments.explain or None, "variants": arguments.variants}
+    hints = [dataclasses.asdict(hint) for hint in _hints(arguments)] or None
+    asked = {"explain": arguments.explain or None, "variants": arguments.variants, "hints": hints}
     settings += [[key, value] for key, value in asked.items() if value is not None]  # none: as older records have it
     return Finished(out_dir, settings, overwrite=arguments.overwrite)
 

@@ -45,7 +45,7 @@ def pictures_beside(
     _check_free([path for paths in photos.values() for path in paths], targets, "variants")
 
     def write(job: Job, photo: Photo) -> None:
-        result = colorizer.colorize(photo.pixels)
+        result = colorizer.colorize(photo.pixels, hints=job.hints)
         if explain:
             write_image(explanations[job.target], draw(result))
         if variants is not None:

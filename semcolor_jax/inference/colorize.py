@@ -15,6 +15,7 @@ from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.errors import UserError
 from semcolor_jax.inference.branches import BRANCHES, ColorChoice, Predict, branch_colors, segment
 from semcolor_jax.inference.flat import coloured_part
+from semcolor_jax.inference.hints import HintLike, check_hints, hints_of, paint
 from semcolor_jax.inference.network import Readout, read_out
 from semcolor_jax.inference.result import Result, Segmentation
 from semcolor_jax.inference.strips import Pixels, merge
@@ -88,6 +89,7 @@ class Colorizer:
         temperature: float | None = None,
         soft_weight: float | None = None,
         saturation: float | None = None,
+        hints: Sequence[HintLike] = (),
     ) -> Result:
         """Colours a photo as the command does: through its profile, blank borders left grey, metadata kept.
 
@@ -97,18 +99,21 @@ class Colorizer:
           temperature: of the annealed mean, in (0, 1].
           soft_weight: of the annealed mean in "both", 0..1.
           saturation: factor on the chroma.
+          hints: colours that the user knows, as `Result.with_hints` takes them.
 
         Raises:
-          UserError: the photo cannot be read, a setting is out of range, or the network lacks the branch.
+          UserError: the photo cannot be read, a setting is out of range, a hint is wrong or outside the photo, or the
+            network lacks the branch.
         """
         asked = {"branch": branch, "temperature": temperature, "share": soft_weight, "saturation": saturation}
         choice = dataclasses.replace(self.choice, **{key: value for key, value in asked.items() if value is not None})
-        source = photo_of(photo)
+        source, known = photo_of(photo), tuple(hints_of(hints))
+        check_hints(known, height=source.pixels.shape[0], width=source.pixels.shape[1])
         output = dataclasses.replace(self, choice=choice)._read_out([source.pixels])
         ab = np.asarray(output.ab[0], np.float32)
         lightness = rgb_to_lab(shrink(source.pixels, side=self.side), xp=np)[None, ..., :1]
         part = coloured_part(source.pixels)
-        coloured = merge(source.pixels, ab, coloured=part, in_place=True)
+        coloured = paint(source.pixels, ab, known, coloured=part, in_place=True)
         return Result(
             photo=dataclasses.replace(source, pixels=coloured),
             ab=ab,
@@ -116,6 +121,7 @@ class Colorizer:
             segmentation=None if output.classes is None else Segmentation(np.asarray(output.classes[0])),
             predict_logits=functools.partial(_color_logits, self.predictor, lightness),
             coloured=part,
+            hints=known,
         )
 
     def network_size(self, photo: Pixels) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from semcolor_jax.files import remove_leftovers
 from semcolor_jax.inference.colorize import Colorizer
 from semcolor_jax.inference.finished import Finished
 from semcolor_jax.inference.flat import coloured_part
+from semcolor_jax.inference.hints import Hint, paint
 from semcolor_jax.inference.plan import Job, make_plan
 from semcolor_jax.inference.strips import Pixels, merge
 from semcolor_jax.photos.encoding import QUALITY, encode, write_photos
@@ -147,7 +148,12 @@ def colorize_each(
 
 
 def colorize_bytes(
-    colorizer: Colorizer, content: bytes, options: Options | None = None, *, format: str | None = None
+    colorizer: Colorizer,
+    content: bytes,
+    options: Options | None = None,
+    *,
+    format: str | None = None,
+    hints: Sequence[Hint] = (),
 ) -> tuple[bytes, tuple[str, ...]]:
     """Colours the content of a photo's file; returns that of the result's, and what the user should know.
 
@@ -156,25 +162,30 @@ def colorize_bytes(
       content: of a file of any kind that is read.
       options: how to read and write.
       format: one of `photos.formats.SUFFIXES`; by default the photo's own where it can be.
+      hints: colours that the user knows, in pixels of the upright photo.
 
     Raises:
-      UserError: the photo cannot be read.
+      UserError: the photo cannot be read, or a hint lies outside of it.
     """
     options = Options() if options is None else options
     photo = _prepared(read_one(content, tolerant=options.tolerant), options)
     warnings = list(photo.warnings)
     if photo.origin.pages > 1:
         warnings.append(f"has {photo.origin.pages} pages, of which the first is written")
-    photo = colorize_photo(colorizer, photo, colorizer.colors([photo.pixels])[0])
+    photo = colorize_photo(colorizer, photo, colorizer.colors([photo.pixels])[0], hints)
     kind = format or writable_format(photo.origin, "")
     data, notes = encode(photo, format=kind, quality=options.quality)
     return data, (*warnings, *notes)
 
 
-def colorize_photo(colorizer: Colorizer, photo: Photo, ab: np.ndarray) -> Photo:
-    """Returns the photo with the network's colours; the pixels are overwritten in place."""
+def colorize_photo(colorizer: Colorizer, photo: Photo, ab: np.ndarray, hints: Sequence[Hint] = ()) -> Photo:
+    """Returns the photo with the network's colours and the hints'; the pixels are overwritten in place.
+
+    Raises:
+      UserError: a hint lies outside the photo.
+    """
     part = coloured_part(photo.pixels)
-    return dataclasses.replace(photo, pixels=merge(photo.pixels, ab, coloured=part, in_place=True))
+    return dataclasses.replace(photo, pixels=paint(photo.pixels, ab, hints, coloured=part, in_place=True))
 
 
 def _colorize(
@@ -200,7 +211,11 @@ def _colorize(
             for read, ab in zip(group, colors, strict=True):
                 assert read.photo is not None
                 before = read.photo.pixels.copy() if options.compare or beside else None
-                photo, read.photo = colorize_photo(colorizer, read.photo, ab), None
+                try:
+                    photo, read.photo = colorize_photo(colorizer, read.photo, ab, read.job.hints), None
+                except UserError as error:
+                    yield Outcome(job=read.job, status="failed", reason=f"{read.job.name} was not coloured: {error}")
+                    continue
                 waiting.append(writer.submit(_write, read.job, photo, before, options, finished, beside))
                 del photo, before
         yield from (future.result() for future in waiting)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from semcolor_jax.errors import UserError
+from semcolor_jax.inference.hints import Hint
 from semcolor_jax.photos.encoding import with_suffix_of
 from semcolor_jax.photos.formats import RAW_SUFFIXES, SUFFIXES, writable_format
 from semcolor_jax.photos.reading import examine
@@ -29,6 +30,7 @@ class Job:
       format: of the target, one of `photos.formats.SUFFIXES`.
       pages: photos in the file, all of which go into the target.
       notes: what the user should know of the plan, such as another format.
+      hints: colours that the user knows, in pixels of the upright photo; for files of one page.
     """
 
     source: Path | bytes
@@ -36,6 +38,7 @@ class Job:
     format: str
     pages: int = 1
     notes: tuple[str, ...] = ()
+    hints: tuple[Hint, ...] = ()
 
     @property
     def name(self) -> str:

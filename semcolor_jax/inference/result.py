@@ -15,8 +15,8 @@ from PIL import Image
 from semcolor_jax.color.bins import AB_BINS
 from semcolor_jax.errors import UserError
 from semcolor_jax.inference.flat import Coloured
+from semcolor_jax.inference.hints import Hint, HintLike, hints_of, paint
 from semcolor_jax.inference.probability import CONFIDENCE_RADIUS, probability_near
-from semcolor_jax.inference.strips import merge
 from semcolor_jax.inference.variants import make_variants
 from semcolor_jax.photos.encoding import QUALITY, write_photos
 from semcolor_jax.photos.formats import format_of_suffix
@@ -66,6 +66,7 @@ class Result:
       segmentation: None without a segmentation branch.
       predict_logits: gives the network's logits of the 313 colours; called at most once.
       coloured: the part of the photo that has colour; None is all of it.
+      hints: what the user has said about colours; the result follows them, `ab` does not.
     """
 
     photo: Photo
@@ -74,6 +75,7 @@ class Result:
     segmentation: Segmentation | None
     predict_logits: Callable[[], Float32[np.ndarray, "h w 313"] | None] = dataclasses.field(repr=False)
     coloured: Coloured | None = None
+    hints: tuple[Hint, ...] = ()
 
     @functools.cached_property
     def image(self) -> Image.Image:
@@ -126,15 +128,28 @@ class Result:
         if self._logits is None:
             raise UserError("The network has no branch 'soft', so it holds no other colours possible.")
         variants = make_variants(self._logits, self._ab_of_logits, count=count)
-        return [
-            dataclasses.replace(
-                self,
-                photo=dataclasses.replace(self.photo, pixels=merge(self.photo.pixels, ab, coloured=self.coloured)),
-                ab=ab,
-                predict_logits=lambda: self._logits,
-            )
-            for ab, _ in variants
-        ]
+        return [self._painted(ab, self.hints) for ab, _ in variants]
+
+    def with_hints(self, hints: Sequence[HintLike]) -> Result:
+        """Returns the result with the colours that the hints give, in place of those of earlier hints.
+
+        The network does not run again. Hints are in pixels of the photo: (x, y, "#a03020"), `inference.hints.Hint`, or
+        mappings as in the JSON file of `semcolor colorize --hints` (docs/hints.md).
+
+        Raises:
+          UserError: a hint is wrong, or lies outside the photo.
+        """
+        return self._painted(self.ab, tuple(hints_of(hints)))
+
+    def _painted(self, ab: Float32[np.ndarray, "h w 2"], hints: tuple[Hint, ...]) -> Result:
+        pixels = paint(self.photo.pixels, ab, hints, coloured=self.coloured)
+        return dataclasses.replace(
+            self,
+            photo=dataclasses.replace(self.photo, pixels=pixels),
+            ab=ab,
+            predict_logits=lambda: self._logits,
+            hints=hints,
+        )
 
     def save(self, path: str | os.PathLike[str], *, quality: int = QUALITY) -> list[str]:
         """Writes the result in the format that the suffix names, with the photo's metadata and an sRGB profile.

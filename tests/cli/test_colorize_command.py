@@ -185,3 +185,40 @@ def test_help_shows_ten_options_and_help_all_the_rest(capsys):
         text = capsys.readouterr().out
         assert ("--tolerant" in text) == tolerant
         assert tolerant or len(text.splitlines()) <= 40
+
+
+def hints_file(tmp_path, x=3):
+    path = tmp_path / "hints.json"
+    path.write_text(json.dumps([{"x": x, "y": 4, "color": "#2040c0"}]))
+    return path
+
+
+def test_hints_colour_one_photo_and_other_hints_do_it_again(tmp_path, capsys):
+    save(tmp_path / "a.png")
+    call = (tmp_path / "a.png", "-o", tmp_path / "out", "--hints", hints_file(tmp_path))
+    assert run(*call) == 0
+    with Image.open(tmp_path / "out/a.png") as image:
+        pixel = np.asarray(image)[4, 3].astype(int)
+    assert pixel[2] > pixel[0]  # the network's colour is warm
+    assert run(*call) == 0
+    assert "skipped" in capsys.readouterr().err
+    hints_file(tmp_path, x=5)
+    assert run(*call) == 0
+    assert "other options" in capsys.readouterr().err
+
+
+def test_hints_outside_the_photo_are_one_sentence(tmp_path, capsys):
+    save(tmp_path / "a.png")
+    assert run(tmp_path / "a.png", "-o", tmp_path / "b.png", "--hints", hints_file(tmp_path, x=18)) == 1
+    assert (
+        "a.png was not coloured: Hint 1 is at (18, 4), outside the photo, which is 18 x 12" in capsys.readouterr().err
+    )
+    assert not (tmp_path / "b.png").exists()
+
+
+def test_hints_belong_to_one_photo(tmp_path):
+    save(tmp_path / "in/a.png"), save(tmp_path / "in/b.png")
+    with pytest.raises(UserError, match="there are 2 photos"):
+        run(tmp_path / "in", "-o", tmp_path / "out", "--hints", hints_file(tmp_path))
+    with pytest.raises(UserError, match="--watch takes many"):
+        run("--watch", tmp_path / "in", "-o", tmp_path / "out", "--hints", hints_file(tmp_path))
