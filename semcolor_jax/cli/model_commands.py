@@ -8,6 +8,7 @@ from typing import Any
 
 from semcolor_jax.baselines.registry import method_names
 from semcolor_jax.cli.arguments import add_checkpoint, add_command, model, path
+from semcolor_jax.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -20,19 +21,28 @@ def add_parsers(commands: Any) -> None:
     export = add_command(
         steps,
         "export",
-        help="write the weights of a training in 16 or 8 bits",
-        example="semcolor model export --model runs/quickstart -o my-model",
+        help="write the weights of a training in 16 or 8 bits, or a network as ONNX or StableHLO",
+        example="semcolor model export --model semcolor-v1 --format onnx -o semcolor.onnx",
     )
-    export.add_argument("--model", type=model, required=True, metavar="W", help="work directory of the training")
     export.add_argument(
-        "-o", "--output", type=path, required=True, metavar="PATH", help="folder of the released model to make"
+        "--model", type=model, required=True, metavar="M", help="work directory of a training, or a released model"
+    )
+    export.add_argument(
+        "-o", "--output", type=path, required=True, metavar="PATH", help="folder of the released model, or the file"
+    )
+    export.add_argument(
+        "--format",
+        choices=["semcolor", "onnx", "stablehlo"],
+        default="semcolor",
+        help="semcolor: a released model, for this program; the others: lightness to colours, in float32, for "
+        "programs without it (default: %(default)s)",
     )
     export.add_argument(
         "--trained", action="store_true", help="one .npz with the trained weights alone, for config.train.start_from"
     )
     add_checkpoint(export, default=None, help="best; with --trained, latest")
     export.add_argument(
-        "--bits", type=int, choices=[8, 16], default=16, help="of each weight; 8: int8 kernels (default: %(default)s)"
+        "--bits", type=int, choices=[8, 16], help="of each weight of a released model; 8: int8 kernels (default: 16)"
     )
     export.set_defaults(run=run_export)
 
@@ -61,12 +71,18 @@ def add_parsers(commands: Any) -> None:
 
 
 def run_export(arguments: argparse.Namespace) -> None:
-    """Writes a released model or the trained part of one. Raises `UserError` for a mistake of the user's."""
+    """Writes a released model, its trained part, or a program. Raises `UserError` for a mistake of the user's."""
     from semcolor_jax.cli import tasks  # imports JAX: only once the arguments are right
 
-    write = tasks.export_trained if arguments.trained else tasks.export_model
     checkpoint = arguments.checkpoint or ("latest" if arguments.trained else "best")
-    write(path(arguments.model), arguments.output, checkpoint=checkpoint, bits=arguments.bits)
+    if arguments.format != "semcolor":
+        for option, given in (("--trained", arguments.trained), ("--bits", arguments.bits)):
+            if given:
+                raise UserError(f"{option} is for released models, not for --format {arguments.format}: leave it out.")
+        tasks.export_program(arguments.model, arguments.output, format=arguments.format, checkpoint=checkpoint)
+        return
+    write = tasks.export_trained if arguments.trained else tasks.export_model
+    write(path(arguments.model), arguments.output, checkpoint=checkpoint, bits=arguments.bits or 16)
 
 
 def run_convert(arguments: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Literal
 
 import jax
 import numpy as np
@@ -30,6 +31,7 @@ from semcolor_jax.evaluation.evaluate import EvaluationResult, center_square
 from semcolor_jax.evaluation.evaluate import evaluate as evaluate_samples
 from semcolor_jax.evaluation.grids import sample_grid
 from semcolor_jax.evaluation.inspection import inspection_grid
+from semcolor_jax.files import write_bytes
 from semcolor_jax.inference.branches import grey_copy
 from semcolor_jax.inference.restore import load_predictor
 from semcolor_jax.photos.files import write_image
@@ -134,6 +136,24 @@ def export_trained(workdir: Path, output: Path, *, checkpoint: str | int = "late
     """
     saved = save_trained(workdir, output, checkpoint=checkpoint, bits=bits)
     print(f"{output}: {saved.origin}, {bits} bits, {saved.bytes / 2**20:.1f} MiB")
+
+
+def export_program(
+    model: str | Path, output: Path, *, format: Literal["onnx", "stablehlo"], checkpoint: str | int = "best"
+) -> None:
+    """Writes a network and the decoding of its colours as one file (`inference.export`), and prints what it takes.
+
+    Raises:
+      UserError: there is no such model or checkpoint, or it cannot be exported; `output` cannot be written.
+    """
+    from semcolor_jax.inference import export
+
+    if not output.parent.is_dir():  # said now, not after the conversion
+        raise UserError(f"cannot write {output}: there is no folder {output.parent}.")
+    network = export.network_of(open_model(model, checkpoint=checkpoint))
+    data = export.to_onnx(network).SerializeToString() if format == "onnx" else export.to_stablehlo(network)
+    write_bytes(output, data)
+    print(f"{output}: {format}, {len(data) / 2**20:.1f} MiB, {export.signature(network)}")
 
 
 def write_sample_photos(output: Path) -> list[Path]:

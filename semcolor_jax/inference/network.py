@@ -50,14 +50,8 @@ def read_out(
     def read(rows: Float[Array, "B r W C"]) -> tuple[Array, Array | None]:
         heads: Any = model.apply(variables, rows, method=model.heads)
         assert isinstance(heads, Predictions)
-        colors = {}
-        if "reg" in choice.needs:
-            colors["reg"] = heads.ab
-        if "soft" in choice.needs:
-            assert heads.color_logits is not None  # the caller has checked that the branch is there
-            colors["soft"] = annealed_mean(heads.color_logits, choice.temperature)
         logits = None if colors_only else heads.seg_logits
-        return choice.apply(colors), None if logits is None else jnp.argmax(logits, axis=-1).astype(jnp.uint8)
+        return _decode(heads, choice), None if logits is None else jnp.argmax(logits, axis=-1).astype(jnp.uint8)
 
     def joined(parts: Array) -> Array:
         whole = jnp.moveaxis(parts, 0, 1)
@@ -66,3 +60,24 @@ def read_out(
     ab, classes = jax.lax.map(read, x)
     scene_logits = None if colors_only else features.scene_logits
     return Readout(joined(ab), None if classes is None else joined(classes), scene_logits)
+
+
+def colors(
+    model: SemColorNet, variables: dict[str, Any], lightness: Float[Array, "B H W 1"], *, choice: ColorChoice
+) -> Float32[Array, "B h w 2"]:
+    """Returns the final colours at the resolution of X_map, without a loop over rows: for programs to be exported."""
+    plain = model.clone(branches=choice.needs, remat="none")
+    features: Any = plain.apply(variables, lightness, train=False, method=plain.features)
+    heads: Any = plain.apply(variables, features.map, method=plain.heads)
+    return _decode(heads, choice)
+
+
+def _decode(heads: Predictions, choice: ColorChoice) -> Float32[Array, "B h w 2"]:
+    """Returns the final colours; the caller has checked that the network has the branches."""
+    by_branch = {}
+    if "reg" in choice.needs:
+        by_branch["reg"] = heads.ab
+    if "soft" in choice.needs:
+        assert heads.color_logits is not None
+        by_branch["soft"] = annealed_mean(heads.color_logits, choice.temperature)
+    return choice.apply(by_branch)

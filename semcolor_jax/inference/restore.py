@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 
+from ml_collections import ConfigDict
+
 from semcolor_jax.checkpoints.models import DEFAULT_MODEL, OpenedModel, open_model
 from semcolor_jax.checkpoints.training_runs import BEST
 from semcolor_jax.inference.branches import ColorChoice
 from semcolor_jax.inference.colorize import Colorizer
 from semcolor_jax.models import Predictor
 
-__all__ = ["DEFAULT_MODEL", "load_colorizer", "load_predictor", "make_colorizer"]
+__all__ = ["DEFAULT_MODEL", "color_choice", "load_colorizer", "load_predictor", "make_colorizer"]
 
 
 def load_predictor(name: str | os.PathLike[str], *, checkpoint: str | int = BEST) -> Predictor:
@@ -34,8 +36,13 @@ def load_colorizer(name: str | os.PathLike[str], *, checkpoint: str | int = BEST
 
 def make_colorizer(opened: OpenedModel) -> Colorizer:
     """Returns an opened model as a `Colorizer` with its own inference settings."""
-    settings = opened.config.inference
-    choice = ColorChoice(
+    predictor = Predictor(opened.model, opened.variables)
+    return Colorizer(predictor, side=opened.config.inference.side, choice=color_choice(opened.config))
+
+
+def color_choice(config: ConfigDict) -> ColorChoice:
+    """Returns how a config's `inference` makes the final colour."""
+    settings = config.inference
+    return ColorChoice(
         settings.branch, temperature=settings.temperature, share=settings.share, saturation=settings.saturation
     )
-    return Colorizer(Predictor(opened.model, opened.variables), side=settings.side, choice=choice)
