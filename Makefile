@@ -6,14 +6,14 @@ QUICKSTART := runs/quickstart
 BENCH_PYTHON ?= .venv-bench/bin/python
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: setup quickstart notebooks wheel docs benchmark parity test test-fast test-all lint types format clean
+.PHONY: setup quickstart notebooks wheel docs browser benchmark parity test test-fast test-all lint types format clean
 
 # Two stamps, so that `make setup CUDA=1` after a plain set-up installs the NVIDIA build, and so that no later target
 # takes it away again: it stays until `make clean`.
 CUDA ?= $(if $(wildcard .venv/.ready-cuda),1)
 READY := .venv/.ready$(if $(CUDA),-cuda)
 REQUIREMENTS := requirements.txt requirements/base.txt requirements/train.txt requirements/score.txt \
-  requirements/export.txt requirements/dev.txt
+  requirements/export.txt requirements/web.txt requirements/dev.txt
 
 setup: $(READY)
 
@@ -41,6 +41,12 @@ wheel: setup
 # The documentation as a site, in runs/site; warnings are errors.
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(PYTHON_ENV) -m mkdocs build --strict --quiet
+
+# Debian's Chromium, which the tests of the page drive; they are skipped where there is none.
+browser:
+	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null; } || \
+	  { echo "error: install Chromium, or run this as root on Debian or Ubuntu."; exit 2; }
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
 
 # Needs an environment of its own: docs/performance.md, "Running the benchmarks".
 benchmark:

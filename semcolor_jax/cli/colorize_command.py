@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from semcolor_jax.cli.colorize_report import Reporter
 from semcolor_jax.errors import UserError
+from semcolor_jax.photos.formats import NAMES
 
 if TYPE_CHECKING:
     from semcolor_jax.inference.colorize import Colorizer
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
     from semcolor_jax.inference.photo_files import Beside, Options
     from semcolor_jax.inference.plan import Job
 
-_FORMATS = {
-    "jpeg": "JPEG", "jpg": "JPEG", "png": "PNG", "tiff": "TIFF", "tif": "TIFF", "webp": "WEBP", "avif": "AVIF",
-    "heic": "HEIF", "jp2": "JPEG2000", "bmp": "BMP",
-}  # fmt: skip
 _POLL_SECONDS = 2.0  # of --watch; a file that has not grown since the last look is complete
 _EXAMPLE = """\
 examples:
@@ -67,7 +64,7 @@ def add_parser(commands: Any) -> None:
     add("-o", "--output", metavar="DIR", help="folder to write to; for one photo also a file")
     add("--model", "--workdir", metavar="M", help="released model, work directory or weights (default: the release)")
     add("--saturation", type=float, metavar="S", help="strength of the colours; 1 is the network's own")
-    add("--format", choices=sorted(_FORMATS), metavar="F", help="write all as jpeg, png, tiff, webp, avif, heic or jp2")
+    add("--format", choices=sorted(NAMES), metavar="F", help="write all as jpeg, png, tiff, webp, avif, heic or jp2")
     add("--quality", type=int, default=95, metavar="Q", help="of lossy formats, 1..100 (%(default)s)")
     add("--hints", metavar="FILE.json", help="colours that you know, of one photo (docs/hints.md)")
     add("--compare", action="store_true", help="also write before and after side by side")
@@ -162,7 +159,7 @@ def _run_once(arguments: argparse.Namespace, photos: Sequence[str], reporter: Re
         colorizer = _colorizer(arguments)
     else:
         out_dir = Path(arguments.output).expanduser()
-        plan = make_plan(paths, out_dir, format=_FORMATS.get(arguments.format), suffix=arguments.suffix)
+        plan = make_plan(paths, out_dir, format=NAMES.get(arguments.format), suffix=arguments.suffix)
         reporter.start(len(plan.jobs) + len(plan.refused))
         for source, reason in plan.refused:
             reporter.refused(source, reason)
@@ -189,7 +186,7 @@ def _single(arguments: argparse.Namespace, paths: Sequence[Path]) -> Any:
         raise UserError(f"-o {target} names a file, which holds one photo: give a folder for several.")
     if os.path.realpath(paths[0]) == os.path.realpath(target):
         raise UserError(f"The output {target} would replace the photo itself; choose another name.")
-    format = _FORMATS.get(arguments.format) or format_of_suffix(target.suffix)
+    format = NAMES.get(arguments.format) or format_of_suffix(target.suffix)
     assert format is not None  # else it would not have been taken for a file
     return Job(paths[0], target, format, examine(paths[0]).pages if format == "TIFF" else 1)
 
@@ -215,7 +212,7 @@ def _watch(arguments: argparse.Namespace, photos: Sequence[str], reporter: Repor
         now = {path: _state(path) for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")}
         stable = {path for path, state in now.items() if seen.get(path) == state and done.get(path) != state}
         if stable:
-            plan = make_plan([folder], out_dir, format=_FORMATS.get(arguments.format), suffix=arguments.suffix)
+            plan = make_plan([folder], out_dir, format=NAMES.get(arguments.format), suffix=arguments.suffix)
             for source, reason in plan.refused:
                 if source in stable:
                     reporter.refused(source, reason)
@@ -245,7 +242,7 @@ def _through_pipe(arguments: argparse.Namespace) -> bool:
         raise UserError("--explain and --variants write pictures beside a file: name the photo instead of -.")
     content = sys.stdin.buffer.read()
     target = Path(arguments.output).expanduser() if arguments.output else None
-    format = _FORMATS.get(arguments.format) or (target and format_of_suffix(target.suffix))
+    format = NAMES.get(arguments.format) or (target and format_of_suffix(target.suffix))
     data, notes = colorize_bytes(
         _colorizer(arguments), content, _options(arguments), format=format or None, hints=_hints(arguments)
     )

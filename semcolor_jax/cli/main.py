@@ -7,7 +7,14 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from semcolor_jax import __version__
-from semcolor_jax.cli import colorize_command, data_commands, model_commands, score_commands, train_commands
+from semcolor_jax.cli import (
+    colorize_command,
+    data_commands,
+    model_commands,
+    score_commands,
+    train_commands,
+    web_commands,
+)
 from semcolor_jax.cli.arguments import Parser
 from semcolor_jax.cli.devices import check_devices
 from semcolor_jax.cli.exits import user_errors
@@ -31,6 +38,7 @@ def build_parser(program: str = "semcolor") -> Parser:
     score_commands.add_parser(commands)
     data_commands.add_parsers(commands)
     model_commands.add_parsers(commands)
+    web_commands.add_parser(commands)
     for leaf in leaves(parser):
         leaf.add_argument("--debug", action="store_true", help="show where an error comes from")
     return parser

@@ -65,9 +65,14 @@ class ColorChoice:
 
     def apply(self, colors: Mapping[str, Any]) -> Any:
         """Returns the final ab, any shape, from that of the branches it `needs`."""
-        if self.branch == "both":
-            return self.saturation * ((1 - self.share) * colors["reg"] + self.share * colors["soft"])
-        return self.saturation * colors[self.branch]
+        return mixed(colors, self.branch, share=self.share, saturation=self.saturation)
+
+
+def mixed(colors: Mapping[str, Any], branch: str, *, share: Any, saturation: Any) -> Any:
+    """Returns the final ab of a `ColorChoice` of these numbers, which may be traced."""
+    if branch == "both":
+        return saturation * ((1 - share) * colors["reg"] + share * colors["soft"])
+    return saturation * colors[branch]
 
 
 def branch_titles(ab_title: str) -> dict[str, str]:
@@ -83,12 +88,13 @@ def branch_colors(predictions: Predictions, *, temperature: float) -> dict[str, 
     Raises:
       UserError: the temperature (eq. 14) is outside (0, 1].
     """
+    check_temperature(temperature)
     colors = {}
     if predictions.ab is not None:
         colors["reg"] = np.asarray(predictions.ab, np.float32)
     if predictions.color_logits is not None:
         colors["soft"] = np.asarray(
-            _annealed_mean(predictions.color_logits, temperature=temperature, enlargement=predictions.enlargement)
+            _annealed_mean(predictions.color_logits, temperature, enlargement=predictions.enlargement)
         )
     return colors
 
@@ -116,9 +122,9 @@ def grey_copy(lightness: Float[np.ndarray, "h w 1"]) -> UInt8[np.ndarray, "h w 3
     return recombine(lightness, np.zeros((*lightness.shape[:2], 2), np.float32))
 
 
-@functools.partial(jax.jit, static_argnames=("temperature", "enlargement"))
+@functools.partial(jax.jit, static_argnames=("enlargement",))
 def _annealed_mean(
-    logits: Float[Array, "b h w 313"], *, temperature: float, enlargement: Enlargement | None
+    logits: Float[Array, "b h w 313"], temperature: float, *, enlargement: Enlargement | None
 ) -> Float[Array, "b H W 2"]:
     ab = annealed_mean(logits, temperature=temperature)
     if enlargement is None:

@@ -168,7 +168,7 @@ def colorize_bytes(
       UserError: the photo cannot be read, or a hint lies outside of it.
     """
     options = Options() if options is None else options
-    photo = _prepared(read_one(content, tolerant=options.tolerant), options)
+    photo = prepared(read_one(content, tolerant=options.tolerant), options)
     warnings = list(photo.warnings)
     if photo.origin.pages > 1:
         warnings.append(f"has {photo.origin.pages} pages, of which the first is written")
@@ -238,14 +238,15 @@ def _read(job: Job, options: Options) -> _Read:
     if job.pages > 1:
         return _Read(job)
     try:
-        return _Read(job, _prepared(read_one(job.source, tolerant=options.tolerant), options))
+        return _Read(job, prepared(read_one(job.source, tolerant=options.tolerant), options))
     except UserError as error:
         return _Read(job, error=str(error))
     except MemoryError:
         return _Read(job, error=f"{job.name} does not fit into memory.")
 
 
-def _prepared(photo: Photo, options: Options) -> Photo:
+def prepared(photo: Photo, options: Options) -> Photo:
+    """Returns a photo as the options want it before colouring, with a warning if it looks faded."""
     if options.strip_metadata:
         photo = dataclasses.replace(photo, metadata=Metadata())
     if options.stretch:
@@ -273,7 +274,7 @@ def _groups(photos: Iterator[_Read], colorizer: Colorizer) -> Iterator[list[_Rea
             yield from _one_by_one(waiting)
         shape = size
         waiting.append(read)
-        small = _is_small(read.photo.pixels, colorizer)
+        small = is_small(read.photo.pixels, colorizer)
         del read
         if len(waiting) == BATCH:
             yield [waiting.pop(0) for _ in range(BATCH)]
@@ -282,7 +283,8 @@ def _groups(photos: Iterator[_Read], colorizer: Colorizer) -> Iterator[list[_Rea
     yield from _one_by_one(waiting)
 
 
-def _is_small(pixels: Any, colorizer: Colorizer) -> bool:
+def is_small(pixels: Any, colorizer: Colorizer) -> bool:
+    """Says whether a photo may share a batch: `SMALL_PIXELS`, `SMALL_NETWORK_PIXELS`."""
     height, width = colorizer.network_size(pixels)
     return pixels.shape[0] * pixels.shape[1] <= SMALL_PIXELS and height * width <= SMALL_NETWORK_PIXELS
 
@@ -299,7 +301,7 @@ def _colorize_pages(colorizer: Colorizer, job: Job, options: Options) -> Outcome
 
     def pages() -> Iterator[Photo]:
         for page in read_pages(job.source, tolerant=options.tolerant):
-            photo = _prepared(page, options)
+            photo = prepared(page, options)
             warnings.update(dict.fromkeys(photo.warnings))
             yield colorize_photo(colorizer, photo, colorizer.colors([photo.pixels])[0])
 

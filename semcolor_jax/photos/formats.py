@@ -28,6 +28,18 @@ SUFFIXES = {
 }
 """The formats that can be written, each with its usual suffixes, the default first."""
 
+NAMES = {
+    "jpeg": "JPEG", "jpg": "JPEG", "png": "PNG", "tiff": "TIFF", "tif": "TIFF", "webp": "WEBP", "avif": "AVIF",
+    "heic": "HEIF", "jp2": "JPEG2000", "bmp": "BMP",
+}  # fmt: skip
+"""The formats that can be asked for, by the names that people use."""
+
+MEDIA_TYPES = {
+    "JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "TIFF": "image/tiff", "AVIF": "image/avif",
+    "HEIF": "image/heic", "JPEG2000": "image/jp2", "BMP": "image/bmp", "PPM": "image/x-portable-anymap",
+}  # fmt: skip
+"""Of the formats that can be written, as IANA registers them (PPM's is customary)."""
+
 ANIMATIONS = ("GIF", "WEBP", "PNG", "AVIF")
 SIXTEEN_BITS = ("PNG", "TIFF")
 """The formats that are written with 16 bits per sample."""

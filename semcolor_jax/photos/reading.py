@@ -25,50 +25,63 @@ from semcolor_jax.photos.profiles import deep_to_srgb, to_srgb
 Source = str | os.PathLike[str] | bytes
 """A file's path, or its content."""
 
+STDIN = "standard input"
+"""What messages call a file that came as bytes, unless told otherwise."""
+
 _QUARTER_TURNS = (5, 6, 7, 8)
 _DARK = 8  # from this share of the range on, 16-bit files are told of: an eighth
 
 
-def examine(source: Source) -> Origin:
+def examine(source: Source, *, name: str = STDIN) -> Origin:
     """Returns what a photo's file is, from its header alone. Raises `UserError` as `read_pages` does."""
-    with _opened(source) as (image, file):
+    with _opened(source, name) as (image, file):
         return origin_of(image, file)
 
 
-def read_pages(source: Source, *, tolerant: bool = False) -> Iterator[Photo]:
+def size_of(source: Source, *, name: str = STDIN) -> tuple[int, int]:
+    """Returns the height and width of a photo's pixels as the header states them, before its EXIF turns it.
+
+    Raises `UserError` as `read_pages` does.
+    """
+    with _opened(source, name) as (image, _):
+        return image.height, image.width
+
+
+def read_pages(source: Source, *, tolerant: bool = False, name: str = STDIN) -> Iterator[Photo]:
     """Yields the photo, or of a TIFF file all its pages, upright and in true lightness.
 
     Args:
       source: a path, or the bytes of a file.
       tolerant: take a file that is cut short, whatever is missing; else only if a few rows are
         (`damage.bearable_rows`).
+      name: what messages call a file that came as bytes.
 
     Raises:
       UserError: no such file, not a photo, damaged, an animation, a camera's raw file, or larger than Pillow's limit
         against decompression bombs (179 megapixels).
     """
-    with _opened(source) as (image, file):
+    with _opened(source, name) as (image, file):
         origin = origin_of(image, file)
     for page in range(origin.pages):
-        with _opened(source) as (image, file):
+        with _opened(source, name) as (image, file):
             if page:
                 image.seek(page)
             photo = _read_page(image, file, page, dataclasses.replace(origin_of(image, file), pages=origin.pages))
             if photo is not None:
                 yield photo
                 continue
-        yield _read_cut_short(source, page, origin, tolerant=tolerant)
+        yield _read_cut_short(source, page, origin, tolerant=tolerant, name=name)
 
 
-def read_one(source: Source, *, tolerant: bool = False) -> Photo:
+def read_one(source: Source, *, tolerant: bool = False, name: str = STDIN) -> Photo:
     """Returns the photo, or a TIFF file's first page. Raises `UserError` as `read_pages` does."""
-    return next(read_pages(source, tolerant=tolerant))
+    return next(read_pages(source, tolerant=tolerant, name=name))
 
 
 @contextlib.contextmanager
-def _opened(source: Source) -> Iterator[tuple[Image.Image, BinaryIO]]:
+def _opened(source: Source, name: str) -> Iterator[tuple[Image.Image, BinaryIO]]:
     """Opens a photo by its content; every failure inside becomes a `UserError` that names the file."""
-    name = "standard input" if isinstance(source, bytes) else os.fspath(source)
+    name = name if isinstance(source, bytes) else os.fspath(source)
     file: BinaryIO = io.BytesIO(source if isinstance(source, bytes) else b"")
     with contextlib.ExitStack() as stack:
         try:
@@ -135,8 +148,8 @@ def _is_end_of_file(error: Exception) -> bool:
     )
 
 
-def _read_cut_short(source: Source, page: int, origin: Origin, *, tolerant: bool) -> Photo:
-    with _opened(source) as (image, _), truncated_images_allowed():
+def _read_cut_short(source: Source, page: int, origin: Origin, *, tolerant: bool, name: str) -> Photo:
+    with _opened(source, name) as (image, _), truncated_images_allowed():
         image.seek(page)
         image.load()
         missing, height = missing_rows(image), image.height

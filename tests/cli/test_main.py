@@ -38,6 +38,7 @@ def test_the_commands():
         "score",
         *(f"data {step}" for step in ("prepare", "train-teacher", "label-scenes", "prior", "inspect", "sample-photos")),
         *(f"model {step}" for step in ("export", "convert", "info")),
+        "serve",
     ]
 
 
@@ -113,6 +114,7 @@ def test_a_tilde_in_config_fields_is_the_home_folder(monkeypatch):
         (KeyboardInterrupt(), 130, "Stopped."),
         (ModuleNotFoundError("No module", name="tensorflow.data"), 2, "pip install 'semcolor-jax[train]'"),
         (ModuleNotFoundError("No module", name="h5py"), 2, "pip install 'semcolor-jax[score]'"),
+        (ModuleNotFoundError("No module", name="uvicorn"), 2, "pip install 'semcolor-jax[web]'"),
     ],
 )
 def test_what_the_user_can_mend_is_one_sentence(monkeypatch, capsys, error, code, words):

@@ -1,0 +1,117 @@
+"""Takes the pictures of docs/web.md: the page of `semcolor serve` with the embedded photos, at two widths.
+
+python experiments/page_pictures.py                 # into docs/images
+python experiments/page_pictures.py --output DIR
+
+Needs the extras `web`, `train` (the photos) and `dev`, and Chromium (`make browser`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import io
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Page, expect, sync_playwright
+
+import semcolor_jax
+from semcolor_jax.color import rgb_to_lab
+from semcolor_jax.data import embedded
+from semcolor_jax.inference.branches import grey_copy
+from semcolor_jax.inference.colorize import Colorizer
+from semcolor_jax.web.app import make_app
+from semcolor_jax.web.limits import Limits
+from semcolor_jax.web.server import LOOPBACK, make_server, open_socket
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PHOTOS = ("china", "coffee", "astronaut", "chelsea")
+SIZES = {"desktop": (1280, 860), "phone": (390, 844)}
+
+
+@contextlib.contextmanager
+def served(colorizer: Colorizer) -> Iterator[str]:
+    """Yields the address of a server of the page."""
+    started, limits, opened = threading.Event(), Limits(), open_socket(LOOPBACK, 0)
+    server = make_server(make_app(colorizer, limits=limits), limits=limits, on_start=started.set)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[opened])), daemon=True)
+    thread.start()
+    started.wait()
+    try:
+        yield f"http://localhost:{opened.getsockname()[1]}/"
+    finally:
+        server.should_exit = True
+        thread.join()
+        opened.close()
+
+
+def photos() -> list[dict[str, Any]]:
+    """Returns the embedded photos without their colour, as files to upload."""
+    found = {sample.name: sample.image for sample in embedded.photos()}
+    files = []
+    for name in PHOTOS:
+        content = io.BytesIO()
+        grey = grey_copy(rgb_to_lab(found[name], xp=np)[..., :1])
+        Image.fromarray(grey).save(content, "JPEG", quality=95)
+        files.append({"name": f"{name}.jpg", "mimeType": "image/jpeg", "buffer": content.getvalue()})
+    return files
+
+
+def take(page: Page, address: str, name: str, output: Path) -> None:
+    """Goes through the page and takes its pictures."""
+
+    def shot(view: str) -> None:
+        page.screenshot(path=output / f"page-{view}-{name}.jpg", type="jpeg", quality=88)
+
+    page.goto(address)
+    page.wait_for_selector("html[data-ready]")
+    shot("welcome")
+    page.set_input_files("#files", photos())  # type: ignore[arg-type]
+    expect(page.locator("#strip [data-state=ready]")).to_have_count(len(PHOTOS), timeout=120_000)
+    page.wait_for_selector("#variants canvas", timeout=120_000)
+    page.locator("#split").fill("38")
+    page.locator("#saturation").fill("1.3")
+    page.wait_for_timeout(500)
+    shot("compare")
+    page.locator("input[value=explain]").check(force=True)
+    page.wait_for_selector("#classes button", timeout=30_000)
+    box = page.locator("#frame").bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 0.55 * box["width"], box["y"] + 0.2 * box["height"])
+    page.wait_for_selector("#plane:not([hidden])")
+    page.wait_for_timeout(500)
+    shot("explain")
+
+
+def main() -> None:
+    """Takes all pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=Path("docs/images"))
+    output = parser.parse_args().output
+    with served(semcolor_jax.load()) as address, sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        for name, (width, height) in SIZES.items():
+            context = browser.new_context(viewport={"width": width, "height": height}, color_scheme="light")
+            take(context.new_page(), address, name, output)
+            context.close()
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""The options of `POST /colorize`: one table for reading them and for describing them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from semcolor_jax.inference.branches import CHOICES, ColorChoice
+from semcolor_jax.inference.photo_files import Options
+from semcolor_jax.photos.encoding import QUALITY
+from semcolor_jax.photos.formats import NAMES
+from semcolor_jax.web.limits import Refused
+
+
+class Option(NamedTuple):
+    """One option: how its text is read, its JSON schema, and where it goes."""
+
+    read: Callable[[str], Any]
+    schema: dict[str, Any]
+    of_choice: str = ""  # the field of `ColorChoice`, or else of `Options`
+    of_options: str = ""
+
+
+def number(text: str) -> float:
+    """Returns a finite number. Raises ValueError for anything else."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError
+    return value
+
+
+def _flag(text: str) -> bool:
+    return {"true": True, "1": True, "false": False, "0": False}[text.strip().lower()]
+
+
+def _one_of(names: tuple[str, ...]) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text.lower() not in names:
+            raise ValueError
+        return text.lower()
+
+    return read
+
+
+_FLAG = {"type": "boolean", "default": False}
+OPTIONS: dict[str, Option] = {
+    "branch": Option(
+        _one_of(CHOICES),
+        {
+            "type": "string",
+            "enum": list(CHOICES),
+            "description": "What makes the colour: distribution, regression, both.",
+        },
+        of_choice="branch",
+    ),
+    "temperature": Option(
+        number,
+        {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "maximum": 1,
+            "description": "Of the annealed mean; lower is more vivid.",
+        },
+        of_choice="temperature",
+    ),
+    "soft_weight": Option(
+        number,
+        {"type": "number", "minimum": 0, "maximum": 1, "description": "Of the distribution in branch both."},
+        of_choice="share",
+    ),
+    "saturation": Option(
+        number,
+        {"type": "number", "exclusiveMinimum": 0, "description": "Strength of the colours; 1 is the network's own."},
+        of_choice="saturation",
+    ),
+    "format": Option(
+        _one_of(tuple(NAMES)),
+        {"type": "string", "enum": list(NAMES), "description": "Of the result; by default the photo's own."},
+    ),
+    "quality": Option(
+        int,
+        {"type": "integer", "minimum": 1, "maximum": 100, "default": QUALITY, "description": "Of lossy formats."},
+        of_options="quality",
+    ),
+    "strip_metadata": Option(
+        _flag, {**_FLAG, "description": "Write no EXIF, XMP or text."}, of_options="strip_metadata"
+    ),
+    "stretch": Option(_flag, {**_FLAG, "description": "Spread the greys of a faded photo."}, of_options="stretch"),
+    "tolerant": Option(
+        _flag, {**_FLAG, "description": "Colour what there is of a cut-off file."}, of_options="tolerant"
+    ),
+}
+
+
+def read_options(fields: Mapping[str, str], usual: ColorChoice) -> tuple[ColorChoice, Options, str | None]:
+    """Returns the colours, the way of reading and writing, and the format that form fields ask for.
+
+    Args:
+      fields: by the names of `OPTIONS`, as text; an empty one counts as absent.
+      usual: the colours where nothing is asked.
+
+    Raises:
+      Refused: an unknown field, or a value that it does not take.
+      UserError: a value out of range.
+    """
+    values = {}
+    for name, text in fields.items():
+        option = OPTIONS.get(name)
+        if option is None:
+            raise Refused(400, "bad_option", f"There is no option {name!r}; there are: {', '.join(OPTIONS)}.")
+        if text == "":
+            continue
+        try:
+            values[name] = option.read(text)
+        except (ValueError, KeyError):
+            allowed = option.schema.get("enum") or option.schema["type"]
+            reason = f"The option {name} is {text[:40]!r}, but takes {allowed}."
+            raise Refused(400, "bad_option", reason) from None
+    choice = {OPTIONS[name].of_choice: value for name, value in values.items() if OPTIONS[name].of_choice}
+    options = {OPTIONS[name].of_options: value for name, value in values.items() if OPTIONS[name].of_options}
+    asked = values.get("format")
+    return dataclasses.replace(usual, **choice), Options(**options), NAMES[asked] if asked else None

@@ -1,0 +1,87 @@
+"""The work on one photo of a page: looking at it once, and colouring it at full size."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from PIL import Image
+
+from semcolor_jax.color import lab as cielab
+from semcolor_jax.errors import UserError
+from semcolor_jax.inference.colorize import Colorizer
+from semcolor_jax.inference.flat import coloured_part
+from semcolor_jax.inference.look import look
+from semcolor_jax.inference.photo_files import Options, prepared
+from semcolor_jax.inference.strips import Pixels, merge
+from semcolor_jax.photos.encoding import encode
+from semcolor_jax.photos.formats import NAMES, writable_format
+from semcolor_jax.photos.photo import Photo
+from semcolor_jax.photos.reading import read_one
+from semcolor_jax.web.engine import Coloured, Engine
+from semcolor_jax.web.limits import Refused
+from semcolor_jax.web.sessions import Kept
+
+SCREEN = 1280
+"""Longest side of the picture that the page mixes colours on, in pixels."""
+
+_LUMINANCE = (cielab.XYZ_FROM_LINEAR[1][:, None] * cielab.LINEAR_FROM_UINT8).astype(np.float32)
+
+
+async def keep(engine: Engine, content: bytes, *, name: str, pixels: int) -> Kept:
+    """Decodes a photo and looks at it. Raises `Refused` (415) if it is damaged."""
+    photo = await engine.by_hand(_read, content, name)
+    seen = await engine.by_network(look, engine.colorizer, photo.pixels)
+    pages = photo.origin.pages
+    more = (f"has {pages} pages, of which the first is coloured",) if pages > 1 else ()
+    return await engine.by_hand(
+        lambda: Kept(
+            name=name,
+            content=content,
+            pixels=pixels,
+            size=photo.pixels.shape[:2],
+            grey=screen_grey(photo.pixels),
+            part=coloured_part(photo.pixels),
+            look=seen,
+            notes=(*photo.warnings, *more),
+        )
+    )
+
+
+def full_size(colorizer: Colorizer, kept: Kept, ab: Float32[np.ndarray, "h w 2"], format: str) -> Coloured:
+    """Returns the file of a kept photo with these colours.
+
+    Args:
+      colorizer: not run again.
+      kept: the photo.
+      ab: its colours, CIE units.
+      format: one of `photos.formats.NAMES`, or "" for the photo's own where it can be.
+
+    Raises:
+      UserError: the photo does not fit the format.
+    """
+    photo = _read(kept.content, kept.name)
+    photo = dataclasses.replace(photo, pixels=merge(photo.pixels, ab, coloured=kept.part, in_place=True))
+    kind = NAMES[format] if format else writable_format(photo.origin, "")
+    content, notes = encode(photo, format=kind)
+    return Coloured(content, kind, tuple(notes))
+
+
+def screen_grey(pixels: Pixels) -> UInt8[np.ndarray, "h w"]:
+    """Returns a photo's lightness as sRGB grey, shrunk to `SCREEN`."""
+    if pixels.dtype == np.uint16:
+        pixels = (pixels >> 8).astype(np.uint8)
+    image = Image.fromarray(pixels)
+    image.thumbnail((SCREEN, SCREEN), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    small = np.asarray(image)
+    luminance = sum(_LUMINANCE[channel][small[..., channel]] for channel in range(3))
+    grey = cielab.srgb_from_linear(np.clip(luminance, 0, 1), xp=np)
+    return np.rint(255 * grey).astype(np.uint8)
+
+
+def _read(content: bytes, name: str) -> Photo:
+    try:
+        return prepared(read_one(content, name=name), Options())
+    except UserError as error:
+        raise Refused(415, "not_a_photo", str(error)) from error

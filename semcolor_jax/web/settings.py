@@ -1,0 +1,85 @@
+"""What the page's controls say about one photo, and the colours that come of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from semcolor_jax.inference.branches import ColorChoice
+from semcolor_jax.photos.formats import NAMES
+from semcolor_jax.web.limits import Refused
+from semcolor_jax.web.sessions import Kept
+
+VARIANTS = 6
+"""Colourings to choose from, the usual one included."""
+
+MOST_SATURATION = 4.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The controls of one photo.
+
+    Attributes:
+      share: of the annealed mean, 0..1; the rest is the regression's.
+      temperature: of the annealed mean, in (0, 1].
+      saturation: factor on the chroma, 0..4.
+      variant: 0 for the usual colours, or which of the others.
+      format: of the download; "" for the photo's own.
+    """
+
+    share: float
+    temperature: float
+    saturation: float
+    variant: int = 0
+    format: str = ""
+
+    @classmethod
+    def of_json(cls, value: Any, usual: ColorChoice) -> Settings:
+        """Returns the settings in a JSON object; what is absent is as usual. Raises `Refused` (400) for nonsense."""
+        if not isinstance(value, Mapping):
+            raise Refused(400, "bad_settings", "The settings must be an object.")
+        format = value.get("format", "")
+        if format and format not in NAMES:
+            raise Refused(400, "bad_settings", f"There is no format {str(format)[:20]!r}.")
+        return cls(
+            share=_number(value, "share", 0, 1, usual_share(usual)),
+            temperature=_number(value, "temperature", float(np.finfo(np.float32).tiny), 1, usual.temperature),
+            saturation=_number(value, "saturation", 0, MOST_SATURATION, usual.saturation),
+            variant=int(_number(value, "variant", 0, VARIANTS - 1, 0)),
+            format=format,
+        )
+
+
+def usual_share(choice: ColorChoice) -> float:
+    """Returns the share of the annealed mean that a choice of colours stands for."""
+    return {"reg": 0.0, "soft": 1.0}.get(choice.branch, choice.share)
+
+
+def mixed_ab(kept: Kept, settings: Settings, usual: ColorChoice) -> Float32[np.ndarray, "h w 2"]:
+    """Returns the colours of a photo, CIE units: those of the branches, a variant's shift, and the saturation.
+
+    Shifts are those of the usual saturation, with which they grow.
+    """
+    branches = kept.look.branches
+    branch = "both" if len(branches) == 2 else branches[0]
+    ab = kept.look.mix(ColorChoice(branch, temperature=settings.temperature, share=settings.share))
+    if settings.variant:
+        if kept.shifts is None or settings.variant > len(kept.shifts):
+            raise Refused(400, "bad_settings", f"There is no variant {settings.variant} of this photo.")
+        ab = ab + kept.shifts[settings.variant - 1] / np.float32(usual.saturation)
+    return np.float32(settings.saturation) * ab
+
+
+def _number(value: Mapping[str, Any], name: str, low: float, high: float, usual: float) -> float:
+    found = value.get(name, usual)
+    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
+        raise Refused(400, "bad_settings", f"The setting {name} must be a number.")
+    if not low <= found <= high:
+        raise Refused(400, "bad_settings", f"The setting {name} is {found:g}, but must lie in {low:g}..{high:g}.")
+    return float(found)

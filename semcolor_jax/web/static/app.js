@@ -1,0 +1,354 @@
+// The page: its photos, its controls, and what they do.
+
+import * as explain from "./explain.js";
+import { Photo } from "./photo.js";
+import * as server from "./server.js";
+import { draw, Stage } from "./stage.js";
+
+const $ = (id) => document.getElementById(id);
+const SLIDERS = ["saturation", "share", "temperature"];
+const HEARTBEAT = 5 * 60 * 1000; // milliseconds
+const PATIENCE = 120; // milliseconds that a control rests before the server is asked
+const THUMB = 132; // pixels, of the longer side
+
+const known = await server.about().catch((error) => say(error.message, true));
+const photos = [];
+let current = null;
+let mode = "compare";
+let planned = 0;
+const stage = new Stage({ point: pointed, take: taken });
+
+// Photos come in.
+
+function add(files) {
+  const chosen = [...files];
+  for (const file of chosen) {
+    if (file.size > known.limits.bytes) {
+      say(`${file.name} has more than the ${known.limits.bytes / 2 ** 20} MiB that are taken.`, true);
+      continue;
+    }
+    const photo = new Photo(file, known.settings, known.scale);
+    photo.tile = tileOf(photo);
+    photos.push(photo);
+    $("strip").append(photo.tile);
+  }
+  if (photos.length) {
+    $("welcome").hidden = true;
+    $("workspace").hidden = false;
+  }
+  if (!current && photos.length) show(photos[0]);
+  arrange();
+  work();
+}
+
+let working = false;
+async function work() {
+  if (working) return;
+  working = true;
+  for (let photo; (photo = photos.find((one) => one.state === "waiting")); ) {
+    photo.state = "loading";
+    try {
+      await load(photo);
+    } catch (error) {
+      photo.state = "failed";
+      photo.reason = error.message;
+      say(error.message, true);
+    }
+    refreshTile(photo);
+    if (photo === current) show(photo);
+    arrange();
+  }
+  working = false;
+}
+
+async function load(photo) {
+  try {
+    await photo.load();
+  } catch (error) {
+    if (error.code !== "session_gone") throw error;
+    server.startOver();
+    await photo.load();
+  }
+}
+
+/** Does what needs the server; where that has forgotten the photos, sends them again first. */
+async function asking(photo, work) {
+  try {
+    return await work();
+  } catch (error) {
+    if (error.code !== "session_gone" && error.code !== "no_photo") throw error;
+    if (error.code === "session_gone") server.startOver();
+    await load(photo);
+    return work();
+  }
+}
+
+// One photo is shown.
+
+function show(photo) {
+  if (photo !== current) explain.forgetPlace();
+  current = photo;
+  for (const one of photos) one.tile.firstChild.setAttribute("aria-current", one === photo);
+  const ready = photo.state === "ready";
+  $("busy").hidden = ready;
+  $("busy").firstChild.textContent = photo.state === "failed" ? photo.reason : "Looking at the photo";
+  $("busy").classList.toggle("failed", photo.state === "failed");
+  $("title").textContent = photo.name;
+  $("facts").textContent = ready ? `${photo.width} × ${photo.height}` : "";
+  $("notes").replaceChildren(
+    ...(photo.notes || []).map((note) => Object.assign(document.createElement("li"), { textContent: `The file ${note}.` })),
+  );
+  for (const id of [...SLIDERS, "format", "download", "reset", "apply"]) $(id).disabled = !ready;
+  showSettings();
+  $("variants").replaceChildren();
+  stage.clearOverlay();
+  if (!ready) return;
+  const both = photo.branches.length === 2;
+  $("share-field").hidden = !both;
+  $("temperature-field").hidden = !photo.branches.includes("soft");
+  stage.show(photo);
+  showVariants(photo);
+  if (mode === "explain") showExplanation(photo);
+}
+
+function showSettings() {
+  const { settings } = current;
+  for (const id of SLIDERS) {
+    $(id).value = settings[id];
+    showValue(id);
+  }
+  $("format").value = settings.format;
+}
+
+function showValue(id) {
+  const value = current.settings[id];
+  const text = id === "saturation" ? `${Math.round(100 * value)} %` : value.toFixed(2);
+  document.querySelector(`output[for=${id}]`).textContent = text;
+}
+
+/** Mixes the colours again with the next picture of the screen. */
+function repaint() {
+  cancelAnimationFrame(planned);
+  delete $("frame").dataset.working;
+  planned = requestAnimationFrame(() => {
+    if (current?.state !== "ready") return;
+    stage.paint(current.picture());
+    refreshTile(current);
+  });
+}
+
+let resting = 0;
+function changed(id) {
+  const photo = current;
+  photo.settings[id] = Number($(id).value);
+  showValue(id);
+  if (id !== "temperature") return repaint();
+  clearTimeout(resting);
+  $("frame").dataset.working = "true";
+  resting = setTimeout(refetch, PATIENCE, photo);
+}
+
+/** Fetches what the temperature changes, and mixes again. */
+async function refetch(photo) {
+  $("frame").dataset.working = "true";
+  await asking(photo, () => photo.fetchPlanes()).catch((error) => say(error.message, true));
+  if (photo === current) repaint();
+}
+
+// Variants.
+
+async function showVariants(photo) {
+  $("variants-part").hidden = !photo.branches.includes("soft");
+  if ($("variants-part").hidden) return;
+  try {
+    await asking(photo, () => photo.fetchVariants());
+  } catch (error) {
+    return say(error.message, true);
+  }
+  if (photo !== current) return;
+  $("variants-part").hidden = photo.shifts.length === 0;
+  const shrink = Math.max(1, Math.ceil(Math.max(photo.greyHeight, photo.greyWidth) / THUMB));
+  $("variants").replaceChildren(
+    ...Array.from({ length: photo.shifts.length + 1 }, (_, variant) => {
+      const label = document.createElement("label");
+      const input = Object.assign(document.createElement("input"), { type: "radio", name: "variant", value: variant });
+      input.checked = photo.settings.variant === variant;
+      input.setAttribute("aria-label", variant ? `Variant ${variant}` : "The usual colours");
+      input.addEventListener("change", () => {
+        photo.settings.variant = variant;
+        repaint();
+      });
+      const canvas = document.createElement("canvas");
+      draw(canvas, photo.picture({ ...photo.usual, variant }, shrink));
+      label.append(input, canvas);
+      return label;
+    }),
+  );
+}
+
+// The strip of photos.
+
+function tileOf(photo) {
+  const tile = document.createElement("li");
+  const button = Object.assign(document.createElement("button"), { type: "button", title: photo.name });
+  button.setAttribute("aria-label", photo.name);
+  button.append(document.createElement("canvas"));
+  button.addEventListener("click", () => show(photo));
+  tile.append(button);
+  tile.dataset.state = "loading";
+  return tile;
+}
+
+function refreshTile(photo) {
+  photo.tile.dataset.state = photo.state;
+  if (photo.state !== "ready") return;
+  const shrink = Math.max(1, Math.ceil(Math.max(photo.greyHeight, photo.greyWidth) / THUMB));
+  draw(photo.tile.querySelector("canvas"), photo.picture(photo.settings, shrink));
+}
+
+function arrange() {
+  const ready = photos.filter((photo) => photo.state === "ready").length;
+  $("zip").hidden = ready < 2;
+  $("apply").hidden = ready < 2;
+  $("strip").parentElement.hidden = photos.length < 2;
+}
+
+function removeCurrent() {
+  const index = photos.indexOf(current);
+  if (current.path) server.remove(current.path).catch(() => {});
+  current.tile.remove();
+  photos.splice(index, 1);
+  current = null;
+  if (photos.length) show(photos[Math.min(index, photos.length - 1)]);
+  $("welcome").hidden = photos.length > 0;
+  $("workspace").hidden = photos.length === 0;
+  arrange();
+}
+
+// The explain view.
+
+async function showExplanation(photo) {
+  if (photo.classes) await asking(photo, () => photo.fetchClasses()).catch((error) => say(error.message, true));
+  if (photo !== current) return;
+  explain.showLists(photo, known.classes, (index) => (index === null ? stage.clearOverlay() : stage.highlight(photo, index)));
+}
+
+function pointed(place) {
+  if (!place || mode !== "explain" || current?.state !== "ready") return stage.clearOverlay();
+  const index = current.classAt(place.x, place.y);
+  if (index === null) return;
+  stage.highlight(current, index);
+  stage.tip(explain.title(known.classes[index]));
+}
+
+async function taken(place) {
+  const photo = current;
+  if (photo?.state !== "ready" || mode !== "explain") return;
+  const [rows, columns] = photo.planes;
+  const at = 2 * (Math.min(Math.floor(place.y * rows), rows - 1) * columns + Math.min(Math.floor(place.x * columns), columns - 1));
+  const ab = photo.ab();
+  const index = photo.classAt(place.x, place.y);
+  const name = index === null ? "" : known.classes[index];
+  await asking(photo, () => explain.showPlace(photo, place, name, [ab[at], ab[at + 1]])).catch((error) => say(error.message, true));
+}
+
+function setMode(wanted) {
+  mode = wanted;
+  stage.mode = mode;
+  $("explain-part").hidden = mode !== "explain";
+  for (const id of ["mix", "variants-part"]) $(id).hidden = mode === "explain";
+  if (mode === "explain" && current?.state === "ready") showExplanation(current);
+  else if (current?.state === "ready") $("variants-part").hidden = !current.shifts?.length;
+}
+
+// Photos go out.
+
+async function save(button, work) {
+  const text = button.textContent;
+  button.disabled = true;
+  button.textContent = "Preparing…";
+  try {
+    const answer = await work();
+    const blob = await answer.blob();
+    const name = decodeURIComponent(/filename\*=UTF-8''(.*)$/.exec(answer.headers.get("content-disposition"))[1]);
+    const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+    for (const note of JSON.parse(answer.headers.get("semcolor-notes") || "[]")) say(`${name} ${note}.`);
+  } catch (error) {
+    say(error.message, true);
+  }
+  button.textContent = text;
+  button.disabled = false;
+}
+
+function saveOne() {
+  const photo = current;
+  save($("download"), () => asking(photo, () => server.post(`${photo.path}/download`, photo.settings)));
+}
+
+function saveAll() {
+  const ready = photos.filter((photo) => photo.state === "ready");
+  save($("zip"), async () => {
+    for (const photo of ready) await asking(photo, () => photo.fetchVariants()); // also finds what the server forgot
+    return server.post("/api/zip", ready.map((photo) => ({ id: photo.id, ...photo.settings })));
+  });
+}
+
+function say(text, bad = false) {
+  const line = document.createElement("p");
+  line.textContent = text;
+  line.classList.toggle("bad", bad);
+  $("messages").append(line);
+  setTimeout(() => line.remove(), bad ? 12_000 : 6_000);
+}
+
+// The controls.
+
+for (const id of ["add", "choose"]) $(id).addEventListener("click", () => $("files").click());
+$("files").addEventListener("change", () => {
+  add($("files").files);
+  $("files").value = "";
+});
+for (const id of SLIDERS) $(id).addEventListener("input", () => changed(id));
+$("format").addEventListener("change", () => (current.settings.format = $("format").value));
+$("download").addEventListener("click", saveOne);
+$("zip").addEventListener("click", saveAll);
+$("remove").addEventListener("click", removeCurrent);
+$("reset").addEventListener("click", async () => {
+  const photo = current;
+  Object.assign(photo.settings, photo.usual, { variant: 0 });
+  await refetch(photo);
+  if (photo === current) show(photo);
+});
+$("apply").addEventListener("click", async () => {
+  const { saturation, share, temperature, format } = current.settings;
+  for (const photo of photos) {
+    Object.assign(photo.settings, { saturation, share, temperature, format });
+    if (photo.state !== "ready") continue;
+    await asking(photo, () => photo.fetchPlanes()).catch((error) => say(error.message, true));
+    refreshTile(photo);
+  }
+  say("All photos have these settings now.");
+});
+for (const input of document.querySelectorAll("input[name=mode]")) input.addEventListener("change", () => setMode(input.value));
+
+let inside = 0; // elements of the page that a dragged file is over
+addEventListener("dragenter", (event) => {
+  if (![...event.dataTransfer.types].includes("Files")) return;
+  inside++;
+  $("drop").hidden = false;
+});
+addEventListener("dragleave", () => (inside = Math.max(0, inside - 1)) || ($("drop").hidden = true));
+addEventListener("dragover", (event) => event.preventDefault());
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  inside = 0;
+  $("drop").hidden = true;
+  add(event.dataTransfer.files);
+});
+addEventListener("paste", (event) => event.clipboardData?.files.length && add(event.clipboardData.files));
+addEventListener("pagehide", (event) => event.persisted || server.end());
+setInterval(() => document.hidden || server.alive()?.catch(() => {}), HEARTBEAT);
+arrange();
+document.documentElement.dataset.ready = "true";

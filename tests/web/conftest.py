@@ -1,0 +1,1 @@
+from served import server  # noqa: F401

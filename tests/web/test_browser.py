@@ -1,0 +1,222 @@
+"""The page in Chromium: what a person does, and that the download is what was shown. No request leaves the server."""
+
+import base64
+import contextlib
+import io
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from served import pixels, png, serving
+
+sync_api = pytest.importorskip("playwright.sync_api")
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE = 60_000  # milliseconds; CI's cores are shared
+
+pytestmark = [
+    pytest.mark.skipif(not Path(CHROMIUM).is_file(), reason=f"no Chromium at {CHROMIUM}: `make browser` installs it"),
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Playwright's own sockets, when it ends
+]
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory):
+    """A browser with a profile of its own; `context.requests` is filled with the address of every request."""
+    with sync_api.sync_playwright() as play:
+        context = play.chromium.launch_persistent_context(
+            tmp_path_factory.mktemp("profile"),
+            executable_path=CHROMIUM,
+            args=FLAGS,
+            viewport={"width": 1100, "height": 800},
+            accept_downloads=True,
+        )
+        context.set_default_timeout(PATIENCE)
+        context.requests, context.complaints = [], []
+        context.on("request", lambda request: context.requests.append(request.url))
+        context.on("console", lambda said: context.complaints.append(said.text) if said.type == "error" else None)
+        context.on("weberror", lambda error: context.complaints.append(str(error.error)))
+        yield context
+        context.close()
+
+
+@contextlib.contextmanager
+def opened(context, server, *photos):
+    """Yields the page with photos on it, all of them ready."""
+    page = context.new_page()
+    page.goto(f"http://localhost:{server.port}/")
+    page.wait_for_selector("html[data-ready]")
+    files = [{"name": name, "mimeType": "image/png", "buffer": content} for name, content in photos]
+    page.set_input_files("#files", files)
+    sync_api.expect(page.locator("#strip [data-state=ready]")).to_have_count(len(photos), timeout=PATIENCE)
+    page.wait_for_selector("#variants canvas")
+    yield page
+    page.close()
+
+
+def shown(page):
+    """The pixels that the page has painted."""
+    url = page.evaluate("() => document.getElementById('colour').toDataURL('image/png')")
+    return pixels(base64.b64decode(url.partition(",")[2]))
+
+
+def downloaded(page, button="#download"):
+    with page.expect_download() as waiting:
+        page.click(button)
+    return waiting.value.suggested_filename, Path(waiting.value.path()).read_bytes()
+
+
+def frames(page):
+    """Waits until what was planned has been painted."""
+    page.wait_for_selector("#frame:not([data-working])")
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def test_a_photo_from_the_upload_to_the_download(context, server):
+    with opened(context, server, ("old.png", png(60, 90))) as page:
+        first = shown(page)
+        np.testing.assert_allclose(first, pixels(downloaded(page)[1]), atol=2)
+        assert np.ptp(first, axis=-1).max() > 20
+
+        page.locator("#saturation").fill("1.8")
+        page.locator("#share").fill("0.6")
+        frames(page)
+        vivid = shown(page)
+        assert np.ptp(vivid, axis=-1).mean() > 1.2 * np.ptp(first, axis=-1).mean()
+        name, content = downloaded(page)
+        assert name == "old.png"
+        np.testing.assert_allclose(vivid, pixels(content), atol=2)
+
+        page.locator("#temperature").fill("0.9")
+        frames(page)
+        np.testing.assert_allclose(shown(page), pixels(downloaded(page)[1]), atol=2)
+
+        page.locator("#variants input").nth(1).check(force=True)
+        frames(page)
+        variant = shown(page)
+        assert np.abs(variant - vivid).max() > 10
+        page.select_option("#format", "tiff")
+        name, content = downloaded(page)
+        assert name == "old.tif"
+        np.testing.assert_allclose(variant, pixels(content), atol=2)
+
+        page.click("#reset")
+        frames(page)
+        np.testing.assert_array_equal(shown(page), first)
+
+
+def test_the_slider_by_mouse_and_by_keyboard(context, server):
+    with opened(context, server, ("old.png", png(60, 90))) as page:
+        clip = "() => getComputedStyle(document.getElementById('before')).clipPath"
+        box = page.locator("#frame").bounding_box()
+        page.mouse.click(box["x"] + 0.25 * box["width"], box["y"] + box["height"] / 2)
+        assert float(page.locator("#split").input_value()) == pytest.approx(25, abs=2)
+        before = page.evaluate(clip)
+        page.keyboard.press("ArrowRight")
+        assert page.evaluate(clip) != before
+
+
+def test_the_explain_view_by_mouse_and_by_keyboard(context, server):
+    with opened(context, server, ("old.png", png(60, 90))) as page:
+        page.locator("input[value=explain]").check(force=True)
+        page.wait_for_selector("#classes button")
+        assert page.locator("#classes button").count() == 2
+        assert "zen garden" in page.locator("#scenes").inner_text()
+        box = page.locator("#frame").bounding_box()
+        names = []
+        for share in (0.25, 0.75):
+            page.mouse.move(box["x"] + share * box["width"], box["y"] + box["height"] / 2)
+            names.append(page.locator("#tip").inner_text())
+        assert names == ["train", "boat"]
+        page.locator("#cross").focus()
+        for _ in range(6):
+            page.keyboard.press("Shift+ArrowLeft")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#plane:not([hidden])")
+        assert page.locator("#place-title").inner_text() == "Colours of a place: train"
+
+
+def test_many_photos_in_one_archive(context, server):
+    photos = [(f"{seed}.png", png(30, 40, seed)) for seed in range(3)]
+    with opened(context, server, *photos) as page:
+        page.locator("#saturation").fill("1.5")
+        page.click("#apply")
+        page.wait_for_selector("#messages p")
+        name, content = downloaded(page, "#zip")
+        assert name == "coloured.zip"
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            assert archive.namelist() == ["0.png", "1.png", "2.png"]
+            last = archive.read("2.png")
+        page.locator("#strip button").nth(2).click()
+        frames(page)
+        np.testing.assert_allclose(shown(page), pixels(last), atol=2)
+        page.click("#remove")
+        assert page.locator("#strip button").count() == 2
+
+
+def test_a_large_photo_is_mixed_small_and_saved_large(context, server):
+    with opened(context, server, ("large.png", png(800, 1600))) as page:
+        small = shown(page)
+        assert small.shape == (640, 1280, 3)
+        large = pixels(downloaded(page)[1]).astype(np.uint8)
+        assert large.shape == (800, 1600, 3)
+        shrunk = np.asarray(Image.fromarray(large).resize((1280, 640), Image.Resampling.LANCZOS)).astype(int)
+        assert np.abs(small - shrunk).mean() < 1
+
+
+def test_bad_files_are_named_and_do_not_stop_the_rest(context, server):
+    page = context.new_page()
+    page.goto(f"http://localhost:{server.port}/")
+    page.wait_for_selector("html[data-ready]")
+    page.set_input_files(
+        "#files",
+        [
+            {"name": "notes.png", "mimeType": "image/png", "buffer": b"<script>alert(1)</script>"},
+            {"name": "old.png", "mimeType": "image/png", "buffer": png()},
+        ],
+    )
+    page.wait_for_selector("#strip [data-state=ready]")
+    assert "notes.png is not a photo" in page.locator("#messages .bad").inner_text()
+    page.close()
+    context.complaints[:] = [text for text in context.complaints if "415" not in text]  # the browser notes it, too
+
+
+def test_photos_that_the_server_forgot_are_sent_again(context):
+    with serving() as server, opened(context, server, ("old.png", png())) as page:
+        with page.expect_request("**/download") as sent:
+            before = downloaded(page)[1]
+        server.ask("POST", "/api/end", sent.value.headers["semcolor-session"])
+        np.testing.assert_array_equal(pixels(downloaded(page)[1]), pixels(before))
+        context.complaints[:] = [text for text in context.complaints if "410" not in text]
+
+
+@pytest.mark.parametrize("width", [320, 390])
+def test_a_phone_needs_no_sideways_scrolling(context, server, width):
+    with opened(context, server, ("old.png", png(60, 90)), ("a-very-long-name-of-a-photo-" * 4, png())) as page:
+        page.set_viewport_size({"width": width, "height": 700})
+        for mode in ("compare", "explain"):
+            page.locator(f"input[value={mode}]").check(force=True)
+            assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+
+
+def test_no_request_left_the_server_and_nothing_complained(context):
+    """The last of this file: it judges all that the tests above have done."""
+    assert len(context.requests) > 50
+    hosts = {url.split("/")[2].split(":")[0] for url in context.requests if not url.startswith(("blob:", "data:"))}
+    assert hosts == {"localhost"}
+    assert context.complaints == []
