@@ -1,8 +1,7 @@
-"""Reading and writing image files on the host.
+"""Reads photos as plain 8-bit sRGB, for training and for metrics, and writes images.
 
-Photos come as people have them: rotated by EXIF, greyscale, with a palette, with transparency, CMYK,
-16-bit. All of them become plain 8-bit RGB here. Colour profiles are not applied: the file's numbers are
-taken for sRGB.
+Photos come as people have them: rotated by EXIF, greyscale, with a palette, with transparency, CMYK, 16-bit, with a
+colour profile. What colouring keeps of a file beyond its pixels is in `photos.reading`.
 """
 
 from __future__ import annotations
@@ -17,8 +16,10 @@ from PIL import Image, ImageFile
 
 from semcolor_jax.errors import UserError
 from semcolor_jax.files import replacing
+from semcolor_jax.photos.formats import SUFFIXES, enable_heif
+from semcolor_jax.photos.profiles import to_srgb
 
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+PHOTO_SUFFIXES = (*(suffix for suffixes in SUFFIXES.values() for suffix in suffixes), ".gif")
 """What `list_images` takes for a photo, in any case of letters."""
 
 _FORMATS = {
@@ -51,8 +52,8 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 def read_photo(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "h w 3"]:
     """Reads a photo as upright sRGB.
 
-    The EXIF orientation is applied; transparent parts are laid on white; greyscale fills three channels;
-    16-bit values keep their upper 8 bits. Of an animation the first frame counts.
+    The colour profile and the EXIF orientation are applied; transparent parts are laid on white; greyscale fills three
+    channels; 16-bit values keep their upper 8 bits, without their profile. Of an animation the first frame counts.
 
     Raises:
       UserError: if `path` is missing, a folder, not an image, damaged, or larger than Pillow's limit against
@@ -66,6 +67,8 @@ def open_image(path: str | os.PathLike[str]) -> ImageFile.ImageFile:
     """Opens an image file and reads its header only. Raises `UserError` as `read_photo` does."""
     if Path(path).is_dir():
         raise UserError(f"{path} is a folder, but an image file is wanted.")
+    if Path(path).suffix.lower() in SUFFIXES["HEIF"]:
+        enable_heif()
     try:
         return Image.open(path)
     except FileNotFoundError as error:
@@ -154,17 +157,19 @@ def _is_photo(name: str) -> bool:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
+    """Returns the image in mode RGB or L."""
     if image.mode in _SIXTEEN_BIT:
-        return Image.fromarray(_upper_bits(image)).convert("RGB")
+        return Image.fromarray(_upper_bits(image))
     if image.mode == "F":
         raise UserError("has floating-point pixels of unknown range: save it with 8 or 16 bits.")
+    profile = image.info.get("icc_profile")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+        colors, _ = to_srgb(rgba.convert("RGB"), profile)
+        white = Image.new("RGB", image.size, (255, 255, 255))
+        return Image.composite(colors, white, rgba.getchannel("A"))
+    colors, _ = to_srgb(image if image.mode in ("L", "RGB", "CMYK", "LAB") else image.convert("RGB"), profile)
+    return colors
 
 
 def _upper_bits(image: Image.Image) -> UInt8[np.ndarray, "h w"]:

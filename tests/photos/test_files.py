@@ -1,4 +1,6 @@
+import imagecodecs
 import numpy as np
+import pillow_heif
 import pytest
 import tifffile
 from PIL import Image
@@ -7,6 +9,7 @@ from semcolor_jax.errors import UserError
 from semcolor_jax.files import read_json, replacing, write_json
 from semcolor_jax.photos import files as photos
 from semcolor_jax.photos.files import list_images, read_photo, write_image
+from semcolor_jax.photos.reading import read_one
 
 CORNERS = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[9, 9, 9], [90, 90, 90], [200, 200, 200]]], np.uint8)
 
@@ -130,6 +133,27 @@ def test_what_is_not_an_image_is_named(tmp_path):
         with pytest.raises(UserError, match=problem) as caught:
             read_photo(tmp_path / name)
         assert name in str(caught.value)
+
+
+def test_the_profile_is_applied_as_for_colouring(tmp_path):
+    profile = imagecodecs.cms_profile("adobergb")
+    for mode in ("RGB", "RGBA"):
+        Image.fromarray(_noise()).convert(mode).save(tmp_path / "a.png", icc_profile=profile)
+        read = read_photo(tmp_path / "a.png")
+        np.testing.assert_array_equal(read, read_one(tmp_path / "a.png").pixels)
+        assert (read != _noise()).mean() > 0.5
+
+
+def test_a_plain_jpeg_has_the_pixels_that_pillow_decodes(tmp_path):
+    Image.fromarray(_noise()).save(tmp_path / "a.jpg")
+    with Image.open(tmp_path / "a.jpg") as image:
+        np.testing.assert_array_equal(read_photo(tmp_path / "a.jpg"), np.asarray(image))
+
+
+def test_heic_is_read_and_found_in_folders(tmp_path):
+    pillow_heif.from_pillow(Image.fromarray(_noise(64, 64) // 8 + 100)).save(tmp_path / "a.heic", quality=100)
+    assert list_images(tmp_path) == [tmp_path / "a.heic"]
+    np.testing.assert_array_equal(read_photo(tmp_path / "a.heic"), read_one(tmp_path / "a.heic").pixels)
 
 
 def test_floating_point_pixels_are_refused(tmp_path):
