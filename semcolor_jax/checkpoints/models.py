@@ -85,5 +85,5 @@ def find_model(name: str | os.PathLike[str]) -> Path:
 
 
 def is_release(path: Path) -> bool:
-    """Whether `find_model` found weights alone, and not the work directory of a training."""
+    """Whether the model is a release (weights only) rather than the work directory of a training."""
     return path.suffix == ".npz" or holds_release(path)

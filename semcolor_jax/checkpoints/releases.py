@@ -107,7 +107,7 @@ def _read_arrays(path: Path) -> Variables:
 
 @contextlib.contextmanager
 def _making_folder(output: Path) -> Iterator[Path]:
-    """Yields a temporary folder that gets its name when the block succeeds, and else vanishes."""
+    """Yields a temporary folder that is renamed to its final name if the block succeeds, and removed otherwise."""
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))

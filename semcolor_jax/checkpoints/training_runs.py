@@ -106,7 +106,7 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def save(self, state: Any, position: DataPosition, *, metrics: Mapping[str, float] | None = None) -> None:
-        """Saves in the background; a step that is already saved is left as it is.
+        """Saves in the background; does nothing for a step that is already saved.
 
         Raises:
           UserError: the disk is full or cannot be written, now or when the checkpoint before was written.
@@ -149,7 +149,7 @@ class Checkpoints:
         return restored["state"], DataPosition(**restored["position"])
 
     def close(self) -> None:
-        """Waits for what is being written.
+        """Waits until all writes are finished.
 
         Raises:
           UserError: it could not be written.
@@ -230,9 +230,9 @@ def has_checkpoints(workdir: Path) -> bool:
 
 
 def read_arrays(path: Path, *, names: Sequence[str]) -> dict[str, Any]:
-    """Reads those parts of a tree saved by orbax that it has of `names`, without the rest; "ema" in place of "params".
+    """Reads the parts of an orbax tree that are listed in `names` and exist; "ema" takes the place of "params".
 
-    As numpy arrays, so that the devices of the training need not be there.
+    They come as numpy arrays, so the devices of the training need not exist here.
     """
     handler = ocp.PyTreeCheckpointHandler()
     saved = handler.metadata(epath.Path(path)).tree

@@ -11,7 +11,7 @@ from semcolor_jax.errors import UserError
 
 
 def rebalancing_weights(
-    prior: Num[np.ndarray, "313"], lambda_: float = 0.5, sigma: float = 5.0
+    prior: Num[np.ndarray, "313"], uniform_share: float = 0.5, sigma: float = 5.0
 ) -> Float32[np.ndarray, "313"]:
     """Returns every bin's weight w = 1 / ((1 - lambda) P + lambda / Q), scaled to sum P w = 1 (eq. 12).
 
@@ -19,17 +19,17 @@ def rebalancing_weights(
 
     Args:
       prior: how often each bin occurs in the training set, as counts or as probabilities.
-      lambda_: in 0..1, how much of the uniform distribution is mixed in; 1 makes all weights 1.
+      uniform_share: lambda, in 0..1: how much of the uniform distribution is mixed in; 1 makes all weights 1.
       sigma: of the smoothing, in CIE units.
 
     Raises:
       UserError: if an argument is out of its range, or lambda is 0 and a bin has no probability even when
         smoothed.
     """
-    if not 0 <= lambda_ <= 1:
-        raise UserError(f"The lambda of the rebalancing is {lambda_}, but must lie in 0..1.")
+    if not 0 <= uniform_share <= 1:
+        raise UserError(f"The lambda of the rebalancing is {uniform_share}, but must lie in 0..1.")
     smooth = smooth_prior(prior, sigma)
-    mixed = (1 - lambda_) * smooth + lambda_ / NUM_BINS
+    mixed = (1 - uniform_share) * smooth + uniform_share / NUM_BINS
     if np.min(mixed) < np.finfo(np.float32).tiny:
         raise UserError("The colour prior has empty bins, so the rebalancing's lambda must be above 0.")
     weights = 1 / mixed

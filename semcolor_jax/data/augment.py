@@ -2,7 +2,7 @@
 
 An op maps (example, seed) to an example, eagerly or inside tf.data. All randomness comes from the seed
 through stateless ops, so the same seed gives the same picture. Geometry moves photo and labels alike; the
-scene stays. All chance of one kind is one op: the photo is resampled once and rounded twice, whatever the
+scene stays. Each kind of randomness is one op: the photo is resampled once and rounded twice, whatever the
 number of augmentations (docs/performance.md has the figures).
 """
 
@@ -49,7 +49,7 @@ def training_ops(config: ConfigDict) -> Op:
 
 
 def chain(*ops: Op) -> Op:
-    """Applies ops in order, each with a seed of its own, split off the chain's."""
+    """Applies ops in order; each gets its own seed, split from the chain's."""
 
     def apply(example: Example, seed: tf.Tensor) -> Example:
         for op, own_seed in zip(ops, tf.unstack(tf.random.split(seed, len(ops))), strict=True):

@@ -43,7 +43,7 @@ class Options:
 
 
 class Draws(NamedTuple):
-    """All chance of one place: uniform in 0..1."""
+    """The random numbers of one place in the stream, uniform in 0..1."""
 
     geometry: Float[Array, " 7"]  # angle, factor, shift down, shift right, place down, place right, mirroring
     tone: Float[Array, " 2"]  # contrast, brightness

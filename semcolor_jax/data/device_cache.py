@@ -56,7 +56,7 @@ class CacheArrays:
 
 @flax.struct.dataclass
 class CachedBatch:
-    """What the step receives in place of a batch: where its samples are. Crops of another size are another program."""
+    """The step's input in place of a batch: the places of its samples. Each crop size compiles its own program."""
 
     arrays: CacheArrays
     rows: Int32[Array, " b"]  # of the arrays
@@ -65,7 +65,7 @@ class CachedBatch:
 
 
 class Layout(NamedTuple):
-    """Where everything will lie, before anything is decoded."""
+    """Where each photo will lie in the cache, planned before any is decoded."""
 
     grouping: Grouping
     sizes: Int64[np.ndarray, "n 2"]  # as stored
@@ -210,7 +210,7 @@ class DeviceCache:
 def plan_layout(source: Source, config: ConfigDict, *, pool: int = POOL) -> Layout:
     """Returns where each photo will lie; `pool` is the largest number of pixels in one pool.
 
-    A source that does not know its photos' sizes is decoded for them, so twice in all.
+    A source that does not know its photos' sizes is decoded twice, the first time for the sizes alone.
     """
     data = config.data
     sizes = sizes_of(source)

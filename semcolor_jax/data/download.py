@@ -24,10 +24,10 @@ _CONNECTION_ERRORS = (OSError, http.client.HTTPException)  # URLError and timeou
 def download(
     url: str, path: str | os.PathLike[str], *, size: int | None = None, sha256: str | None = None, pause: float = 5.0
 ) -> None:
-    """Downloads a file, unless it is there already.
+    """Downloads a file unless it already exists.
 
-    What has come so far stays in `path`.part, and the next call goes on from there (HTTP Range). Only a complete and
-    verified file gets the name `path`.
+    A partial download stays in `path`.part, and the next call resumes it (HTTP Range). Only a complete and verified
+    file gets the name `path`.
 
     Args:
       url: of the file.
@@ -86,7 +86,7 @@ def verify(path: str | os.PathLike[str], *, size: int | None, sha256: str | None
 
 
 def _complete(url: str, part: Path, *, size: int | None, pause: float) -> None:
-    """Connects until the file is whole or the server brings nothing any more."""
+    """Reconnects until the file is complete or the server sends nothing more."""
     failures = 0
     while size is None or part.stat().st_size < size:
         before = part.stat().st_size
@@ -109,7 +109,7 @@ def _complete(url: str, part: Path, *, size: int | None, pause: float) -> None:
 
 
 def _receive(url: str, part: Path) -> bool:
-    """Appends what one connection brings; says whether the file is whole now."""
+    """Appends the data of one connection; returns whether the file is complete."""
     have = part.stat().st_size
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:

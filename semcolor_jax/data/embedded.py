@@ -67,7 +67,7 @@ class Polygon(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Photo:
-    """What `embedded_labels/` knows of one photo.
+    """One photo's entry in `embedded_labels/`.
 
     Attributes:
       name: the name of its file there.

@@ -62,7 +62,7 @@ class Entry:
       part: the folder of its split, after which the verdicts on its files are kept.
       height: of the photo, in pixels.
       width: likewise.
-      gray: whether it has no colour.
+      grey: whether it has no colour.
     """
 
     name: str
@@ -71,11 +71,11 @@ class Entry:
     part: Path
     height: int
     width: int
-    gray: bool
+    grey: bool
 
 
 class FolderSource:
-    """The photos of a folder, all of them looked at once when the source is made.
+    """The photos of a folder; each file is checked when the source is made.
 
     Attributes:
       name: the folder's name.
@@ -94,7 +94,7 @@ class FolderSource:
         root = Path(folder)
         self._tables = load_folder_tables(root)
         found = _find_entries(root, split, self._tables)
-        self._entries = [entry for entry in found if not entry.gray]
+        self._entries = [entry for entry in found if not entry.grey]
         self.dropped = len(found) - len(self._entries)
         if self.dropped:
             logger.info("%s: left out %d grey of %d photos", root, self.dropped, len(found))
@@ -182,7 +182,7 @@ def _photos_of(part: Path) -> list[Path]:
 
 
 def _undivided(entries: list[Entry], root: Path, split: Split) -> list[Entry]:
-    held = hold_out([entry.name for entry in entries if not entry.gray])
+    held = hold_out([entry.name for entry in entries if not entry.grey])
     chosen = [entry for entry in entries if (entry.name in held) == (split == "val")]
     if not chosen:
         raise UserError(f"{root} has too few photos in colour to hold one out for validation: add some.")
@@ -209,7 +209,7 @@ def _scan_part(part: Path, root: Path, table: LabelTable) -> list[Entry]:
             part=part,
             height=facts.height,
             width=facts.width,
-            gray=facts.gray,
+            grey=facts.grey,
         )
         for photo, facts in photo_facts.items()
     ]

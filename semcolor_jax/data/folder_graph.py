@@ -83,7 +83,7 @@ def decode_label_ids(path: tf.Tensor) -> tf.Tensor:
 
 
 def native(entries: Sequence[Entry]) -> list[bool]:
-    """Says of each entry whether TensorFlow's decoders give the pixels of `read_photo` and `read_label_ids`."""
+    """Tells for each entry whether TensorFlow's decoders give the pixels of `read_photo` and `read_label_ids`."""
     verdicts: list[bool] = []
     for part, group in itertools.groupby(entries, key=lambda entry: entry.part):
         own = list(group)

@@ -58,7 +58,7 @@ class LabelTable:
 
 @dataclasses.dataclass(frozen=True)
 class FolderTables:
-    """What a folder says of its names.
+    """The folder's own names of classes and scenes, translated.
 
     Attributes:
       labels: what the ids in label maps mean; names no id if there is no labels.json.

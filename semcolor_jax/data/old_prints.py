@@ -1,6 +1,6 @@
 """Simulates old prints and scans: damages the network's input, never its target.
 
-All chance of a place comes from its key. The order is that of a print's life: the print's tone (gamma) and how it
+All randomness comes from the place's key. The order is that of a print's life: the print's tone (gamma) and how it
 faded, the lens's blur, the grain, and the blocks of the JPEG file that the scan became.
 """
 

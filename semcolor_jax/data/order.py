@@ -12,7 +12,7 @@ from semcolor_jax.data.example import Source
 
 @runtime_checkable
 class HasEpochOrder(Protocol):
-    """A source that says itself what an epoch of it is."""
+    """A source that defines the order of its own epochs."""
 
     def epoch_order(self, *, seed: int, epoch: int) -> Int64[np.ndarray, " n"]:
         """Returns the indices of an epoch's samples, as many as the source has; some may be missing or repeated."""

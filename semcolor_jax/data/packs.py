@@ -41,7 +41,7 @@ _SPLITS = ("train", "val")
 
 @dataclasses.dataclass(frozen=True)
 class PackedSet:
-    """What a pack says of one of its data sets.
+    """A pack's entry for one of its data sets.
 
     Attributes:
       name: the set's.
@@ -56,7 +56,7 @@ class PackedSet:
 
 @dataclasses.dataclass(frozen=True)
 class PackedPhoto:
-    """One photo as it lies in a part.
+    """One encoded photo and its labels, as a part stores them.
 
     Attributes:
       name: in its set.
@@ -80,7 +80,7 @@ class PackedPhoto:
 
     @property
     def bytes(self) -> int:
-        """What it adds to a part."""
+        """Its size in a part."""
         return len(self.photo) + len(self.labels) + len(self.name.encode()) + 76
 
 

@@ -25,14 +25,14 @@ from semcolor_jax.errors import UserError
 from semcolor_jax.files import read_json, write_json
 from semcolor_jax.photos.files import load_pixels, open_image, orientation, read_photo
 
-GRAY_SPREAD = 8
+GREY_SPREAD = 8
 """Channels that differ by no more than this are equal up to what JPEG does to a grey picture."""
 
-GRAY_SHARE = 0.001
+GREY_SHARE = 0.001
 """A photo is grey if a smaller share of its pixels than this has more spread."""
 
 _REPORT_FROM = 2000  # files; fewer take seconds
-_CACHE_VERSION = 3
+_CACHE_VERSION = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,7 @@ class PhotoFacts:
 
     height: int
     width: int
-    gray: bool
+    grey: bool
     turned: bool
 
 
@@ -95,17 +95,17 @@ def read_label_ids(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "h w"]:
         return np.array(image)  # of a palette image: the indices, not the colours
 
 
-def is_gray(image: UInt8[np.ndarray, "h w 3"]) -> bool:
+def is_grey(image: UInt8[np.ndarray, "h w 3"]) -> bool:
     """Says whether all channels are nearly equal, so that there is no colour to learn."""
     spread = image.max(axis=-1) - image.min(axis=-1)
-    return bool(np.mean(spread > GRAY_SPREAD) < GRAY_SHARE)
+    return bool(np.mean(spread > GREY_SPREAD) < GREY_SHARE)
 
 
 def decodes_alike(paths: Sequence[Path], decoder: Callable[[Path], np.ndarray], *, kind: str, root: Path) -> list[bool]:
-    """Says of each file of a kind, "photos" or "labels", whether another decoder gives the pixels that we give.
+    """Tells for each file, of the kind "photos" or "labels", whether another decoder gives the same pixels as ours.
 
-    Tried out and cached like all facts: rotated, transparent, CMYK, 16-bit, slightly damaged files differ each in its
-    own way. A decoder that raises `ValueError` for a file does not decode it alike.
+    Every file is tried, because rotated, transparent, CMYK, 16-bit and slightly damaged ones each differ in their own
+    way; the answers are cached. A decoder that raises `ValueError` for a file counts as different.
     """
     own = read_photo if kind == "photos" else read_label_ids
 
@@ -121,7 +121,7 @@ def _look_at_photo(path: Path) -> PhotoFacts:
     pixels = read_photo(path)
     with open_image(path) as image:
         turned = orientation(image) != 1
-    return PhotoFacts(height=pixels.shape[0], width=pixels.shape[1], gray=is_gray(pixels), turned=turned)
+    return PhotoFacts(height=pixels.shape[0], width=pixels.shape[1], grey=is_grey(pixels), turned=turned)
 
 
 def _look_at_labels(path: Path) -> LabelFacts:

@@ -9,7 +9,7 @@ from semcolor_jax.data.example import Source
 
 
 class Supervision(NamedTuple):
-    """Of so many photos, how many have a label map and how many a scene."""
+    """How many photos there are, and how many of them have a label map and a scene."""
 
     photos: int
     with_labels: int

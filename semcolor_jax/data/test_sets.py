@@ -23,7 +23,7 @@ from tqdm import tqdm
 from semcolor_jax.data.archive import Archive, open_archive, open_image_in
 from semcolor_jax.data.example import Sample, no_labels, no_scene
 from semcolor_jax.data.folder import Split
-from semcolor_jax.data.scan import is_gray
+from semcolor_jax.data.scan import is_grey
 from semcolor_jax.errors import UserError
 from semcolor_jax.photos.files import decode
 from semcolor_jax.taxonomy.label_sets import IGNORE_LABEL
@@ -109,7 +109,7 @@ class PublishedTestSource:
     Attributes:
       name: of the set.
       names: the photos' file names, sorted.
-      gray: how many of the photos are grey; they stay in.
+      grey: how many of the photos are grey; they stay in.
     """
 
     def __init__(self, name: str, path: str | os.PathLike[str], split: Split = "val", *, limit: int | None = None):
@@ -133,9 +133,9 @@ class PublishedTestSource:
         self._archive = _open(published, Path(path))
         self._members = _find_members(name, published, self._archive)
         self.names: Sequence[str] = list(self._members)
-        self.gray = self._count_gray()
-        if self.gray:
-            logger.info("%s: %d of %d photos are grey; they are kept", name, self.gray, len(self))
+        self.grey = self._count_grey()
+        if self.grey:
+            logger.info("%s: %d of %d photos are grey; they are kept", name, self.grey, len(self))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -163,14 +163,14 @@ class PublishedTestSource:
         with open_image_in(self._archive, member) as image:
             return decode(image, f"{self._archive.path}: {member}")
 
-    def _count_gray(self) -> int:
+    def _count_grey(self) -> int:
         progress = tqdm(total=len(self), desc=f"checking {self.name}", unit="photo", disable=len(self) < _REPORT_FROM)
-        gray = 0
+        grey = 0
         with progress, ThreadPoolExecutor(os.cpu_count()) as pool:
-            for found in pool.map(lambda name: is_gray(self._photo(name)), self.names):
-                gray += found
+            for found in pool.map(lambda name: is_grey(self._photo(name)), self.names):
+                grey += found
                 progress.update()
-        return gray
+        return grey
 
 
 def _open(published: PublishedSet, path: Path) -> Archive:

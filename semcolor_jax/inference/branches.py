@@ -34,7 +34,7 @@ CHOICES = (*BRANCHES, "both")
 
 @dataclasses.dataclass(frozen=True)
 class ColorChoice:
-    """How the colour branches make the final colour.
+    """How the final colour is made from the colour branches.
 
     Attributes:
       branch: "soft" (annealed mean), "reg" (regression), or "both": (1 - share) * regression + share * annealed mean.

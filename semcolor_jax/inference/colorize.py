@@ -47,7 +47,7 @@ class Colorized:
 
 @dataclasses.dataclass(frozen=True)
 class Colorizer:
-    """Photo in, photo of the same size out.
+    """Colours photos of any size; the result has the size of the input.
 
     Attributes:
       predictor: lightness to predictions.

@@ -47,7 +47,7 @@ class Finished:
         return "finished" if entry.get("settings") == self._settings else "other options"
 
     def add(self, source: Path, target: Path) -> None:
-        """Records a photo that has just been written. A folder that takes no more is no reason to fail."""
+        """Records a photo that has just been written; does nothing if the record cannot be written."""
         read = source.stat()
         entry = {
             "photo": self._key(target),

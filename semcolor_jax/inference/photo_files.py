@@ -63,7 +63,7 @@ class Options:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of one file.
+    """The result of one file: written, skipped or failed.
 
     Attributes:
       job: the file and where it was to go.
@@ -155,7 +155,7 @@ def colorize_bytes(
     format: str | None = None,
     hints: Sequence[Hint] = (),
 ) -> tuple[bytes, tuple[str, ...]]:
-    """Colours the content of a photo's file; returns that of the result's, and what the user should know.
+    """Colours a photo given as the bytes of its file; returns the bytes of the result and the warnings for the user.
 
     Args:
       colorizer: the network and its settings.
@@ -222,7 +222,7 @@ def _colorize(
 
 
 def _read_ahead(jobs: Sequence[Job], options: Options, reader: ThreadPoolExecutor) -> Iterator[_Read]:
-    """Yields the photos in order, while the reader is at work on the next one."""
+    """Yields the photos in order while a thread reads the next one."""
     if not jobs:
         return
     following = reader.submit(_read, jobs[0], options)

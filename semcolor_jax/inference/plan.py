@@ -42,13 +42,13 @@ class Job:
 
     @property
     def name(self) -> str:
-        """What messages call the source."""
+        """The source's name in messages."""
         return "standard input" if isinstance(self.source, bytes) else os.fspath(self.source)
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """All of a call: the files to colour, those that cannot be with the reason, and the files that are no photos."""
+    """The plan of one call: files to colour, files that cannot be coloured (and why), files that are no photos."""
 
     jobs: list[Job]
     refused: list[tuple[Path, str]]

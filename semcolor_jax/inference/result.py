@@ -44,7 +44,7 @@ class Segmentation:
 
 @dataclasses.dataclass(frozen=True)
 class Distribution:
-    """How likely the network holds each of the 313 colours at one place.
+    """The network's probability of each of the 313 colours at one place.
 
     Attributes:
       ab: centres of the bins, CIE units.

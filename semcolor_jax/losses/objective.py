@@ -35,9 +35,7 @@ Objective = Callable[[nn.Module, Mapping[str, Any], Inputs], ModelLosses]
 """(model, variables, inputs) -> losses; differentiated with respect to the variables' "params"."""
 
 
-def apply_in_training(
-    model: nn.Module, variables: Mapping[str, Any], inputs: Inputs, **arguments: Any
-) -> tuple[Any, Any]:
+def apply_model(model: nn.Module, variables: Mapping[str, Any], inputs: Inputs, **arguments: Any) -> tuple[Any, Any]:
     """Runs the network on the batch's lightness; returns its output and the new batch statistics.
 
     With `inputs.train` off, the statistics stay as they are and the last weights' own are used.

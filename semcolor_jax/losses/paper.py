@@ -19,7 +19,7 @@ from semcolor_jax.color import SoftCode, soft_encode
 from semcolor_jax.losses import fused_heads
 from semcolor_jax.losses import terms as losses
 from semcolor_jax.losses.fused_heads import head_of
-from semcolor_jax.losses.objective import Inputs, ModelLosses, apply_in_training
+from semcolor_jax.losses.objective import Inputs, ModelLosses, apply_model
 from semcolor_jax.models import Predictions
 
 
@@ -79,9 +79,9 @@ def plain_losses(model: nn.Module, variables: Mapping[str, Any], inputs: Inputs,
     One that has `features` and `heads` is compared at X_map's resolution, any other at the photo's.
     """
     if not hasattr(model, "heads"):
-        predictions, batch_stats = apply_in_training(model, variables, inputs)
+        predictions, batch_stats = apply_model(model, variables, inputs)
         return ModelLosses(loss_terms(predictions, targets), batch_stats)
-    features, batch_stats = apply_in_training(model, variables, inputs, method="features")
+    features, batch_stats = apply_model(model, variables, inputs, method="features")
     predictions = model.apply({"params": variables["params"]}, features.map, method="heads")
     assert isinstance(predictions, Predictions)
     predictions = dataclasses.replace(predictions, scene_logits=features.scene_logits)
@@ -90,7 +90,7 @@ def plain_losses(model: nn.Module, variables: Mapping[str, Any], inputs: Inputs,
 
 def fused_losses(model: nn.Module, variables: Mapping[str, Any], inputs: Inputs, targets: Targets) -> ModelLosses:
     """The same losses of a network with `features` and `heads`, each with its head (`losses.fused_heads`)."""
-    features, batch_stats = apply_in_training(model, variables, inputs, method="features")
+    features, batch_stats = apply_model(model, variables, inputs, method="features")
     params = variables["params"]
     terms = loss_terms(Predictions(scene_logits=features.scene_logits), targets)
     if "reg_head" in params:

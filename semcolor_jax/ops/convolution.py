@@ -77,7 +77,7 @@ def _forward(inputs: Array, kernel: Array, stride: int) -> tuple[Array, tuple[Ar
 
 
 def _backward(stride: int, residuals: tuple[Array, Array], upstream: Array) -> tuple[Array, Array]:
-    # Or else XLA keeps the transforms of the forward pass until here, several times as large as what they are made of.
+    # Otherwise XLA keeps the transforms of the forward pass until here, which are several times larger than the inputs.
     # Not the kernel: the state is donated, and XLA would copy it for the barrier.
     inputs, kernel = residuals
     inputs, upstream = barrier((inputs, upstream))

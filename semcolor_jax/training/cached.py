@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class Phase(Protocol):
-    """What is needed of a phase of the run."""
+    """The part of `loop.Phase` that the cache needs."""
 
     @property
     def config(self) -> ConfigDict:

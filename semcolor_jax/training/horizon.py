@@ -26,7 +26,7 @@ class HorizonState(NamedTuple):
 def rate_at(updates: jax.typing.ArrayLike, horizon: jax.typing.ArrayLike, *, schedule: ConfigDict) -> jax.Array:
     """Returns the learning rate of the update that follows `updates` others, of `horizon` in all.
 
-    The last update of all, and any beyond it, has `schedule.cycle_low`.
+    The last update, and any after it, uses `schedule.cycle_low`.
 
     Args:
       updates: done so far.

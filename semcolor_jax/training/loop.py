@@ -180,7 +180,7 @@ def _make_phase(
 
 
 def run(setup: Setup, state: TrainState, manager: Checkpoints) -> TrainState:
-    """Takes the steps from the state's own to the last, with logging, evaluation and checkpoints at their cadence."""
+    """Runs the remaining steps, with logging, evaluation and checkpoints at their cadences."""
     train_config = setup.config.train
     log_every, save_every, eval_every = (
         Every(train_config[name]) for name in ("log_every_steps", "checkpoint_every_steps", "eval_every_steps")
@@ -287,7 +287,7 @@ def _rebalancing(config: ConfigDict, workdir: Path, source: Source) -> np.ndarra
         prior = measure_prior(source, max_images=config.data.prior_images, seed=config.seed)
         save_prior(kept, prior)
     return rebalancing_weights(
-        prior.probabilities, lambda_=config.loss.rebalancing_lambda, sigma=config.loss.rebalancing_sigma
+        prior.probabilities, uniform_share=config.loss.rebalancing_lambda, sigma=config.loss.rebalancing_sigma
     )
 
 

@@ -41,7 +41,7 @@ class StepLog:
         self._since = time.perf_counter()
 
     def add(self, step: int, metrics: Mapping[str, jax.Array], *, host_wait: float) -> None:
-        """Notes one step: its metrics, and the seconds that the loop waited for its batch."""
+        """Records one step: its metrics and how many seconds the loop waited for its batch."""
         if self._metrics:
             jax.block_until_ready(self._metrics[-1])
         self._steps.append(step)
@@ -68,7 +68,7 @@ class StepLog:
         return means
 
     def restart(self) -> None:
-        """Forgets what was collected and starts the clock anew, so that an evaluation does not count as training."""
+        """Discards what was collected and restarts the clock, so that evaluation does not count as training time."""
         self._steps.clear()
         self._metrics.clear()
         self._host_wait = 0.0

@@ -199,10 +199,10 @@ def thaw_step(config: ConfigDict, *, steps_per_epoch: int) -> int:
 
 
 def _late_bias_correction(config: ConfigDict, *, thaw: int) -> optax.GradientTransformationExtraArgs:
-    """Corrects Adam's moments of blocks that thaw later for the zeros that they began with (Kingma and Ba 2015).
+    """Restarts Adam's bias correction (Kingma and Ba 2015) for blocks that thaw during training.
 
-    Adam counts from the first update of all, so that without this the first updates of these blocks would be several
-    times the learning rate, and undo what the encoder has learnt.
+    Adam counts from the first update of the run. Without this, the first updates of these blocks would be several times
+    the learning rate and undo what the encoder has learnt.
     """
     b1, b2 = 0.9, config.optimizer.beta2
 

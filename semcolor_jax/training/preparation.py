@@ -29,7 +29,7 @@ Prepare = Callable[[Batch | CachedBatch, Int[Array, ""]], Prepared]
 
 
 def only_lab(batch: Batch | CachedBatch, step: Int[Array, ""]) -> Prepared:
-    """Makes Lab of a batch's photos and leaves it as it is."""
+    """Converts a batch's photos to Lab and changes nothing else."""
     del step
     assert not isinstance(batch, CachedBatch)
     return Prepared(batch, rgb_to_lab(batch["image"]))
@@ -38,7 +38,7 @@ def only_lab(batch: Batch | CachedBatch, step: Int[Array, ""]) -> Prepared:
 def make_preparation(config: ConfigDict) -> Prepare:
     """Returns the preparation that `config.augment` asks for; place i of the training stream draws from (seed, i).
 
-    Geometry, contrast and brightness are a cached batch's alone: others come with them from tf.data.
+    Only cached batches get geometry, contrast and brightness here; tf.data has applied them to all others.
     """
     options, damage, border = Options.of(config), OldPrint.of(config), config.augment.border
 

@@ -48,7 +48,7 @@ class ScalarWriter:
             self._events.write_scalars(step, dict(scalars))
 
     def close(self) -> None:
-        """Waits for what is being written."""
+        """Waits until all writes are finished."""
         if self._events:
             self._events.close()
 

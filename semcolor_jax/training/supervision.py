@@ -25,8 +25,8 @@ _HOW = {
 def settle_branches(config: ConfigDict, supervision: Supervision) -> ConfigDict:
     """Returns the config with the loss of every branch set to 0 for which no photo has a label.
 
-    Such a loss would be 0 all along, and the training that of a smaller variant without saying so. Says how many
-    photos teach each branch.
+    Otherwise such a loss would stay 0, and the run would silently train a smaller variant. Logs how many photos teach
+    each branch.
 
     Args:
       config: of a finished experiment; left as it is.

@@ -35,7 +35,7 @@ def make_loss_step(
 ) -> LossStep:
     """Builds the jitted losses of a batch with fixed weights: running statistics, no dropout, no update.
 
-    What is drawn at random all the same, such as the places of Larsson et al., is drawn alike for every batch.
+    Random draws that remain, such as the places of Larsson et al., are the same for every batch.
 
     Args:
       model: the network of the method.

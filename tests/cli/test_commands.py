@@ -90,7 +90,7 @@ def test_a_written_prior_is_the_one_that_training_uses(tmp_path, capsys):
     config.data.prior = str(tmp_path / "prior.json")
     (tmp_path / "work").mkdir()
     weights = loop._rebalancing(config, tmp_path / "work", EmbeddedSource("train"))
-    np.testing.assert_array_equal(weights, rebalancing_weights(written.probabilities, lambda_=0.5, sigma=5.0))
+    np.testing.assert_array_equal(weights, rebalancing_weights(written.probabilities, uniform_share=0.5, sigma=5.0))
     np.testing.assert_array_equal(load_prior(tmp_path / "work" / "prior.json").probabilities, written.probabilities)
 
 

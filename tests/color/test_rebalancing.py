@@ -28,8 +28,8 @@ def slow_smooth(prior, sigma):
     return smooth / smooth.sum()
 
 
-def slow_weights(smooth: np.ndarray, lambda_: float) -> np.ndarray:
-    weights = [1 / ((1 - lambda_) * smooth[q] + lambda_ / 313) for q in range(313)]
+def slow_weights(smooth: np.ndarray, uniform_share: float) -> np.ndarray:
+    weights = [1 / ((1 - uniform_share) * smooth[q] + uniform_share / 313) for q in range(313)]
     expectation = sum(smooth[q] * weights[q] for q in range(313))
     return np.array([weight / expectation for weight in weights])
 
@@ -38,13 +38,13 @@ def test_equals_bicubic_interpolation_and_a_gaussian_by_scipy():
     smooth = slow_smooth(COUNTS, 5.0)
     np.testing.assert_allclose(smooth_prior(COUNTS, 5.0), smooth, rtol=1e-8)
     np.testing.assert_allclose(rebalancing_weights(COUNTS), slow_weights(smooth, 0.5), rtol=1e-5)
-    np.testing.assert_allclose(rebalancing_weights(COUNTS, lambda_=0.1), slow_weights(smooth, 0.1), rtol=1e-5)
+    np.testing.assert_allclose(rebalancing_weights(COUNTS, uniform_share=0.1), slow_weights(smooth, 0.1), rtol=1e-5)
 
 
 @given(PRIORS, st.floats(0.01, 1), st.sampled_from([1.0, 5.0, 20.0]))
 @settings(max_examples=30, deadline=None)
-def test_the_expected_weight_is_1(prior, lambda_, sigma):
-    weights = rebalancing_weights(prior, lambda_=lambda_, sigma=sigma)
+def test_the_expected_weight_is_1(prior, uniform_share, sigma):
+    weights = rebalancing_weights(prior, uniform_share=uniform_share, sigma=sigma)
     assert weights.dtype == np.float32
     assert weights.shape == (313,)
     assert np.sum(smooth_prior(prior, sigma) * weights) == pytest.approx(1, abs=1e-5)
@@ -78,7 +78,7 @@ def test_a_small_sigma_leaves_the_prior_alone():
 
 
 def test_lambda_1_gives_all_ones():
-    np.testing.assert_allclose(rebalancing_weights(COUNTS, lambda_=1.0), 1, rtol=1e-6)
+    np.testing.assert_allclose(rebalancing_weights(COUNTS, uniform_share=1.0), 1, rtol=1e-6)
 
 
 def test_rare_bins_weigh_more():
@@ -94,12 +94,12 @@ def test_counts_and_probabilities_are_alike():
 
 def test_lambda_0_is_the_inverse_prior():
     smooth = smooth_prior(COUNTS)
-    np.testing.assert_allclose(rebalancing_weights(COUNTS, lambda_=0.0), 1 / (313 * smooth), rtol=1e-5)
+    np.testing.assert_allclose(rebalancing_weights(COUNTS, uniform_share=0.0), 1 / (313 * smooth), rtol=1e-5)
 
 
 def test_lambda_0_refuses_empty_bins():
     with pytest.raises(UserError, match="lambda must be above 0"):
-        rebalancing_weights(np.eye(313)[0], lambda_=0.0)
+        rebalancing_weights(np.eye(313)[0], uniform_share=0.0)
 
 
 @pytest.mark.parametrize(
@@ -119,10 +119,10 @@ def test_a_wrong_prior_is_refused(prior):
         rebalancing_weights(prior)
 
 
-@pytest.mark.parametrize("lambda_", [-0.1, 1.1, float("nan")])
-def test_lambda_must_be_in_range(lambda_):
+@pytest.mark.parametrize("uniform_share", [-0.1, 1.1, float("nan")])
+def test_the_share_must_be_in_range(uniform_share):
     with pytest.raises(UserError, match="lambda"):
-        rebalancing_weights(COUNTS, lambda_=lambda_)
+        rebalancing_weights(COUNTS, uniform_share=uniform_share)
 
 
 @pytest.mark.parametrize("sigma", [0.0, -1.0, float("inf"), float("nan")])

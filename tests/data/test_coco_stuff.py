@@ -82,7 +82,7 @@ def test_load_gives_what_read_gives(data_dir):
     assert dataset.element_spec["image"].shape.as_list() == [None, None, 3]
 
 
-def test_gray_photos_stay_in_the_data_set_but_not_in_training(data_dir, caplog):
+def test_grey_photos_stay_in_the_data_set_but_not_in_training(data_dir, caplog):
     with caplog.at_level(logging.INFO):
         source = find_prepared(data_dir, "train")
     assert (len(source), source.dropped) == (2, 1)
@@ -237,11 +237,11 @@ def test_photos_of_other_kinds_become_rgb(tmp_path):
     alpha = np.concatenate([plain, np.full_like(plain[..., :1], 255)], axis=-1)
     alpha[:10, :, 3] = 0  # transparent parts are laid on white
     _cmyk(plain).save(tmp_path / "cmyk.jpg", quality=95)
-    gray16 = np.full((280, 300), 40_000, np.uint16)
+    grey16 = np.full((280, 300), 40_000, np.uint16)
     source = _prepared_with(
         tmp_path,
         {
-            ("train2017.zip", "train2017/000000000009.jpg"): encoded(gray16, "png"),
+            ("train2017.zip", "train2017/000000000009.jpg"): encoded(grey16, "png"),
             ("train2017.zip", "train2017/000000000025.jpg"): (tmp_path / "cmyk.jpg").read_bytes(),
             ("train2017.zip", "train2017/000000000031.jpg"): encoded(alpha, "png"),
             (LABELS, "train2017/000000000031.png"): encoded(ids(40, 30), "png"),

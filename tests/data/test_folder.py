@@ -253,7 +253,7 @@ def test_missing_and_empty_folders_are_refused(tmp_path):
         FolderSource(tmp_path / "empty", "train")
 
 
-def test_gray_photos_are_left_out_and_counted(tmp_path):
+def test_grey_photos_are_left_out_and_counted(tmp_path):
     for i in range(3):
         _photo(tmp_path / f"{i}.jpg", seed=i)
     Image.fromarray(np.arange(192, dtype=np.uint8).reshape(12, 16)).save(tmp_path / "one_channel.jpg")
@@ -264,7 +264,7 @@ def test_gray_photos_are_left_out_and_counted(tmp_path):
     assert source.names == ["0.jpg", "1.jpg", "2.jpg"]
 
 
-def test_a_folder_of_only_gray_photos_is_refused(tmp_path):
+def test_a_folder_of_only_grey_photos_is_refused(tmp_path):
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "a.png")
     with pytest.raises(UserError, match="are grey"):
         FolderSource(tmp_path)
@@ -272,9 +272,9 @@ def test_a_folder_of_only_gray_photos_is_refused(tmp_path):
 
 def test_a_small_red_thing_makes_a_photo_coloured():
     image = np.full((100, 100, 3), 128, np.uint8)
-    assert scan.is_gray(image)
+    assert scan.is_grey(image)
     image[:5, :5] = (200, 30, 30)
-    assert not scan.is_gray(image)
+    assert not scan.is_grey(image)
 
 
 def test_an_undivided_folder_holds_out_the_same_photos_when_photos_are_added():

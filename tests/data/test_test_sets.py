@@ -92,7 +92,7 @@ def test_the_archive_gives_the_first_photos_by_name(tmp_path, name):
     source = _source(name, _write(tmp_path, name, _files(name, extra=3)))
     assert (source.name, len(source)) == (name, count)
     assert list(source.names) == [name_of(i) for i in range(count)]
-    assert source.gray == count // 100
+    assert source.grey == count // 100
     for index in (0, 7, count - 1):
         sample = source.read(index)
         assert sample.name == name_of(index)
@@ -117,7 +117,7 @@ def test_photos_in_folders_of_their_classes_are_found(tmp_path):
     assert _source("imagenet_ctest1k", _unpack(tmp_path, files)).names[0] == "ILSVRC2012_val_00000001.JPEG"
 
 
-def test_gray_photos_are_kept_and_counted(tmp_path, caplog):
+def test_grey_photos_are_kept_and_counted(tmp_path, caplog):
     with caplog.at_level("INFO"):
         _source("div2k_valid", _write(tmp_path, "div2k_valid", _files("div2k_valid")))
     assert "div2k_valid: 1 of 100 photos are grey; they are kept" in caplog.text

@@ -66,7 +66,7 @@ def test_other_modes_come_out_as_colour_and_keep_their_alpha(colorizer, tmp_path
         assert (image.size, image.mode) == ((18, 12), coloured)
 
 
-def test_a_gray_file_keeps_its_lightness_and_gains_colour(colorizer, tmp_path):
+def test_a_grey_file_keeps_its_lightness_and_gains_colour(colorizer, tmp_path):
     source = save(tmp_path / "gray.png", height=24, width=36, mode="L")
     (target,) = colorize_files(colorizer, [source], tmp_path / "out")
     with Image.open(source) as before, Image.open(target) as after:

@@ -33,7 +33,7 @@ from semcolor_jax.baselines.published import PublishedWeights, TensorFile
 from semcolor_jax.baselines.registry import Method
 from semcolor_jax.errors import UserError
 from semcolor_jax.losses import terms as losses
-from semcolor_jax.losses.objective import Inputs, ModelLosses, apply_in_training
+from semcolor_jax.losses.objective import Inputs, ModelLosses, apply_model
 from semcolor_jax.models.layers import pad_to_stride
 from semcolor_jax.models.semcolor import SCENES, Predictions
 from semcolor_jax.ops.convolution import upsample
@@ -176,7 +176,7 @@ def objective(model: nn.Module, variables: Mapping[str, Any], inputs: Inputs) ->
     The scene is read from the global features, so its gradient reaches them and the low-level ones, and neither the
     mid-level layers nor the colorization.
     """
-    predictions, stats = apply_in_training(model, variables, inputs)
+    predictions, stats = apply_model(model, variables, inputs)
     predictions = cast(Predictions, predictions)
     error = (cast(Array, predictions.ab) - inputs.lab[..., 1:]) / (2 * AB_LIMIT)
     terms = {"reg": jnp.mean(jnp.square(error))}

@@ -40,7 +40,7 @@ from semcolor_jax.color.hue_chroma import (
     rgb_to_hue_chroma,
 )
 from semcolor_jax.errors import UserError
-from semcolor_jax.losses.objective import Inputs, ModelLosses, apply_in_training
+from semcolor_jax.losses.objective import Inputs, ModelLosses, apply_model
 from semcolor_jax.models.encoders import VGG16_BLOCKS
 from semcolor_jax.models.layers import enlarge, pad_to_stride
 from semcolor_jax.models.semcolor import Predictions
@@ -201,7 +201,7 @@ def objective(model: nn.Module, variables: Mapping[str, Any], inputs: Inputs) ->
     count = inputs.loss_config["sample_places"]
     key = jax.random.fold_in(inputs.rngs["dropout"], 1)
     places = random_places(key, rgb, count=count) if count else grid_places(rgb)
-    logits, stats = apply_in_training(model, variables, inputs, method="histogram_logits", places=places)
+    logits, stats = apply_model(model, variables, inputs, method="histogram_logits", places=places)
     logits = cast(HueChroma, logits)
     truth = window_histograms(rgb_to_hue_chroma(rgb), places)
     here = _read(rgb, places)

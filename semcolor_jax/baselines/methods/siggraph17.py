@@ -33,7 +33,7 @@ from semcolor_jax.baselines.methods.zhang2016 import (
 from semcolor_jax.baselines.published import PublishedWeights, TensorFile
 from semcolor_jax.baselines.registry import Method
 from semcolor_jax.errors import UserError
-from semcolor_jax.losses.objective import Inputs, ModelLosses, apply_in_training
+from semcolor_jax.losses.objective import Inputs, ModelLosses, apply_model
 from semcolor_jax.models.layers import pad_to_stride
 from semcolor_jax.models.semcolor import AB_SCALE, Predictions
 
@@ -142,7 +142,7 @@ def objective(model: nn.Module, variables: Mapping[str, Any], inputs: Inputs) ->
     ab = inputs.lab[..., 1:]
     key = jax.random.fold_in(inputs.rngs["dropout"], 1)
     hints = random_hints(key, ab, stop=inputs.loss_config["hint_stop"])
-    outputs, stats = apply_in_training(model, variables, inputs, method="outputs", hints=hints)
+    outputs, stats = apply_model(model, variables, inputs, method="outputs", hints=hints)
     outputs = cast(HintedOutputs, outputs)
     error = jnp.abs(outputs.ab - ab) / AB_SCALE
     turn = 1 / AB_SCALE

@@ -32,7 +32,7 @@ from semcolor_jax.baselines.registry import Method
 from semcolor_jax.color import AB_BINS
 from semcolor_jax.color.encoding import soft_encode_nearest
 from semcolor_jax.errors import UserError
-from semcolor_jax.losses.objective import Inputs, ModelLosses, apply_in_training
+from semcolor_jax.losses.objective import Inputs, ModelLosses, apply_model
 from semcolor_jax.models.layers import pad_to_stride
 from semcolor_jax.models.semcolor import COLOR_BINS, Enlargement, Predictions
 
@@ -130,7 +130,7 @@ def objective(model: nn.Module, variables: Mapping[str, Any], inputs: Inputs) ->
     Rebalancing, and leaving grey photos out, act on the gradient alone: the value is the plain cross-entropy, as the
     authors print it.
     """
-    predictions, stats = apply_in_training(model, variables, inputs)
+    predictions, stats = apply_model(model, variables, inputs)
     logits = cast(Array, cast(Predictions, predictions).color_logits)
     ab = inputs.lab[:, ::LOGITS_STRIDE, ::LOGITS_STRIDE, 1:]
     config = inputs.loss_config

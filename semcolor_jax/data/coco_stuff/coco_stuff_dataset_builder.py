@@ -144,7 +144,7 @@ class Builder(FileReaderBuilder):
         cast(tfds.core.MetadataDict, self.info.metadata).update(
             short_side=self._short_side,
             image_ids={split: [i for part in parts for i in part.image_ids] for split, parts in finished.items()},
-            gray={split: [i for part in parts for i in part.gray] for split, parts in finished.items()},
+            gray={split: [i for part in parts for i in part.grey] for split, parts in finished.items()},
         )
 
     def _bytes_missing(self, photos: int, staging: Path) -> int:

@@ -89,6 +89,6 @@ def prepare(
     except OSError as error:
         raise UserError(f"cannot write to {os.fspath(data_dir)}: {error.strerror or error}.") from error
     for split, info in builder.info.splits.items():
-        gray = len(builder.info.metadata["gray"][split])
-        logger.info("%s: %s photos, %d of them without colour", split, f"{info.num_examples:,}", gray)
+        grey = len(builder.info.metadata["gray"][split])
+        logger.info("%s: %s photos, %d of them without colour", split, f"{info.num_examples:,}", grey)
     return Path(builder.data_dir)

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from semcolor_jax.data.archive import Archive, open_image_in
-from semcolor_jax.data.scan import is_gray
+from semcolor_jax.data.scan import is_grey
 from semcolor_jax.errors import UserError
 from semcolor_jax.photos.files import decode, load_pixels
 
@@ -27,12 +27,12 @@ class StoredSample(NamedTuple):
     Attributes:
       image: JPEG, RGB.
       segmentation: PNG of the classes 0..182, as large as the photo.
-      gray: whether the photo has no colour.
+      grey: whether the photo has no colour.
     """
 
     image: bytes
     segmentation: bytes
-    gray: bool
+    grey: bool
 
 
 def store_sample(photo: str, label_map: str, *, photos: Archive, labels: Archive, short_side: int) -> StoredSample:
@@ -62,7 +62,7 @@ def store_sample(photo: str, label_map: str, *, photos: Archive, labels: Archive
         # Half-resolution colour would blur just what this project makes, hence no subsampling.
         image=_encode(image, format="JPEG", quality=95, subsampling=0),
         segmentation=_encode(classes.resize(size, Image.Resampling.NEAREST), format="PNG"),
-        gray=is_gray(np.asarray(image)),
+        grey=is_grey(np.asarray(image)),
     )
 
 

@@ -40,12 +40,12 @@ class Shard(NamedTuple):
     Attributes:
       path: the file.
       image_ids: of its samples, in their order.
-      gray: ids of the photos without colour among them.
+      grey: ids of the photos without colour among them.
     """
 
     path: Path
     image_ids: Sequence[int]
-    gray: Sequence[int]
+    grey: Sequence[int]
 
 
 def open_staging(folder: Path, archives: Mapping[str, Path], *, verify: Callable[[Mapping[str, Path]], None]) -> None:
@@ -118,7 +118,7 @@ def write_shards(
     def record(name: str) -> tuple[bytes, bool]:
         sample = store_sample(name, label_map_of(name), photos=photos, labels=labels, short_side=short_side)
         features = {"image": sample.image, "segmentation": sample.segmentation, "image_id": _image_id(name)}
-        return serialize(features), sample.gray
+        return serialize(features), sample.grey
 
     parts = [names[start : start + SHARD_LENGTH] for start in range(0, len(names), SHARD_LENGTH)]
     description = f"preparing {PurePosixPath(names[0]).parent}"
@@ -130,7 +130,7 @@ def write_shards(
                 progress.update(len(part))
             else:
                 _write_shard(path, part, record, pool=pool, progress=progress)
-            shards.append(Shard(path, [_image_id(name) for name in part], read_json(_gray_file(path))))
+            shards.append(Shard(path, [_image_id(name) for name in part], read_json(_grey_file(path))))
     return shards
 
 
@@ -142,20 +142,20 @@ def label_map_of(photo: str) -> str:
 def _write_shard(
     path: Path, names: Sequence[str], record: Callable[[str], tuple[bytes, bool]], *, pool: Executor, progress: tqdm
 ) -> None:
-    gray = []
+    grey = []
     with replacing(path) as temporary:
         writer = ArrayRecordWriter(os.fspath(temporary), "group_size:1")  # each record can be read alone
         try:
-            for name, (content, is_gray) in zip(names, pool.map(record, names), strict=True):
+            for name, (content, is_grey) in zip(names, pool.map(record, names), strict=True):
                 writer.write(content)
-                gray += [_image_id(name)] if is_gray else []
+                grey += [_image_id(name)] if is_grey else []
                 progress.update()
         finally:
             writer.close()
-        write_json(_gray_file(path), gray)
+        write_json(_grey_file(path), grey)
 
 
-def _gray_file(shard: Path) -> Path:
+def _grey_file(shard: Path) -> Path:
     return shard.with_name(shard.name + ".json")
 
 

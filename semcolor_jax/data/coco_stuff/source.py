@@ -48,7 +48,7 @@ class CocoStuffSource:
         self._folder, tfds_split = Path(folder), _TFDS_SPLIT[split]
         try:
             builder: Any = tfds.builder_from_directory(self._folder)  # Any: TFDS's decorators hide its signatures
-            image_ids, gray = (builder.info.metadata[key][tfds_split] for key in ("image_ids", "gray"))
+            image_ids, grey = (builder.info.metadata[key][tfds_split] for key in ("image_ids", "gray"))
             info = builder.info.splits[tfds_split]
             size = sum(Path(shard).stat().st_size for shard in info.filepaths)
             if size != info.num_bytes:
@@ -60,9 +60,9 @@ class CocoStuffSource:
             raise UserError(
                 f"the COCO-Stuff in {folder} is damaged ({error}): delete it and prepare it anew."
             ) from error
-        self._places = np.flatnonzero(~np.isin(image_ids, gray))
+        self._places = np.flatnonzero(~np.isin(image_ids, grey))
         self.names: Sequence[str] = [f"{SPLITS[tfds_split]}/{image_ids[place]:012d}.jpg" for place in self._places]
-        self.dropped = len(gray)
+        self.dropped = len(grey)
         if self.dropped:
             logger.info("coco_stuff, %s: left out %d grey of %d photos", split, self.dropped, len(image_ids))
 

@@ -14,7 +14,7 @@ from semcolor_jax.metrics import error_histogram, lpips, similarity
 
 
 class Batch(NamedTuple):
-    """Photos as a measure gets them.
+    """A batch of photos as a measure receives it.
 
     Attributes:
       stems: of the photos; there may be fewer than rows in the arrays, which are filled up.

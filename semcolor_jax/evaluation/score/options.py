@@ -46,7 +46,7 @@ _INCEPTIONS: Mapping[Variant, str] = {
 
 @dataclasses.dataclass(frozen=True)
 class Chosen:
-    """What to measure, which FID, and sentences on what was asked for and is unavailable."""
+    """The measures to compute, the FID if requested, and one sentence for each metric that is unavailable."""
 
     measures: tuple[Measure, ...]
     fid: FidRequest | None
@@ -65,7 +65,7 @@ def choose(
     places365_labels: Path | None,
     originals: Path,
 ) -> Chosen:
-    """Makes the measures that the options name.
+    """Returns the measures that the options name.
 
     A weight file that is not there makes its metric unavailable, which the report says; one that is damaged or the
     wrong one is a mistake.

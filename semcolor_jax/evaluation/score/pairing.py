@@ -58,7 +58,7 @@ class Pairing:
 def pair_folders(originals: Path, colorized: Sequence[Path]) -> Pairing:
     """Pairs photos by their file names without suffix; folders inside the folders do not matter.
 
-    Several files of one stem in a folder leave open which is meant: none of them is used.
+    If a folder has several files of one stem, none of them is used, since it is unclear which is meant.
 
     Raises:
       UserError: a folder is missing or has no photos, or a method has no photo of any original.

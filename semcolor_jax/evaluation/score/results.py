@@ -62,7 +62,7 @@ class ResultCache:
         return self._values.get(key)
 
     def add(self, entries: Sequence[tuple[str, Values]]) -> None:
-        """Keeps values, and writes them out before it returns."""
+        """Stores values and writes them to disk before returning."""
         for key, values in entries:
             self._values[key] = values
             self._file.write(json.dumps({"key": key, "values": values}) + "\n")

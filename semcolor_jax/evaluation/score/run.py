@@ -52,7 +52,7 @@ class FidRequest:
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """What is known after scoring.
+    """The result of scoring.
 
     Attributes:
       protocol: sentences that say how.
@@ -146,14 +146,14 @@ def _measure(
 
 
 class Computed(NamedTuple):
-    """What came of a batch: the method and stem of each photo, and the values by their keys in the cache."""
+    """The values computed for a batch, by their keys in the cache, and the method and stem of each photo."""
 
     photos: list[tuple[str, str]]
     entries: list[tuple[str, Values]]
 
 
 class _Work:
-    """What is to be measured, and what has been."""
+    """The measurements to make, and those already made."""
 
     def __init__(self, pairing: Pairing, measures: Sequence[Measure], cache: ResultCache, *, size: int | None):
         self._pairing, self._measures, self._cache, self._size = pairing, measures, cache, size
@@ -177,7 +177,7 @@ class _Work:
                 yield Task(stem, original, missing)
 
     def compute(self, done: MethodBatch) -> Computed:
-        """Computes whatever the cache does not have of a batch, one measure after the other; for any thread."""
+        """Computes the values of a batch that the cache lacks, one measure after another; thread-safe."""
         entries = []
         for measure in self._measures:
             wanted = [
@@ -241,7 +241,7 @@ class _Work:
 
 
 def _compute(measure: Measure, batch: Batch) -> list[Values]:
-    """Computes a measure; photos that are too small for it get None, and stand aside by being enlarged meanwhile."""
+    """Computes a measure; photos too small for it get None, and are enlarged to keep the batch's shape."""
     small = batch.sizes.min(axis=1) < measure.min_side
     if not small.any():
         return measure.compute(batch)

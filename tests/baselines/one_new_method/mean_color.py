@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from semcolor_jax.baselines.registry import Method
 from semcolor_jax.errors import UserError
-from semcolor_jax.losses.objective import ModelLosses, apply_in_training
+from semcolor_jax.losses.objective import ModelLosses, apply_model
 from semcolor_jax.models import Predictions
 
 
@@ -19,7 +19,7 @@ class MeanColor(nn.Module):
 
 
 def objective(model, variables, inputs):
-    predictions, stats = apply_in_training(model, variables, inputs)
+    predictions, stats = apply_model(model, variables, inputs)
     return ModelLosses({"squared": jnp.mean(jnp.square(predictions.ab - inputs.lab[..., 1:]))}, stats)
 
 
