@@ -48,7 +48,7 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, str
 
 def deep_to_srgb(
     samples: UInt16[np.ndarray, "height width channels"], profile: bytes | None
-) -> tuple[UInt16[np.ndarray, "height width channels"], str | None]:
+) -> tuple[UInt16[np.ndarray, "height width samples"], str | None]:
     """Converts 16-bit grey (one channel) or RGB to sRGB of 3 channels, or of 1 if nothing was to do, as `to_srgb`."""
     if profile is None:
         return samples, None

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.color import hsv2rgb, rgb2hsv
 
@@ -42,6 +42,7 @@ def test_back_to_rgb_as_scikit_image_does(rgb):
 
 
 @given(st.floats(0, 1, width=32))
+@settings(deadline=None)
 def test_bins_cover_0_to_1(value):
     assert int(histogram_bin(np.float32(value))) == min(int(np.float32(value) * 32), 31)
 
