@@ -42,11 +42,12 @@ wheel: setup
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(PYTHON_ENV) -m mkdocs build --strict --quiet
 
-# Debian's Chromium, which the tests of the page drive; they are skipped where there is none.
+# A browser for the tests of the page, which are skipped where there is none: Debian's Chromium, unless one is there.
+BROWSERS := chromium chromium-browser google-chrome
 browser:
-	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null; } || \
-	  { echo "error: install Chromium, or run this as root on Debian or Ubuntu."; exit 2; }
-	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
+	@for name in $(BROWSERS); do command -v $$name && exit 0; done; sudo=; test "$$(id -u)" = 0 || sudo="sudo -n"; \
+	  { $$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends chromium; } || \
+	  { echo "error: Chromium could not be installed by apt-get: install it by hand."; exit 2; }
 
 # Needs an environment of its own: docs/performance.md, "Running the benchmarks".
 benchmark:

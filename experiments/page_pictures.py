@@ -42,6 +42,7 @@ FLAGS = [
     "--disable-sync",
 ]
 PHOTOS = ("china", "coffee", "astronaut", "chelsea")
+HINTS = {(0.62, 0.22): "#8db4dc", (0.46, 0.66): "#a8452f"}  # places of the first photo, shares of width and height
 SIZES = {"desktop": (1280, 860), "phone": (390, 844)}
 
 
@@ -84,15 +85,23 @@ def take(page: Page, address: str, name: str, output: Path) -> None:
     shot("welcome")
     page.set_input_files("#files", photos())  # type: ignore[arg-type]
     expect(page.locator("#strip [data-state=ready]")).to_have_count(len(PHOTOS), timeout=120_000)
-    page.wait_for_selector("#variants canvas", timeout=120_000)
+    page.wait_for_selector("#variants canvas")
     page.locator("#split").fill("38")
     page.locator("#saturation").fill("1.3")
     page.wait_for_timeout(500)
     shot("compare")
-    page.locator("input[value=explain]").check(force=True)
-    page.wait_for_selector("#classes button", timeout=30_000)
+    page.locator("input[value=hints]").check(force=True)
     box = page.locator("#frame").bounding_box()
     assert box is not None
+    for (x, y), colour in HINTS.items():
+        page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+        page.locator("#hints li:last-child input").fill(colour)
+    page.wait_for_selector("#likely-colours button")
+    page.wait_for_selector("#frame:not([data-working])")
+    page.wait_for_timeout(500)
+    shot("hints")
+    page.locator("input[value=explain]").check(force=True)
+    page.wait_for_selector("#classes button")
     page.mouse.click(box["x"] + 0.55 * box["width"], box["y"] + 0.2 * box["height"])
     page.wait_for_selector("#plane:not([hidden])")
     page.wait_for_timeout(500)
@@ -108,6 +117,7 @@ def main() -> None:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         for name, (width, height) in SIZES.items():
             context = browser.new_context(viewport={"width": width, "height": height}, color_scheme="light")
+            context.set_default_timeout(120_000)
             take(context.new_page(), address, name, output)
             context.close()
         browser.close()

@@ -28,9 +28,9 @@ def routes(engine: Engine) -> list[Route]:
     async def colorize(request: Request) -> Response:
         engine.check_place()  # before the upload, which it would spare the client
         content, name, fields = await _form(request)
-        choice, options, format = read_options(fields, engine.colorizer.choice)
+        asked = read_options(fields, engine.colorizer.choice)
         async with engine.place():
-            coloured = await engine.colorize(content, name=name, choice=choice, options=options, format=format)
+            coloured = await engine.colorize(content, asked, name=name)
         headers = {
             "content-disposition": disposition(with_suffix(name, SUFFIXES[coloured.format])),
             "semcolor-notes": json.dumps(coloured.notes),
@@ -56,7 +56,7 @@ async def _form(request: Request) -> tuple[bytes, str, dict[str, str]]:
     if kind.partition(";")[0].strip().lower() != "multipart/form-data":
         raise Refused(415, "not_a_form", f"Send the photo as the field {IMAGE!r} of multipart/form-data.")
     parser = MultiPartParser(
-        request.headers, request.stream(), max_files=1, max_fields=2 * len(OPTIONS), max_part_size=1024
+        request.headers, request.stream(), max_files=1, max_fields=2 * len(OPTIONS), max_part_size=2**16
     )
     parser.spool_max_size = 2**40  # in memory: the guard has bounded the body
     try:

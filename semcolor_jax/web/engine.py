@@ -16,6 +16,7 @@ import numpy as np
 from semcolor_jax.errors import UserError
 from semcolor_jax.inference.branches import ColorChoice
 from semcolor_jax.inference.colorize import Colorizer
+from semcolor_jax.inference.hints import check_hints
 from semcolor_jax.inference.photo_files import BATCH, Options, colorize_photo, is_small, prepared
 from semcolor_jax.inference.strips import Pixels
 from semcolor_jax.photos.encoding import encode
@@ -23,6 +24,7 @@ from semcolor_jax.photos.formats import writable_format
 from semcolor_jax.photos.photo import Photo
 from semcolor_jax.photos.reading import read_one
 from semcolor_jax.web.limits import Budget, Limits, Refused, check_photo
+from semcolor_jax.web.options import Asked
 
 T = TypeVar("T")
 _HANDS = 2  # threads that decode, merge and encode; `merge` has threads of its own
@@ -103,27 +105,24 @@ class Engine:
             self._seconds += 0.1 * ((time.monotonic() - began) / self._admitted - self._seconds)
             self._admitted -= 1
 
-    async def colorize(
-        self, content: bytes, *, name: str, choice: ColorChoice, options: Options, format: str | None = None
-    ) -> Coloured:
+    async def colorize(self, content: bytes, asked: Asked, *, name: str) -> Coloured:
         """Returns a coloured photo, as `photo_files.colorize_bytes` does.
 
         Args:
           content: of a photo's file.
+          asked: how it is to be coloured, read and written.
           name: what messages call it.
-          choice: of the colours.
-          options: of reading and writing.
-          format: of the result; by default the photo's own where it can be.
 
         Raises:
           Refused: as `check_photo`; the photo cannot be decoded (415).
+          UserError: a hint lies outside the photo, or the photo does not fit the format.
         """
         pixels = await self.by_hand(check_photo, content, self.limits, name=name)
         async with self._decoded.hold(pixels):
-            photo, notes = await self.by_hand(_decode, content, name, options)
-            ab = await self._colors(photo.pixels, choice)
-            kind = format or writable_format(photo.origin, "")
-            return await self.by_hand(_finish, self.colorizer, photo, ab, kind, options.quality, notes)
+            photo, notes = await self.by_hand(_decode, content, name, asked.options)
+            check_hints(asked.hints, height=photo.pixels.shape[0], width=photo.pixels.shape[1])
+            ab = await self._colors(photo.pixels, asked.choice)
+            return await self.by_hand(_finish, self.colorizer, photo, ab, asked, notes)
 
     @contextlib.asynccontextmanager
     async def decoded(self, pixels: int) -> AsyncIterator[None]:
@@ -185,8 +184,8 @@ def _decode(content: bytes, name: str, options: Options) -> tuple[Photo, tuple[s
     return photo, (*photo.warnings, *more)
 
 
-def _finish(
-    colorizer: Colorizer, photo: Photo, ab: np.ndarray, format: str, quality: int, notes: tuple[str, ...]
-) -> Coloured:
-    content, lost = encode(colorize_photo(colorizer, photo, ab), format=format, quality=quality)
-    return Coloured(content, format, (*notes, *lost))
+def _finish(colorizer: Colorizer, photo: Photo, ab: np.ndarray, asked: Asked, notes: tuple[str, ...]) -> Coloured:
+    kind = asked.format or writable_format(photo.origin, "")
+    coloured = colorize_photo(colorizer, photo, ab, asked.hints)
+    content, lost = encode(coloured, format=kind, quality=asked.options.quality)
+    return Coloured(content, kind, (*notes, *lost))

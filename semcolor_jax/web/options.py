@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import json
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from semcolor_jax.inference.branches import CHOICES, ColorChoice
+from semcolor_jax.inference.hints import Hint, hints_of
 from semcolor_jax.inference.photo_files import Options
 from semcolor_jax.photos.encoding import QUALITY
 from semcolor_jax.photos.formats import NAMES
 from semcolor_jax.web.limits import Refused
+
+MOST_HINTS = 200
+"""Colour hints of one photo."""
+
+_MOST_COVERED = 4e6  # pixels under the hints of one photo: each of them is listed
 
 
 class Option(NamedTuple):
@@ -42,6 +50,18 @@ def _one_of(names: tuple[str, ...]) -> Callable[[str], str]:
         return text.lower()
 
     return read
+
+
+def _read_hints(text: str) -> list[Hint]:
+    hints = hints_of(json.loads(text))
+    covered = 0.0
+    for hint in hints:
+        length = sum(math.dist(*pair) for pair in itertools.pairwise(hint.points))
+        covered += (2 * hint.radius + 1) * (length + 2 * hint.radius + 1)
+    if len(hints) > MOST_HINTS or covered > _MOST_COVERED:
+        reason = f"At most {MOST_HINTS} hints are taken, which cover {_MOST_COVERED / 1e6:g} megapixels at most."
+        raise Refused(400, "bad_option", reason)
+    return hints
 
 
 _FLAG = {"type": "boolean", "default": False}
@@ -75,6 +95,10 @@ OPTIONS: dict[str, Option] = {
         {"type": "number", "exclusiveMinimum": 0, "description": "Strength of the colours; 1 is the network's own."},
         of_choice="saturation",
     ),
+    "hints": Option(
+        _read_hints,
+        {"type": "string", "description": "Colours that are known, as JSON: [{x, y, color}, ...], in pixels."},
+    ),
     "format": Option(
         _one_of(tuple(NAMES)),
         {"type": "string", "enum": list(NAMES), "description": "Of the result; by default the photo's own."},
@@ -94,8 +118,17 @@ OPTIONS: dict[str, Option] = {
 }
 
 
-def read_options(fields: Mapping[str, str], usual: ColorChoice) -> tuple[ColorChoice, Options, str | None]:
-    """Returns the colours, the way of reading and writing, and the format that form fields ask for.
+class Asked(NamedTuple):
+    """What a form asks for: the colours, what is known of them, how to read and write, and the format."""
+
+    choice: ColorChoice
+    hints: list[Hint]
+    options: Options
+    format: str | None
+
+
+def read_options(fields: Mapping[str, str], usual: ColorChoice) -> Asked:
+    """Returns what form fields ask for.
 
     Args:
       fields: by the names of `OPTIONS`, as text; an empty one counts as absent.
@@ -114,11 +147,11 @@ def read_options(fields: Mapping[str, str], usual: ColorChoice) -> tuple[ColorCh
             continue
         try:
             values[name] = option.read(text)
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, RecursionError):
             allowed = option.schema.get("enum") or option.schema["type"]
             reason = f"The option {name} is {text[:40]!r}, but takes {allowed}."
             raise Refused(400, "bad_option", reason) from None
     choice = {OPTIONS[name].of_choice: value for name, value in values.items() if OPTIONS[name].of_choice}
     options = {OPTIONS[name].of_options: value for name, value in values.items() if OPTIONS[name].of_options}
-    asked = values.get("format")
-    return dataclasses.replace(usual, **choice), Options(**options), NAMES[asked] if asked else None
+    format = NAMES[values["format"]] if "format" in values else None
+    return Asked(dataclasses.replace(usual, **choice), values.get("hints", []), Options(**options), format)

@@ -13,15 +13,16 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from semcolor_jax.errors import UserError
 from semcolor_jax.inference.branches import ColorChoice
 from semcolor_jax.photos.formats import MEDIA_TYPES, SUFFIXES
 from semcolor_jax.taxonomy.label_sets import COCO_STUFF
 from semcolor_jax.web.engine import Coloured, Engine
 from semcolor_jax.web.limits import Refused, check_photo
 from semcolor_jax.web.names import disposition, distinct, safe_name, with_suffix
-from semcolor_jax.web.photo_work import full_size, keep
+from semcolor_jax.web.photo_work import full_size, keep, screen_picture
 from semcolor_jax.web.sessions import Kept, Session, Sessions
-from semcolor_jax.web.settings import VARIANTS, Settings, mixed_ab, usual_share
+from semcolor_jax.web.settings import VARIANTS, Settings, usual_share
 
 STATIC = Path(__file__).parent / "static"
 SESSION_HEADER = "semcolor-session"
@@ -58,6 +59,7 @@ class Page:
             Route(f"{photo}/planes", self.planes),
             Route(f"{photo}/variants", self.variants),
             Route(f"{photo}/distribution", self.distribution),
+            Route(f"{photo}/painted", self.painted, methods=["POST"]),
             Route(f"{photo}/download", self.download, methods=["POST"]),
             Route("/api/zip", self.archive, methods=["POST"]),
         ]
@@ -157,6 +159,14 @@ class Page:
         bins = [[*map(float, found.ab[i]), round(float(found.probabilities[i]), 4)] for i in order]
         return JSONResponse({"bins": bins})
 
+    async def painted(self, request: Request) -> Response:
+        """Gives the picture at screen size as a PNG: with hints, colours are spread here and not in the browser."""
+        kept = self._photo(request)
+        settings = Settings.of_json(await _json(request), self._usual)
+        async with self._engine.place():
+            content = await self._engine.by_hand(screen_picture, kept, settings, self._usual)
+        return Response(content, media_type="image/png")
+
     async def download(self, request: Request) -> Response:
         """Gives a photo at full size, coloured as its settings say."""
         kept = self._photo(request)
@@ -188,8 +198,8 @@ class Page:
                 try:
                     async with self._engine.place():
                         coloured = await self._coloured(kept, settings)
-                except Refused as refused:
-                    failures.append(f"{kept.name}: {refused.reason}\n")
+                except (Refused, UserError) as error:
+                    failures.append(f"{kept.name}: {error}\n")
                     continue
                 name = distinct(with_suffix(kept.name, SUFFIXES[coloured.format]), taken)
                 zipped.writestr(name, coloured.content)
@@ -199,9 +209,8 @@ class Page:
         yield sink.taken()
 
     async def _coloured(self, kept: Kept, settings: Settings) -> Coloured:
-        ab = await self._engine.by_hand(mixed_ab, kept, settings, self._usual)
         async with self._engine.decoded(kept.pixels):
-            return await self._engine.by_hand(full_size, self._engine.colorizer, kept, ab, settings.format)
+            return await self._engine.by_hand(full_size, kept, settings, self._usual)
 
 
 class _Sink:
@@ -268,5 +277,5 @@ def _bytes(array: np.ndarray) -> Response:
 async def _json(request: Request) -> Any:
     try:
         return json.loads(await request.body())
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Refused(400, "bad_settings", "The body is not valid JSON.") from None

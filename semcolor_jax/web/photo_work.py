@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import UInt8
 from PIL import Image
 
 from semcolor_jax.color import lab as cielab
 from semcolor_jax.errors import UserError
-from semcolor_jax.inference.colorize import Colorizer
+from semcolor_jax.inference.branches import ColorChoice
 from semcolor_jax.inference.flat import coloured_part
+from semcolor_jax.inference.hints import paint
 from semcolor_jax.inference.look import look
 from semcolor_jax.inference.photo_files import Options, prepared
-from semcolor_jax.inference.strips import Pixels, merge
+from semcolor_jax.inference.strips import Pixels
 from semcolor_jax.photos.encoding import encode
 from semcolor_jax.photos.formats import NAMES, writable_format
 from semcolor_jax.photos.photo import Photo
@@ -22,6 +24,7 @@ from semcolor_jax.photos.reading import read_one
 from semcolor_jax.web.engine import Coloured, Engine
 from semcolor_jax.web.limits import Refused
 from semcolor_jax.web.sessions import Kept
+from semcolor_jax.web.settings import Settings, mixed_ab
 
 SCREEN = 1280
 """Longest side of the picture that the page mixes colours on, in pixels."""
@@ -49,23 +52,40 @@ async def keep(engine: Engine, content: bytes, *, name: str, pixels: int) -> Kep
     )
 
 
-def full_size(colorizer: Colorizer, kept: Kept, ab: Float32[np.ndarray, "h w 2"], format: str) -> Coloured:
-    """Returns the file of a kept photo with these colours.
-
-    Args:
-      colorizer: not run again.
-      kept: the photo.
-      ab: its colours, CIE units.
-      format: one of `photos.formats.NAMES`, or "" for the photo's own where it can be.
+def full_size(kept: Kept, settings: Settings, usual: ColorChoice) -> Coloured:
+    """Returns the file of a kept photo, coloured as its settings say. The network is not run again.
 
     Raises:
       UserError: the photo does not fit the format.
     """
+    ab = mixed_ab(kept, settings, usual)
     photo = _read(kept.content, kept.name)
-    photo = dataclasses.replace(photo, pixels=merge(photo.pixels, ab, coloured=kept.part, in_place=True))
-    kind = NAMES[format] if format else writable_format(photo.origin, "")
+    hints = settings.hints_on(*photo.pixels.shape[:2])
+    photo = dataclasses.replace(photo, pixels=paint(photo.pixels, ab, hints, coloured=kept.part, in_place=True))
+    kind = NAMES[settings.format] if settings.format else writable_format(photo.origin, "")
     content, notes = encode(photo, format=kind)
     return Coloured(content, kind, tuple(notes))
+
+
+def screen_picture(kept: Kept, settings: Settings, usual: ColorChoice) -> bytes:
+    """Returns a PNG file of a kept photo at the size of a screen, coloured as its settings say."""
+    grey = np.repeat(kept.grey[..., None], 3, axis=-1)
+    height, width = grey.shape[:2]
+    part = kept.part
+    small = dataclasses.replace(
+        part,
+        top=round(part.top * height / part.height),
+        bottom=round(part.bottom * height / part.height),
+        left=round(part.left * width / part.width),
+        right=round(part.right * width / part.width),
+        height=height,
+        width=width,
+    )
+    hints = settings.hints_on(height, width)
+    pixels = paint(grey, mixed_ab(kept, settings, usual), hints, coloured=small, in_place=True)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", compress_level=1)
+    return file.getvalue()
 
 
 def screen_grey(pixels: Pixels) -> UInt8[np.ndarray, "h w"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,14 +12,19 @@ import numpy as np
 from jaxtyping import Float32
 
 from semcolor_jax.inference.branches import ColorChoice
+from semcolor_jax.inference.hints import Hint
 from semcolor_jax.photos.formats import NAMES
 from semcolor_jax.web.limits import Refused
+from semcolor_jax.web.options import MOST_HINTS
 from semcolor_jax.web.sessions import Kept
 
 VARIANTS = 6
 """Colourings to choose from, the usual one included."""
 
 MOST_SATURATION = 4.0
+
+DOT = 0.004
+"""Radius of a hint, as a share of the photo's longer side: what a finger points at is no single pixel."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +36,7 @@ class Settings:
       temperature: of the annealed mean, in (0, 1].
       saturation: factor on the chroma, 0..4.
       variant: 0 for the usual colours, or which of the others.
+      hints: places, shares 0..1 of the width and the height, and the sRGB colours that they have.
       format: of the download; "" for the photo's own.
     """
 
@@ -37,6 +44,7 @@ class Settings:
     temperature: float
     saturation: float
     variant: int = 0
+    hints: tuple[tuple[float, float, tuple[int, int, int]], ...] = ()
     format: str = ""
 
     @classmethod
@@ -52,8 +60,17 @@ class Settings:
             temperature=_number(value, "temperature", float(np.finfo(np.float32).tiny), 1, usual.temperature),
             saturation=_number(value, "saturation", 0, MOST_SATURATION, usual.saturation),
             variant=int(_number(value, "variant", 0, VARIANTS - 1, 0)),
+            hints=_hints(value.get("hints", [])),
             format=format,
         )
+
+    def hints_on(self, height: int, width: int) -> list[Hint]:
+        """Returns the hints for a photo, or a smaller copy of it, of that size."""
+        radius = DOT * max(height, width)
+        return [
+            Hint(points=((min(x * width, width - 1.0), min(y * height, height - 1.0)),), color=color, radius=radius)
+            for x, y, color in self.hints
+        ]
 
 
 def usual_share(choice: ColorChoice) -> float:
@@ -74,6 +91,19 @@ def mixed_ab(kept: Kept, settings: Settings, usual: ColorChoice) -> Float32[np.n
             raise Refused(400, "bad_settings", f"There is no variant {settings.variant} of this photo.")
         ab = ab + kept.shifts[settings.variant - 1] / np.float32(usual.saturation)
     return np.float32(settings.saturation) * ab
+
+
+def _hints(values: Any) -> tuple[tuple[float, float, tuple[int, int, int]], ...]:
+    if not isinstance(values, list) or len(values) > MOST_HINTS:
+        raise Refused(400, "bad_settings", f"The hints must be a list of at most {MOST_HINTS}.")
+    hints = []
+    for value in values:
+        color = value.get("color") if isinstance(value, Mapping) else None
+        if not isinstance(color, str) or not re.fullmatch(r"#[0-9a-fA-F]{6}", color):
+            raise Refused(400, "bad_settings", 'A hint must be {"x": 0..1, "y": 0..1, "color": "#rrggbb"}.')
+        x, y = (_number(value, axis, 0, 1, math.nan) for axis in "xy")
+        hints.append((x, y, (int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16))))
+    return tuple(hints)
 
 
 def _number(value: Mapping[str, Any], name: str, low: float, high: float, usual: float) -> float:

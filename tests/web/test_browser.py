@@ -15,7 +15,8 @@ from served import pixels, png, serving
 
 sync_api = pytest.importorskip("playwright.sync_api")
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+BROWSERS = [path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))]
+CHROMIUM = os.environ.get("CHROMIUM") or (BROWSERS[0] if BROWSERS else "/usr/bin/chromium")
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -151,6 +152,35 @@ def test_the_explain_view_by_mouse_and_by_keyboard(context, server):
         assert page.locator("#place-title").inner_text() == "Colours of a place: train"
 
 
+def test_a_hint_by_mouse_and_one_by_keyboard(context, server):
+    with opened(context, server, ("old.png", png(60, 90))) as page:
+        usual = shown(page)
+        page.locator("input[value=hints]").check(force=True)
+        box = page.locator("#frame").bounding_box()
+        page.mouse.click(box["x"] + 0.2 * box["width"], box["y"] + 0.5 * box["height"])
+        page.wait_for_selector("#likely-colours button")
+        page.locator("#hints input").fill("#2040c0")
+        frames(page)
+        hinted = shown(page)
+        row, column = 30, 18
+        assert hinted[row, column, 2] - hinted[row, column, 0] > 30 + usual[row, column, 2] - usual[row, column, 0]
+        np.testing.assert_allclose(hinted, pixels(downloaded(page)[1]), atol=1)
+
+        page.locator("#cross").focus()
+        for _ in range(10):
+            page.keyboard.press("Shift+ArrowRight")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#hints li:nth-child(2)")
+        assert page.locator("#markers button").count() == 2
+        page.locator("#likely-colours button").last.click()
+        frames(page)
+        assert np.abs(shown(page) - hinted).max() > 5
+        for _ in range(2):
+            page.locator("#hints li button").first.click()
+        frames(page)
+        np.testing.assert_array_equal(shown(page), usual)
+
+
 def test_many_photos_in_one_archive(context, server):
     photos = [(f"{seed}.png", png(30, 40, seed)) for seed in range(3)]
     with opened(context, server, *photos) as page:
@@ -209,7 +239,7 @@ def test_photos_that_the_server_forgot_are_sent_again(context):
 def test_a_phone_needs_no_sideways_scrolling(context, server, width):
     with opened(context, server, ("old.png", png(60, 90)), ("a-very-long-name-of-a-photo-" * 4, png())) as page:
         page.set_viewport_size({"width": width, "height": 700})
-        for mode in ("compare", "explain"):
+        for mode in ("compare", "hints", "explain"):
             page.locator(f"input[value={mode}]").check(force=True)
             assert page.evaluate("() => document.documentElement.scrollWidth") <= width
 

@@ -42,6 +42,16 @@ def test_the_options_are_the_apis(server):
     np.testing.assert_array_equal(pixels(body), expected(server, png(), **settings))
 
 
+def test_hints_are_exact_where_they_are(server):
+    hints = [{"x": 4, "y": 5, "color": "#a03020"}]
+    status, _, body = server.colorize(png(), hints=json.dumps(hints))
+    assert status == 200
+    colorizer = Colorizer(server.network, side=32, choice=ColorChoice("both", share=0.25))
+    expected = colorizer.colorize(png(), hints=hints).image.convert("RGB")
+    np.testing.assert_array_equal(pixels(body), np.asarray(expected))
+    assert np.abs(pixels(body)[5, 4] - pixels(server.colorize(png())[2])[5, 4]).max() > 10
+
+
 def test_metadata_is_kept_or_not_as_asked(server):
     file, exif = io.BytesIO(), Image.Exif()
     exif[0x010E] = "Grandmother, 1931"
@@ -60,6 +70,10 @@ def test_metadata_is_kept_or_not_as_asked(server):
         ({"temperature": "2"}, "(0, 1]"),
         ({"quality": "101"}, "1..100"),
         ({"format": "gif"}, "'png'"),
+        ({"hints": "[{]"}, "hints is '[{]'"),
+        ({"hints": 9999 * "["}, "hints is '[["),
+        ({"hints": '[{"x": 99, "y": 1, "color": "red"}]'}, "outside the photo"),
+        ({"hints": '[{"x": 1, "y": 1, "color": "red", "radius": 9000}]'}, "cover 4 megapixels"),
         ({"colour": "1"}, "There is no option 'colour'"),
     ],
 )

@@ -93,6 +93,16 @@ def test_the_planes_mix_to_the_colours_of_the_download(client, photo):
     assert np.abs(usual - expected).max() > 5
 
 
+def test_hints_are_spread_in_the_picture_as_in_the_download(client, photo):
+    red = {"hints": [{"x": 0.25, "y": 0.5, "color": "#c02020"}]}
+    status, headers, body = client.ask("POST", f"/api/photos/{photo['id']}/painted", json.dumps(red))
+    assert (status, headers["content-type"]) == (200, "image/png")
+    hinted, usual = pixels(client.download(photo, **red)[2]), pixels(client.download(photo)[2])
+    np.testing.assert_array_equal(pixels(body), hinted)  # the photo is no larger than the screen
+    y, x = 20, 15
+    assert hinted[y, x, 0] - hinted[y, x, 2] > 30 + usual[y, x, 0] - usual[y, x, 2]
+
+
 def test_no_saturation_is_grey(client, photo):
     assert np.ptp(pixels(client.download(photo, saturation=0)[2]), axis=-1).max() <= 1
 
@@ -130,6 +140,9 @@ def test_an_archive_has_every_photo_once_under_a_plain_name(client):
         ({"share": 1.5}, "share is 1.5"),
         ({"variant": 6}, "variant is 6"),
         ({"format": "exe"}, "'exe'"),
+        ({"hints": [{"x": 0, "y": 0, "color": "red"}]}, "#rrggbb"),
+        ({"hints": [{"x": 2, "y": 0, "color": "#ff0000"}]}, "x is 2"),
+        ({"hints": 201 * [{}]}, "at most 200"),
         ([], "object"),
     ],
 )

@@ -1,6 +1,7 @@
 // The page: its photos, its controls, and what they do.
 
 import * as explain from "./explain.js";
+import { offer, showHints } from "./hints.js";
 import { Photo } from "./photo.js";
 import * as server from "./server.js";
 import { draw, Stage } from "./stage.js";
@@ -15,7 +16,10 @@ const known = await server.about().catch((error) => say(error.message, true));
 const photos = [];
 let current = null;
 let mode = "compare";
-let planned = 0;
+let planned = 0; // the next picture, mixed here
+let spreading = 0; // the next picture, whose hints the server spreads
+let underWay = false;
+let stale = false; // whether that picture is of settings that have changed
 const stage = new Stage({ point: pointed, take: taken });
 
 // Photos come in.
@@ -86,6 +90,7 @@ async function asking(photo, work) {
 // One photo is shown.
 
 function show(photo) {
+  delete $("frame").dataset.working;
   if (photo !== current) explain.forgetPlace();
   current = photo;
   for (const one of photos) one.tile.firstChild.setAttribute("aria-current", one === photo);
@@ -101,12 +106,16 @@ function show(photo) {
   for (const id of [...SLIDERS, "format", "download", "reset", "apply"]) $(id).disabled = !ready;
   showSettings();
   $("variants").replaceChildren();
+  $("hints").replaceChildren();
+  $("markers").replaceChildren();
   stage.clearOverlay();
   if (!ready) return;
   const both = photo.branches.length === 2;
   $("share-field").hidden = !both;
   $("temperature-field").hidden = !photo.branches.includes("soft");
   stage.show(photo);
+  if (photo.settings.hints.length) repaint();
+  showHints(photo, known.classes, repaint);
   showVariants(photo);
   if (mode === "explain") showExplanation(photo);
 }
@@ -129,12 +138,40 @@ function showValue(id) {
 /** Mixes the colours again with the next picture of the screen. */
 function repaint() {
   cancelAnimationFrame(planned);
+  clearTimeout(spreading);
+  if (current.settings.hints.length) {
+    $("frame").dataset.working = "true";
+    spreading = setTimeout(spread, PATIENCE);
+    return;
+  }
   delete $("frame").dataset.working;
   planned = requestAnimationFrame(() => {
     if (current?.state !== "ready") return;
     stage.paint(current.picture());
     refreshTile(current);
   });
+}
+
+/** Has the server spread the hints: one picture at a time, and again if something has changed meanwhile. */
+async function spread() {
+  stale = true;
+  if (underWay) return;
+  underWay = true;
+  while (stale && current?.state === "ready" && current.settings.hints.length) {
+    stale = false;
+    const photo = current;
+    try {
+      const picture = await asking(photo, () => photo.painted());
+      if (stale || photo !== current || !photo.settings.hints.length) continue;
+      stage.paint(picture);
+      const tile = photo.tile.querySelector("canvas");
+      tile.getContext("2d").drawImage($("colour"), 0, 0, tile.width, tile.height);
+    } catch (error) {
+      say(error.message, true);
+    }
+    delete $("frame").dataset.working;
+  }
+  underWay = false;
 }
 
 let resting = 0;
@@ -243,7 +280,8 @@ function pointed(place) {
 
 async function taken(place) {
   const photo = current;
-  if (photo?.state !== "ready" || mode !== "explain") return;
+  if (photo?.state !== "ready") return;
+  if (mode === "hints") return addHint(photo, place);
   const [rows, columns] = photo.planes;
   const at = 2 * (Math.min(Math.floor(place.y * rows), rows - 1) * columns + Math.min(Math.floor(place.x * columns), columns - 1));
   const ab = photo.ab();
@@ -252,13 +290,27 @@ async function taken(place) {
   await asking(photo, () => explain.showPlace(photo, place, name, [ab[at], ab[at + 1]])).catch((error) => say(error.message, true));
 }
 
+async function addHint(photo, place) {
+  const context = $("colour").getContext("2d");
+  const at = (share, size) => Math.min(Math.floor(share * size), size - 1);
+  const shown = context.getImageData(at(place.x, photo.greyWidth), at(place.y, photo.greyHeight), 1, 1).data;
+  const color = "#" + [...shown.slice(0, 3)].map((v) => v.toString(16).padStart(2, "0")).join("");
+  photo.settings.hints.push({ ...place, color });
+  showHints(photo, known.classes, repaint);
+  repaint();
+  if (!photo.branches.includes("soft")) return;
+  await asking(photo, () => offer(photo, known.classes, repaint)).catch((error) => say(error.message, true));
+}
+
 function setMode(wanted) {
   mode = wanted;
   stage.mode = mode;
   $("explain-part").hidden = mode !== "explain";
-  for (const id of ["mix", "variants-part"]) $(id).hidden = mode === "explain";
+  $("hints-part").hidden = mode !== "hints";
+  for (const id of ["mix", "variants-part"]) $(id).hidden = mode !== "compare";
+  if (mode === "hints" && current?.classes) asking(current, () => current.fetchClasses()).catch(() => {});
   if (mode === "explain" && current?.state === "ready") showExplanation(current);
-  else if (current?.state === "ready") $("variants-part").hidden = !current.shifts?.length;
+  else if (mode === "compare" && current?.state === "ready") $("variants-part").hidden = !current.shifts?.length;
 }
 
 // Photos go out.
@@ -317,7 +369,7 @@ $("zip").addEventListener("click", saveAll);
 $("remove").addEventListener("click", removeCurrent);
 $("reset").addEventListener("click", async () => {
   const photo = current;
-  Object.assign(photo.settings, photo.usual, { variant: 0 });
+  Object.assign(photo.settings, photo.usual, { variant: 0, hints: [] });
   await refetch(photo);
   if (photo === current) show(photo);
 });

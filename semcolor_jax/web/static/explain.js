@@ -43,7 +43,7 @@ function bar(name, share) {
   return line;
 }
 
-/** Draws the colours of a place: discs whose area says how likely, and a cross at the colour that is shown. */
+/** Draws the colours of a place: discs whose area says how likely, and a cross at the colour that is mixed from them. */
 export async function showPlace(photo, place, name, shown) {
   const { bins } = await server.json(`${photo.path}/distribution?x=${place.x}&y=${place.y}`);
   const canvas = $("plane");
@@ -81,7 +81,7 @@ export async function showPlace(photo, place, name, shown) {
   $("place-title").textContent = name ? `Colours of a place: ${title(name)}` : "Colours of a place";
   $("place-help").textContent =
     `Discs: how likely each colour is, by area (right: red, left: green, up: yellow, down: blue). ` +
-    `The likeliest has ${(100 * most).toFixed(0)} %. Cross: the colour shown.`;
+    `The likeliest has ${(100 * most).toFixed(0)} %. Cross: the network's choice, by your sliders.`;
 }
 
 export function forgetPlace() {

@@ -9,7 +9,7 @@ export class Photo {
     this.name = file.name;
     this.usual = usual;
     this.scale = scale;
-    this.settings = { ...usual, variant: 0, format: "" };
+    this.settings = { ...usual, variant: 0, format: "", hints: [] };
     this.state = "waiting"; // then "ready", or "failed" with a reason
     this.planesOf = null; // the temperature of the planes that are here
   }
@@ -82,6 +82,16 @@ export class Photo {
       (x === null || (x * this.width >= left && x * this.width < right));
     const ab = this.ab(settings);
     return new ImageData(mix(grey, height, width, ab, this.planes[0], this.planes[1], inside), width, height);
+  }
+
+  /** Returns the picture with the hints spread, which the server does. */
+  async painted() {
+    const answer = await server.post(`${this.path}/painted`, this.settings);
+    const bitmap = await createImageBitmap(await answer.blob());
+    const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
+    const context = canvas.getContext("2d");
+    context.drawImage(bitmap, 0, 0);
+    return context.getImageData(0, 0, bitmap.width, bitmap.height);
   }
 
   before() {
