@@ -24,12 +24,13 @@ from semcolor_jax.models.vgg16_classifier import classifier_for, input_side
 from semcolor_jax.photos.files import list_images
 from semcolor_jax.taxonomy.label_sets import PLACES365
 
-_CONVERTERS: Mapping[str, Callable[[Any], ClassifierWeights]] = {
+CONVERTERS: Mapping[str, Callable[[Any], ClassifierWeights]] = {
     ".pth": load_torch_vgg16,
     ".h5": load_keras_vgg16,
     ".hdf5": load_keras_vgg16,
     ".caffemodel": load_caffe_vgg16,
 }
+"""Readers of VGG16's published weight files, by suffix."""
 
 
 class Hits(NamedTuple):
@@ -51,9 +52,9 @@ class Classifier:
 
     def __init__(self, path: str | os.PathLike[str], *, classes: int):
         path = Path(path)
-        if path.suffix not in _CONVERTERS:
-            raise UserError(f"{path} is of an unknown kind; known are {', '.join(_CONVERTERS)}.")
-        weights = _CONVERTERS[path.suffix](path)
+        if path.suffix not in CONVERTERS:
+            raise UserError(f"{path} is of an unknown kind; known are {', '.join(CONVERTERS)}.")
+        weights = CONVERTERS[path.suffix](path)
         try:
             network = classifier_for(weights.params)
         except ValueError as error:

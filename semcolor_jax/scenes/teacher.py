@@ -7,18 +7,13 @@ import hashlib
 import logging
 import os
 from pathlib import Path
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int32
+from jaxtyping import Int32
 
 from semcolor_jax.errors import UserError
-from semcolor_jax.formats.caffe import load_caffe_vgg16
-from semcolor_jax.formats.keras_h5 import load_keras_vgg16
-from semcolor_jax.formats.vgg16_weights import ClassifierWeights
-from semcolor_jax.models.vgg16_classifier import classifier_for, input_side
+from semcolor_jax.metrics.classification import CONVERTERS, Classifier
 from semcolor_jax.scenes import SMALL_TEACHER
 from semcolor_jax.scenes.batching import BatchFunction
 from semcolor_jax.scenes.head import SceneHead, imagenet_features, load_head
@@ -35,7 +30,6 @@ WHERE_TEACHERS_ARE = (
 )
 
 _SMALL = Path(__file__).with_name("small_teacher.npz")
-_CONVERTERS = {".h5": load_keras_vgg16, ".hdf5": load_keras_vgg16, ".caffemodel": load_caffe_vgg16}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,9 +67,9 @@ def load_teacher(path: str | os.PathLike[str]) -> Teacher:
         raise UserError(f"there is no teacher file {path}: {WHERE_TEACHERS_ARE}.")
     if path.suffix == ".npz":
         return _from_head(path, load_head(path))
-    if path.suffix in _CONVERTERS:
-        return _from_classifier(path, _CONVERTERS[path.suffix](path))
-    kinds = ", ".join([".npz", *_CONVERTERS])
+    if path.suffix in CONVERTERS:
+        return _from_classifier(path)
+    kinds = ", ".join([".npz", *CONVERTERS])
     raise UserError(f"the teacher file {path} is of an unknown kind; known are {kinds}.")
 
 
@@ -100,24 +94,13 @@ def _from_head(path: Path, head: SceneHead) -> Teacher:
     )
 
 
-def _from_classifier(path: Path, weights: ClassifierWeights) -> Teacher:
-    try:
-        network = classifier_for(weights.params)
-    except ValueError as error:
-        raise UserError(f"{path} is not VGG16-Places365: {error}.") from error
-    if network.num_classes != NUM_SCENES:
-        raise UserError(f"{path} knows {network.num_classes} categories, but Places365 has {NUM_SCENES}.")
-    params = jax.device_put(dict(weights.params))
-
-    @jax.jit
-    def compute(params: Any, x: Array) -> Array:
-        return jax.nn.softmax(jnp.asarray(network.apply({"params": params}, x)), axis=-1)
-
+def _from_classifier(path: Path) -> Teacher:
+    classifier = Classifier(path, classes=NUM_SCENES)
     return Teacher(
         name=_fingerprint(path),
-        side=input_side(weights.params),
+        side=classifier.side,
         categories=np.arange(NUM_SCENES, dtype=np.int32),
-        probabilities=lambda photos: compute(params, weights.preprocess(photos)),
+        probabilities=lambda photos: jax.nn.softmax(classifier.logits(photos)),
     )
 
 
