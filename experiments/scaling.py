@@ -117,7 +117,7 @@ def compiled_step(devices: int, *, size: int, heads: str, compiled: bool, width:
     config = default()
     config.model.width, config.loss.heads = width, heads
     model, optimizer = build_model(config), build_optimizer(config, steps_per_epoch=1000)
-    mesh = sharding.data_mesh()
+    mesh = sharding.device_mesh()
     assert mesh.size == devices
 
     def make_state() -> Any:

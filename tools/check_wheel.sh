@@ -37,7 +37,7 @@ test -s coloured/photo.jpg
 cat sentence
 grep -q "semcolor-jax\[train\]" sentence
 
-install "$wheel[train]"
+install "${wheel}[train]"
 semcolor train --config quickstart --config.schedule.stage1_epochs=0.02 --config.schedule.stage2_epochs=0.01
 semcolor model info runs/quickstart
 echo "check_wheel: installed, coloured, trained"

@@ -34,12 +34,15 @@ from semcolor_jax.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-State = TypeVar("State")  # of the training: a pytree with the leaves params, batch_stats, ema, opt_state, step
+State = TypeVar(
+    "State", bound=Any
+)  # of the training: a dataclass with the fields params, batch_stats, ema, opt_state, step
 
 BEST, LATEST = "best", "latest"
 
 _FOLDER = "checkpoints"
 _DAMAGED = "damaged_checkpoints"
+_ADDED = ("skips",)  # parts of the state that checkpoints of earlier versions lack
 _TEMPORARY = ".orbax-checkpoint-tmp"
 
 
@@ -129,14 +132,20 @@ class Checkpoints:
         """Restores the newest checkpoint.
 
         Args:
-          like: a state of the same structure; its shapes, dtypes and shardings are the result's.
+          like: a state of the same structure; its shapes, dtypes and shardings are the result's. A part that earlier
+            versions did not save stays as it is.
 
         Raises:
           UserError: the checkpoint belongs to another model or optimizer.
         """
         step = self.latest_step()
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         try:
+            saved = ocp.PyTreeCheckpointHandler().metadata(epath.Path(self._folder / str(step) / "state")).tree
+            abstract = {
+                field.name: jax.tree.map(ocp.utils.to_shape_dtype_struct, getattr(like, field.name))
+                for field in dataclasses.fields(like)
+                if field.name in saved or field.name not in _ADDED
+            }
             restored = self._manager.restore(
                 step,
                 args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract), position=ocp.args.JsonRestore()),
@@ -146,7 +155,7 @@ class Checkpoints:
                 f"The checkpoint of step {step} in {self._folder} does not fit this config's model or optimizer; use "
                 "the config it was trained with, or another --workdir."
             ) from error
-        return restored["state"], DataPosition(**restored["position"])
+        return dataclasses.replace(like, **restored["state"]), DataPosition(**restored["position"])
 
     def close(self) -> None:
         """Waits until all writes are finished.
@@ -255,7 +264,7 @@ def make_workdir(workdir: Path) -> None:
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another host may have been here
     except OSError as error:
         raise UserError(
             f"The work directory {workdir} cannot be written ({error.strerror}): choose another --workdir."

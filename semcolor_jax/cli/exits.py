@@ -7,10 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-from semcolor_jax.errors import UserError
-
-MISTAKE, INTERRUPTED, CLOSED_PIPE = 2, 130, 141
-"""Exit codes: a mistake of the user's; Ctrl-C (128 + SIGINT); the reader of our output left (128 + SIGPIPE)."""
+from semcolor_jax.errors import CLOSED_PIPE, INTERRUPTED, MISTAKE, UserError
 
 _EXTRAS = {
     "train": (
@@ -35,7 +32,7 @@ def user_errors(*, debug: bool = False) -> Iterator[None]:
     """Ends the program in one sentence where the user can mend what is wrong.
 
     A `UserError` and an extra that is not installed end with code 2, Ctrl-C with 130, and a closed pipe quietly with
-    141. Every other exception is a bug and keeps its traceback.
+    141; a training that SIGTERM stopped leaves with 75. Every other exception is a bug and keeps its traceback.
 
     Args:
       debug: lets all of them through, with their tracebacks.

@@ -19,6 +19,7 @@ from semcolor_jax.cli.arguments import Parser
 from semcolor_jax.cli.devices import check_devices
 from semcolor_jax.cli.exits import user_errors
 from semcolor_jax.cli.flags import configure_logging
+from semcolor_jax.cli.hosts import join_from
 
 _EXAMPLES = """examples:
   semcolor colorize old/ -o coloured/
@@ -67,6 +68,8 @@ def main(argv: Sequence[str] | None = None, *, program: str = "semcolor") -> Non
         parser.error(f"unrecognized arguments: {' '.join(overrides)}")
     configure_logging()
     with user_errors(debug=arguments.debug):
+        if "coordinator" in arguments:
+            join_from(arguments)
         check_devices()
         if takes_config:
             arguments.run(arguments, overrides)

@@ -9,6 +9,7 @@ from typing import Any
 
 from semcolor_jax.cli import flags as cli
 from semcolor_jax.cli.arguments import add_checkpoint, add_command, add_config, model, path, positive_int
+from semcolor_jax.cli.hosts import add_hosts
 from semcolor_jax.errors import UserError
 
 
@@ -24,6 +25,7 @@ def add_parsers(commands: Any) -> None:
     train.add_argument(
         "--workdir", type=path, metavar="W", help="folder of checkpoints, metrics and samples (default: runs/NAME)"
     )
+    add_hosts(train)
     train.set_defaults(run=run_train)
 
     evaluate = add_command(

@@ -21,6 +21,9 @@ from PIL import Image, ImageFile
 from semcolor_jax.errors import UserError
 from semcolor_jax.photos.files import list_images
 
+LARGEST = 256 * 2**20
+"""Bytes of a file in an archive at most: far above any photo, and a zip of a few kilobytes may unpack to gigabytes."""
+
 _DAMAGE = (zipfile.BadZipFile, zlib.error, tarfile.TarError, EOFError, RuntimeError, OSError)
 
 
@@ -38,7 +41,7 @@ class Archive(Protocol):
         ...
 
     def read(self, name: str) -> bytes:
-        """Returns a file's content. Raises `UserError` naming archive and file if it is damaged."""
+        """Returns a file's content. Raises `UserError` naming archive and file if it is damaged, or above `LARGEST`."""
         ...
 
 
@@ -96,6 +99,7 @@ class _Zip:
         self._lock = threading.Lock()
 
     def read(self, name: str) -> bytes:
+        _check_size(self.path, name, self._zip.getinfo(name).file_size)  # zipfile unpacks no more than that
         try:
             with self._lock:
                 return self._zip.read(name)  # compares the checksum, too
@@ -119,12 +123,18 @@ class _Tar:
 
     def read(self, name: str) -> bytes:
         offset, size = self._places[name]
+        _check_size(self.path, name, size)
         with open(self.path, "rb") as file:
             file.seek(offset)
             content = file.read(size)
         if len(content) < size:
             raise _damaged(self.path, name, "the file ends too early")
         return content
+
+
+def _check_size(path: Path, name: str, size: int) -> None:
+    if size > LARGEST:
+        raise UserError(f"{path}: {name} has {size:,} bytes, which is no photo: at most {LARGEST:,} are read.")
 
 
 def _damaged(path: Path, name: str, error: object) -> UserError:

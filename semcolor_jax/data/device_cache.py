@@ -3,14 +3,14 @@
 A source is decoded once, by its host form. Every photo is kept at its own aspect, as one uint32 a pixel (red, green,
 blue, label), in long pools, none above 2^31 elements. A table says where each photo begins and how large it is, so no
 photo is padded and shapes stay static whatever the photos' aspects. Gathering and augmentation happen inside the
-jitted step (`cached_batch`); the host sends two numbers a sample.
+jitted step (`cached_batch`); the host sends two numbers a sample. `data.sharded_cache` spreads it over many devices.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, cast
 
@@ -18,6 +18,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float32, Int, Int32, Int64, Key, UInt32
 from ml_collections import ConfigDict
 from PIL import Image
@@ -62,6 +63,9 @@ class CachedBatch:
     rows: Int32[Array, " b"]  # of the arrays
     places: UInt32[Array, " b"]  # in the training stream
     crops: Crops = flax.struct.field(pytree_node=False)
+    mesh: Mesh | None = flax.struct.field(
+        pytree_node=False, default=None
+    )  # over which `data.sharded_cache` spread them
 
 
 class Layout(NamedTuple):
@@ -72,11 +76,17 @@ class Layout(NamedTuple):
     pool: Int32[np.ndarray, " n"]
     start: Int64[np.ndarray, " n"]
     pool_sizes: tuple[int, ...]
+    shards: int = 1
+
+    @property
+    def rows(self) -> int:
+        """How many photos a device holds, rounded up."""
+        return -(-len(self.sizes) // self.shards)
 
     @property
     def bytes(self) -> int:
-        """What the cache takes on the device."""
-        return 4 * sum(self.pool_sizes) + len(self.sizes) * (4 + 4 + 8 + 20 + 20)
+        """What the cache takes on each device."""
+        return 4 * sum(self.pool_sizes) + self.rows * (4 + 4 + 8 + 20 + 20)
 
 
 def cached_batch(batch: CachedBatch, keys: Key[Array, " b"], *, options: Options) -> Batch:
@@ -128,8 +138,12 @@ class DeviceCache:
         if not len(source):
             raise UserError(f"the data set {source.name} has no samples to train on.")
         self._source, self.config = source, config
-        self.layout = plan_layout(source, config)
+        self.layout = self._planned(source, config)
         self.arrays: CacheArrays | None = None
+        self.mesh: Mesh | None = None
+
+    def _planned(self, source: Source, config: ConfigDict) -> Layout:
+        return plan_layout(source, config)
 
     def abstract(self) -> CacheArrays:
         """Returns the arrays' shapes, to compile the step for before they are there."""
@@ -150,24 +164,32 @@ class DeviceCache:
         Raises:
           UserError: if a sample cannot be read, or has changed since the source was made.
         """
-        count = len(self._source)
+        self.arrays = self.filled(range(len(self._source)))
+
+    def filled(self, indices: Sequence[int]) -> CacheArrays:
+        """Returns those samples on JAX's default device, in their order.
+
+        Raises:
+          UserError: if a sample cannot be read, or has changed since the source was made.
+        """
+        rows, count = np.asarray(indices, np.int64), len(indices)
         scene_index, scene_prob = np.zeros((count, 5), np.int32), np.zeros((count, 5), np.float32)
         pools: list[jax.Array] = []
-        samples = self._decoded()
+        samples = enumerate(self._decoded(indices))
         for number, size in enumerate(self.layout.pool_sizes):
-            members = int(np.sum(self.layout.pool == number))
+            members = int(np.sum(self.layout.pool[rows] == number))
 
             def pixels(members: int = members) -> Iterator[UInt32[np.ndarray, " pixels"]]:
-                for index, sample in itertools.islice(samples, members):
-                    scene_index[index], scene_prob[index] = sample.scene_index, sample.scene_prob
+                for row, sample in itertools.islice(samples, members):
+                    scene_index[row], scene_prob[row] = sample.scene_index, sample.scene_prob
                     yield pack(sample.image, sample.labels).ravel()
 
             pools.append(_upload(pixels(), size))
         if self.config.data.scene_smoothing == "gaussian":
             scene_prob = gaussian_ranks(scene_prob)
-        layout = self.layout
-        tables = (layout.pool, layout.start.astype(np.int32), layout.sizes.astype(np.int32), scene_index, scene_prob)
-        self.arrays = CacheArrays(tuple(pools), *jax.device_put(tables))
+        pool, start, sizes = (table[rows] for table in (self.layout.pool, self.layout.start, self.layout.sizes))
+        tables = (pool, start.astype(np.int32), sizes.astype(np.int32), scene_index, scene_prob)
+        return CacheArrays(tuple(pools), *(jnp.asarray(table) for table in tables))
 
     def batches(self, *, first_place: int = 0, skip: int = 0) -> Iterator[CachedBatch]:
         """Yields the endless training batches after `fill`; see `data.batch_plan.planned_batches`."""
@@ -180,10 +202,13 @@ class DeviceCache:
             skip=skip,
         )
         for batch in plan:
-            where = (batch.samples.astype(np.int32), batch.places.astype(np.uint32))
-            rows, places = jax.device_put(where)
-            crops = self.layout.grouping.crops[batch.group]
-            yield CachedBatch(arrays=cast(CacheArrays, self.arrays), rows=rows, places=places, crops=crops)
+            yield CachedBatch(
+                arrays=cast(CacheArrays, self.arrays),
+                rows=self._put(batch.samples.astype(np.int32)),
+                places=self._put(batch.places.astype(np.uint32)),
+                crops=self.layout.grouping.crops[batch.group],
+                mesh=self.mesh,
+            )
 
     def delete(self) -> None:
         """Frees the device's memory, once the steps that were given it are done."""
@@ -192,25 +217,41 @@ class DeviceCache:
                 pool.delete()
         self.arrays = None
 
-    def _decoded(self) -> Iterator[tuple[int, Sample]]:
-        """Yields every sample in order, at its stored size, read on all cores."""
+    def abstract_batch(self) -> CachedBatch:
+        """Returns the shapes of a batch of the largest crops, to compile the step for before anything is decoded."""
+        count = self.config.data.batch_size
+        rows, places = (jax.ShapeDtypeStruct((count,), dtype) for dtype in (jnp.int32, jnp.uint32))
+        crops = self.layout.grouping.crops[0]
+        return CachedBatch(arrays=self.abstract(), rows=rows, places=places, crops=crops, mesh=self.mesh)  # type: ignore[arg-type]
+
+    def _put(self, numbers: np.ndarray) -> jax.Array:
+        return jax.device_put(numbers)
+
+    def _decoded(self, indices: Sequence[int]) -> Iterator[Sample]:
+        """Yields those samples in order, at their stored sizes, read on all cores."""
 
         def read(index: int) -> Sample:
             return _at_size(self._source.read(index), self.layout.sizes[index])
 
-        count = len(self._source)
+        count = len(indices)
         progress = tqdm(total=count, desc="filling the cache", unit="photo", disable=count < _REPORT_FROM)
         with progress, ThreadPoolExecutor(os.cpu_count()) as pool:
             for first in range(0, count, _READ_AHEAD):
-                window = range(first, min(first + _READ_AHEAD, count))
-                yield from zip(window, pool.map(read, window), strict=True)
+                window = indices[first : first + _READ_AHEAD]
+                yield from pool.map(read, window)
                 progress.update(len(window))
 
 
-def plan_layout(source: Source, config: ConfigDict, *, pool: int = POOL) -> Layout:
-    """Returns where each photo will lie; `pool` is the largest number of pixels in one pool.
+def plan_layout(source: Source, config: ConfigDict, *, pool: int = POOL, shards: int = 1) -> Layout:
+    """Returns where each photo will lie.
 
     A source that does not know its photos' sizes is decoded twice, the first time for the sizes alone.
+
+    Args:
+      source: of the photos.
+      config: of the training.
+      pool: the largest number of pixels in one pool.
+      shards: devices to spread photos over: photo i goes to device i % shards. All have pools of the same sizes.
     """
     data = config.data
     sizes = sizes_of(source)
@@ -219,13 +260,16 @@ def plan_layout(source: Source, config: ConfigDict, *, pool: int = POOL) -> Layo
     )
     stored = stored_sizes(sizes, grouping)
     pixels = stored.prod(axis=1)
-    numbers, starts, lengths = np.zeros(len(stored), np.int32), np.zeros(len(stored), np.int64), [0]
+    numbers, starts = np.zeros(len(stored), np.int32), np.zeros(len(stored), np.int64)
+    lengths = [[0] for _ in range(shards)]
     for index, count in enumerate(pixels):
-        if lengths[-1] + count > pool:
-            lengths.append(0)
-        numbers[index], starts[index] = len(lengths) - 1, lengths[-1]
-        lengths[-1] += int(count)
-    return Layout(grouping, stored, numbers, starts, tuple(lengths))
+        mine = lengths[index % shards]
+        if mine[-1] + count > pool:
+            mine.append(0)
+        numbers[index], starts[index] = len(mine) - 1, mine[-1]
+        mine[-1] += int(count)
+    largest = tuple(max(sizes) for sizes in itertools.zip_longest(*lengths, fillvalue=0))
+    return Layout(grouping, stored, numbers, starts, largest, shards)
 
 
 def require_room(layout: Layout, *, step_bytes: int, free_bytes: int) -> None:

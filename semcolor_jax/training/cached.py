@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import jax
-import jax.numpy as jnp
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from semcolor_jax.data.device_cache import CachedBatch, DeviceCache, require_room
 from semcolor_jax.data.example import Source
-from semcolor_jax.errors import UserError
+from semcolor_jax.data.sharded_cache import ShardedCache
 from semcolor_jax.training.state import TrainState
 from semcolor_jax.training.step import TrainStep
 
@@ -39,7 +39,7 @@ class Phase(Protocol):
 
 
 def cached_batches(
-    source: Source, phases: Sequence[Phase], *, state: TrainState, first_step: int
+    source: Source, phases: Sequence[Phase], *, state: TrainState, first_step: int, mesh: Mesh | None = None
 ) -> Iterator[CachedBatch]:
     """Yields the endless batches from `first_step` on, phase after phase.
 
@@ -48,15 +48,11 @@ def cached_batches(
       phases: of the run.
       state: of which the shapes count.
       first_step: updates done before.
+      mesh: of the devices to spread the photos over; None for the default device.
 
     Raises:
-      UserError: while iterating, if there are several devices, or the cache does not fit beside the step.
+      UserError: while iterating, if the cache does not fit beside the step.
     """
-    if jax.device_count() > 1:
-        raise UserError(
-            f'config.data.cache is "device", which is for one device, but there are {jax.device_count()}: show JAX '
-            "one of them (CUDA_VISIBLE_DEVICES), or leave config.data.cache at its default."
-        )
     shapes = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=array.sharding), state)
     ends = [*(phase.first_step for phase in phases[1:]), None]
     cache: DeviceCache | None = None
@@ -69,13 +65,16 @@ def cached_batches(
         if cache is None or filled_for != wanted:
             if cache is not None:
                 cache.delete()
-            cache, filled_for = _filled(source, phase, shapes), wanted
+            cache, filled_for = _filled(source, phase, shapes, mesh), wanted
         stream = cache.batches(first_place=phase.first_step * config.data.batch_size, skip=begin - phase.first_step)
         yield from stream if end is None else (next(stream) for _ in range(end - begin))
 
 
-def _filled(source: Source, phase: Phase, state: TrainState) -> DeviceCache:
-    cache = DeviceCache(source, phase.config)
+def _filled(source: Source, phase: Phase, state: TrainState, mesh: Mesh | None) -> DeviceCache:
+    if mesh is None or mesh.size == 1:
+        cache = DeviceCache(source, phase.config)
+    else:
+        cache = ShardedCache(source, phase.config, mesh)
     stats = jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:  # CPUs have none
         free = stats["bytes_limit"] - stats["bytes_in_use"]
@@ -83,19 +82,11 @@ def _filled(source: Source, phase: Phase, state: TrainState) -> DeviceCache:
     cache.fill()
     groups = ", ".join(f"{side} px" for side, _ in cache.layout.grouping.crops)
     gib = cache.layout.bytes / 2**30
-    logger.info("%s: %d photos take %.2f GiB on the device, crops of %s", source.name, len(source), gib, groups)
+    logger.info("%s: %d photos take %.2f GiB on each device, crops of %s", source.name, len(source), gib, groups)
     return cache
 
 
 def step_bytes(step: Any, state: TrainState, cache: DeviceCache) -> int:
     """Returns what the step needs besides its arguments, in bytes, by compiling it for the largest crops."""
-    size = cache.config.data.batch_size
-    shape: Any = jax.ShapeDtypeStruct
-    batch = CachedBatch(
-        arrays=cache.abstract(),
-        rows=shape((size,), jnp.int32),
-        places=shape((size,), jnp.uint32),
-        crops=cache.layout.grouping.crops[0],
-    )
-    memory = step.lower(state, batch).compile().memory_analysis()
+    memory = step.lower(state, cache.abstract_batch()).compile().memory_analysis()
     return memory.temp_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes

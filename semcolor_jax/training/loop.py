@@ -85,18 +85,20 @@ def train(config: ConfigDict, workdir: Path) -> TrainState:
     """Trains from the newest checkpoint in `workdir`, or from the start when there is none, to the end of stage 2.
 
     Leaves checkpoints, config.json, prior.json, scalars and sample grids in `workdir`. SIGINT or SIGTERM
-    saves a checkpoint and leaves; the next call goes on from there, with the very batches of an uninterrupted run.
+    saves a checkpoint and leaves with code 130 or 75; the next call goes on from there, with the very batches of an
+    uninterrupted run. Several hosts call it alike, with a work directory that all of them see (docs/scaling.md).
 
     Raises:
-      UserError: a mistake in the config, the data or the work directory; or the loss became NaN.
+      UserError: a mistake in the config, the data or the work directory; or too many losses in a row were not finite.
     """
     config = checked(config)
     setup, state = prepare(config, workdir)
     manager = Checkpoints(workdir, keep=config.train.keep_checkpoints, ranking=Ranking.of(config))
     try:
         state = _resume(setup, state, manager)
-        record_config(setup.config, workdir)
-        write_text(workdir / "parameters.txt", parameter_overview(state.params))
+        if sharding.is_first_host():
+            record_config(setup.config, workdir)
+            write_text(workdir / "parameters.txt", parameter_overview(state.params))
         return run(setup, state, manager)
     finally:
         manager.close()
@@ -112,8 +114,8 @@ def prepare(
       workdir: for the prior and the table of parameters.
       sources: to train on and to validate; None: those that the config names.
     """
-    mesh = sharding.data_mesh()
-    sharding.check_batch_size(config.data.batch_size, mesh)
+    mesh = sharding.device_mesh(config.parallel.fsdp)
+    sharding.check_batch_size(config, mesh)
     source, held_out = sources or (make_source(config, "train"), make_source(config, "val"))
     config = settle_branches(config, supervision_of(source))
     make_workdir(workdir)
@@ -123,7 +125,10 @@ def prepare(
     if config.train.start_from and not has_checkpoints(workdir):
         variables = start_from(variables, Path(config.train.start_from), config=config)
     state = create_state(variables, optimizer, averaged=config.train.ema_decay > 0)
-    state = jax.device_put(state, sharding.replicated(mesh))
+    shardings = sharding.state_split(mesh, state, smallest=config.parallel.fsdp_smallest)
+    state = sharding.place(state, shardings)
+    # Where there are several devices, the compiler might put the next state elsewhere.
+    kept = shardings if mesh.size > 1 else None
     rebalancing = _rebalancing(config, workdir, source)
     last_step = total_steps(config, steps_per_epoch=steps_per_epoch)
     setup = Setup(
@@ -133,7 +138,7 @@ def prepare(
         held_out=held_out,
         validation=list(eval_samples(held_out, limit=config.train.eval_samples)),
         phases=[
-            _make_phase(phase_config, first_step, optimizer=optimizer, rebalancing=rebalancing)
+            _make_phase(phase_config, first_step, optimizer=optimizer, rebalancing=rebalancing, shardings=kept)
             for first_step, phase_config in _phase_configs(config, steps_per_epoch=steps_per_epoch).items()
         ],
         mesh=mesh,
@@ -142,7 +147,7 @@ def prepare(
         last_step=last_step,
     )
     logger.info(
-        "%s: %d training samples, %d for validation, %d steps of batch %d, %d parameters on %d %s device(s)",
+        "%s: %d to train on, %d to validate, %d steps of batch %d, %d parameters on %d %s device(s) of %d host(s)",
         config.name,
         len(source),
         len(setup.validation),
@@ -151,12 +156,18 @@ def prepare(
         count_parameters(state.params),
         mesh.size,
         backend.platform(),
+        jax.process_count(),
     )
     return setup, state
 
 
 def _make_phase(
-    config: ConfigDict, first_step: int, *, optimizer: optax.GradientTransformationExtraArgs, rebalancing: np.ndarray
+    config: ConfigDict,
+    first_step: int,
+    *,
+    optimizer: optax.GradientTransformationExtraArgs,
+    rebalancing: np.ndarray,
+    shardings: TrainState | None,
 ) -> Phase:
     model = build_model(config)
     step = make_train_step(
@@ -168,6 +179,7 @@ def _make_phase(
         method=config.model.method,
         ema_decay=config.train.ema_decay,
         prepare=make_preparation(config),
+        shardings=shardings,
     )
     losses = make_loss_step(
         model,
@@ -187,15 +199,16 @@ def run(setup: Setup, state: TrainState, manager: Checkpoints) -> TrainState:
     )
     first, last = int(state.step), setup.last_step
     batches = training_batches(setup, state)
-    log = StepLog()
+    log = StepLog(max_skipped=train_config.max_skipped)
     writer = ScalarWriter(setup.workdir, step=first)
-    with StopRequest() as stop, tqdm(total=last, initial=first, unit="step", dynamic_ncols=True) as bar:
+    with StopRequest() as stop, _progress(first, last) as bar:
         for step in range(first + 1, last + 1):
             batch, waited = timed_next(batches)
             state, metrics = setup.phase(step - 1).step(state, batch)
             log.add(step, metrics, host_wait=waited)
             bar.update()
-            leaving = stop.requested and step < last
+            code = stop.code(step)
+            leaving = code is not None and step < last
             evaluating, saving = eval_every.due(step, last=last), save_every.due(step, last=last) or leaving
             ends_epoch = step % setup.steps_per_epoch == 0
             results: dict[str, float] = {}
@@ -203,7 +216,7 @@ def run(setup: Setup, state: TrainState, manager: Checkpoints) -> TrainState:
                 scalars = log.drain()
                 writer.write(step, scalars)
                 names = ("loss", *setup.config.loss, "learning_rate", "steps_per_second", "host_wait")
-                bar.write(f"step {step}/{last}  {format_metrics(scalars, names)}")
+                _say(bar, f"step {step}/{last}  {format_metrics(scalars, names)}")
             if train_config.loss_samples and (evaluating or ends_epoch):
                 results |= _validation_losses(setup, state, step)
                 state = _observe(setup, state, results["loss"]) if ends_epoch else state
@@ -211,16 +224,25 @@ def run(setup: Setup, state: TrainState, manager: Checkpoints) -> TrainState:
                 results |= _evaluate(setup, state, step)
             if results:
                 writer.write(step, {f"val_{name}": value for name, value in results.items()})
-                bar.write(f"step {step}/{last}  validation: {format_metrics(results, results)}")
+                _say(bar, f"step {step}/{last}  validation: {format_metrics(results, results)}")
                 log.restart()
             if evaluating or saving:
                 manager.save(state, position_of(setup.config, setup.source, step=step), metrics=results or None)
                 log.restart()
             if leaving:
-                bar.write(f"Stopped at step {step}; the checkpoint is saved, the same command goes on from it.")
-                raise SystemExit(130)
+                _say(bar, f"Stopped at step {step}; the checkpoint is saved, the same command goes on from it.")
+                raise SystemExit(code)
     writer.close()
     return state
+
+
+def _progress(first: int, last: int) -> tqdm:
+    return tqdm(total=last, initial=first, unit="step", dynamic_ncols=True, disable=not sharding.is_first_host())
+
+
+def _say(bar: tqdm, text: str) -> None:
+    if sharding.is_first_host():
+        bar.write(text)
 
 
 def _resume(setup: Setup, state: TrainState, manager: Checkpoints) -> TrainState:
@@ -238,7 +260,7 @@ def training_batches(setup: Setup, state: TrainState) -> Iterator[Mapping[str, j
     """Returns the endless stream of device batches from the state's step on."""
     first_step = int(state.step)
     if setup.config.data.cache == "device":
-        return cached_batches(setup.source, setup.phases, state=state, first_step=first_step)
+        return cached_batches(setup.source, setup.phases, state=state, first_step=first_step, mesh=setup.mesh)
 
     from semcolor_jax.data.augment import training_ops  # needs TensorFlow, which nothing else here does
 
@@ -277,52 +299,57 @@ def _phase_configs(config: ConfigDict, *, steps_per_epoch: int) -> dict[int, Con
 def _rebalancing(config: ConfigDict, workdir: Path, source: Source) -> np.ndarray:
     """Returns the rebalancing weights from the config's prior, the work directory's, or a new measurement."""
     kept = workdir / "prior.json"  # of what was given, too, so that a resumed run has the same
+    new = True
     if config.data.prior and not (kept.exists() and has_checkpoints(workdir)):
         prior = load_prior(config.data.prior)
-        save_prior(kept, prior)
     elif kept.exists():
-        prior = load_prior(kept)
+        prior, new = load_prior(kept), False
     else:
         logger.info("measuring the colour prior on up to %d training images", config.data.prior_images)
         prior = measure_prior(source, max_images=config.data.prior_images, seed=config.seed)
+    if new and sharding.is_first_host():
         save_prior(kept, prior)
-    return rebalancing_weights(
+    weights = rebalancing_weights(
         prior.probabilities, uniform_share=config.loss.rebalancing_lambda, sigma=config.loss.rebalancing_sigma
     )
+    return sharding.agreed(weights)
 
 
 def _validation_losses(setup: Setup, state: TrainState, step: int) -> dict[str, float]:
     """Returns the losses of the validation samples, with the weights that are evaluated: "loss" is the joint one."""
     phase = setup.phase(step - 1)
-    return validation_losses(
+    losses = validation_losses(
         phase.losses,
-        state.averaged_variables,
+        sharding.gathered(state.averaged_variables, setup.mesh),
         eval_samples(setup.held_out, limit=setup.config.train.loss_samples),
         batch_size=setup.config.data.batch_size,
         size=phase.config.data.image_size,
     )
+    return sharding.agreed(losses)
 
 
 def _observe(setup: Setup, state: TrainState, loss: float) -> TrainState:
     """Shows the learning-rate scheme the validation loss of an epoch, before the state is saved."""
     opt_state = observe_validation(state.opt_state, jnp.float32(loss), schedule=setup.config.schedule)
-    return jax.device_put(dataclasses.replace(state, opt_state=opt_state), sharding.replicated(setup.mesh))
+    shardings = sharding.state_split(setup.mesh, opt_state, smallest=setup.config.parallel.fsdp_smallest)
+    return dataclasses.replace(state, opt_state=sharding.place(opt_state, shardings))
 
 
 def _evaluate(setup: Setup, state: TrainState, step: int) -> dict[str, float]:
     """Evaluates on the validation samples and draws the sample grid of this step."""
     phase = setup.phase(step - 1)
     config = phase.config
-    predictor = Predictor(phase.model, state.averaged_variables)
+    predictor = Predictor(phase.model, sharding.gathered(state.averaged_variables, setup.mesh))
     result: EvaluationResult = evaluate(
         predictor, setup.validation, temperature=config.inference.temperature, size=config.data.image_size
     )
     shown = pick_shown(setup.validation, count=config.train.grid_samples, size=config.data.image_size)
     grid = sample_grid(predictor, shown, temperature=config.inference.temperature)
-    folder = setup.workdir / "samples"
-    folder.mkdir(exist_ok=True)
-    write_image(folder / f"step_{step:08d}.png", grid)
-    return validation_scalars(result)
+    if sharding.is_first_host():
+        folder = setup.workdir / "samples"
+        folder.mkdir(exist_ok=True)
+        write_image(folder / f"step_{step:08d}.png", grid)
+    return sharding.agreed(validation_scalars(result))
 
 
 def validation_scalars(result: EvaluationResult) -> dict[str, float]:

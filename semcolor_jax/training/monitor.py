@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+import os
 import signal
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
-from semcolor_jax.errors import UserError
+from semcolor_jax.errors import INTERRUPTED, PREEMPTED, UserError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,12 +34,18 @@ class Every:
 class StepLog:
     """Collects the metrics of every step and averages them on demand.
 
-    Values stay on the device until `drain`, which the loop calls at its logging cadence and before every checkpoint:
-    a state with a non-finite loss is never saved. Steps are dispatched ahead of the device, but one at the most:
-    enough to keep it busy, and the progress bar stays honest.
+    Values stay on the device until `drain`, which the loop calls at its logging cadence and before every checkpoint.
+    Steps are dispatched ahead of the device, but one at the most: enough to keep it busy, and the progress bar stays
+    honest.
     """
 
-    def __init__(self):
+    def __init__(self, *, max_skipped: int = 10):
+        """Prepares an empty log.
+
+        Args:
+          max_skipped: `config.train.max_skipped`: so many skipped batches in a row end the run.
+        """
+        self._max_skipped = max_skipped
         self._steps: list[int] = []
         self._metrics: list[Mapping[str, jax.Array]] = []
         self._host_wait = 0.0
@@ -51,17 +62,21 @@ class StepLog:
     def drain(self) -> dict[str, float]:
         """Returns the means since the last call, with "steps_per_second" and "host_wait", a fraction of the time.
 
+        Batches that the step skipped are logged and count in no mean but the learning rate's; "skipped" is how many
+        the run has skipped so far.
+
         Raises:
-          UserError: some step's loss or gradient is not finite; the sentence names the first such step and loss.
+          UserError: too many batches in a row were skipped; the sentence names the first such step and loss.
         """
         if not self._steps:
             return {}
-        rows = jax.device_get(self._metrics)
-        for step, row in zip(self._steps, rows, strict=True):
-            _check_finite(step, row)
+        rows: list[dict[str, Any]] = [dict(row) for row in jax.device_get(self._metrics)]
+        in_a_row = [row.pop("skipped_in_a_row", 0) for row in rows]
+        self._check_skips(rows, in_a_row)
         seconds = time.perf_counter() - self._since
-        means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-        means["learning_rate"] = float(rows[-1]["learning_rate"])
+        good = [row for row, skipped in zip(rows, in_a_row, strict=True) if not skipped]
+        means = {name: float(np.mean([row[name] for row in good])) for name in rows[0]} if good else {}
+        means |= {name: float(rows[-1][name]) for name in ("learning_rate", "skipped") if name in rows[-1]}
         means["steps_per_second"] = len(rows) / seconds
         means["host_wait"] = self._host_wait / seconds
         self.restart()
@@ -74,31 +89,42 @@ class StepLog:
         self._host_wait = 0.0
         self._since = time.perf_counter()
 
+    def _check_skips(self, rows: Sequence[Mapping[str, Any]], in_a_row: Sequence[float]) -> None:
+        skipped = [index for index, count in enumerate(in_a_row) if count]
+        if not skipped:
+            return
+        first = skipped[0]
+        cause = f"step {self._steps[first]}: {_not_finite(rows[first])}"
+        if max(in_a_row) >= self._max_skipped:
+            raise UserError(
+                f"Training diverged at {cause}, and {int(max(in_a_row))} batches in a row were skipped "
+                "(config.train.max_skipped); lower config.schedule.stage1_rate and cycle_high, or set "
+                "config.optimizer.clip_norm, and start again from a checkpoint before that step."
+            )
+        logger.warning("Skipped %d of %d batches, the first at %s.", len(skipped), len(rows), cause)
 
-def _check_finite(step: int, row: Mapping[str, Any]) -> None:
+
+def _not_finite(row: Mapping[str, Any]) -> str:
     bad = [name for name, value in row.items() if not np.isfinite(value)]
     # The joint loss is not finite because one of its terms is: name the term.
     bad = [name for name in bad if name not in ("loss", "grad_norm")] or bad
-    if bad:
-        raise UserError(
-            f"Training diverged at step {step}: {', '.join(f'{name} is {float(row[name])}' for name in bad)}; lower "
-            "config.schedule.stage1_rate and cycle_high, or set config.optimizer.clip_norm, and start again: the "
-            "work directory's checkpoints are from before that step."
-        )
+    return ", ".join(f"{name} is {float(row[name])}" for name in bad)
 
 
 class StopRequest:
-    """Turns SIGINT and SIGTERM into a flag, so that the loop can save and leave between two steps.
+    """Turns SIGINT and SIGTERM into an exit code, so that the loop can save and leave between two steps.
 
-    A second signal interrupts at once.
+    A second signal interrupts at once. Several hosts leave at the same step, whichever of them got the signal: JAX's
+    preemption service, which waits for SIGTERM itself, agrees on it.
     """
 
     def __init__(self):
-        self.requested = False
+        self._code: int | None = None
+        self._together = jax.process_count() > 1
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT,) if self._together else (signal.SIGINT, signal.SIGTERM):
             self._previous[number] = signal.signal(number, self._handle)
         return self
 
@@ -106,10 +132,18 @@ class StopRequest:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
+    def code(self, step: int) -> int | None:
+        """Returns the exit code to leave with after this step, or None to go on; to be asked after every step."""
+        if self._together and multihost_utils.reached_preemption_sync_point(step):
+            return self._code or PREEMPTED
+        return None if self._together else self._code
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         del frame
-        self.requested = True
+        self._code = INTERRUPTED if number == signal.SIGINT else PREEMPTED
         signal.signal(number, self._previous[number])
+        if self._together:
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def timed_next(iterator: Iterator[Any]) -> tuple[Any, float]:

@@ -14,6 +14,7 @@ from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.data.augmentation import Crop, Options, add_border, place_keys
 from semcolor_jax.data.device_cache import CachedBatch, cached_batch
 from semcolor_jax.data.old_prints import OldPrint, age
+from semcolor_jax.data.sharded_cache import sharded_batch
 from semcolor_jax.losses.objective import Batch
 
 
@@ -50,7 +51,11 @@ def make_preparation(config: ConfigDict) -> Prepare:
             places = step.astype(jnp.uint32) * size + jnp.arange(size, dtype=jnp.uint32)
         keys = place_keys(config.seed, places)
         draws, borders, prints = (jax.vmap(jax.random.fold_in, (0, None))(keys, kind) for kind in range(3))
-        arrays = cached_batch(batch, draws, options=options) if isinstance(batch, CachedBatch) else batch
+        if isinstance(batch, CachedBatch):
+            gather = sharded_batch if batch.mesh else cached_batch
+            arrays = gather(batch, draws, options=options)
+        else:
+            arrays = batch
         if border:
             crops = jax.vmap(lambda image, labels, key: add_border(Crop(image, labels), key, chance=border))(
                 arrays["image"], arrays["labels"], borders

@@ -24,6 +24,7 @@ FREE = (
     "data.prior_images",
     "data.require_labels",
     "inference",
+    "parallel",  # any number of devices takes the same steps, up to rounding
     "train.best_metric",
     "train.best_mode",
     "train.checkpoint_every_steps",
@@ -32,6 +33,7 @@ FREE = (
     "train.grid_samples",
     "train.keep_checkpoints",
     "train.log_every_steps",
+    "train.max_skipped",
     "train.remat",
     "train.start_from",  # read only where nothing is resumed
 )

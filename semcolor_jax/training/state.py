@@ -13,14 +13,28 @@ PyTree = Any
 
 
 @flax.struct.dataclass
+class Skips:
+    """Batches that changed nothing, because a loss or gradient was not finite: int32 scalars."""
+
+    total: jax.Array = flax.struct.field(default_factory=lambda: jnp.zeros((), jnp.int32))
+    in_a_row: jax.Array = flax.struct.field(default_factory=lambda: jnp.zeros((), jnp.int32))
+
+    def after(self, finite: jax.Array) -> Skips:
+        """Returns the counts after one more batch, which was finite or is skipped."""
+        skipped = jnp.logical_not(finite).astype(jnp.int32)
+        return Skips(total=self.total + skipped, in_a_row=(self.in_a_row + 1) * skipped)
+
+
+@flax.struct.dataclass
 class TrainState:
     """A frozen pytree; `replace` gives the next one."""
 
-    step: jax.Array  # int32 scalar: updates done
+    step: jax.Array  # int32 scalar: batches done
     params: PyTree
     batch_stats: PyTree  # running BatchNorm statistics; an empty dict where the model has none
     opt_state: optax.OptState
     ema: PyTree = flax.struct.field(default_factory=dict)  # running average of params; an empty dict where it is off
+    skips: Skips = flax.struct.field(default_factory=Skips)
 
     @property
     def variables(self) -> dict[str, PyTree]:

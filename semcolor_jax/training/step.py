@@ -19,6 +19,7 @@ from semcolor_jax.data.device_cache import CachedBatch
 from semcolor_jax.losses import terms as losses
 from semcolor_jax.losses.objective import Batch, Inputs
 from semcolor_jax.training.preparation import Prepare, only_lab
+from semcolor_jax.training.sharding import whole
 from semcolor_jax.training.state import PyTree, TrainState, average
 
 TrainStep = Callable[[TrainState, Batch | CachedBatch], tuple[TrainState, dict[str, jax.Array]]]
@@ -34,8 +35,12 @@ def make_train_step(
     method: str = "semcolor",
     ema_decay: float = 0.0,
     prepare: Prepare = only_lab,
+    shardings: TrainState | None = None,
 ) -> TrainStep:
     """Builds the jitted step.
+
+    A batch with a loss or gradient that is not finite is skipped: `state.skips` counts it, `state.step` goes on, the
+    rest stays as it was. (`optax.apply_if_finite` would let BatchNorm's statistics through.)
 
     The state is donated: the caller's old state must not be used again. Randomness inside the network is a function
     of (seed, step) alone, so a resumed run repeats the uninterrupted one. A batch sharded over a mesh gives the same
@@ -50,12 +55,15 @@ def make_train_step(
       method: `config.model.method`, which names the losses.
       ema_decay: of the averaged parameters, if the state has any.
       prepare: gathers and augments the batch; see `training.preparation`.
+      shardings: of the state, as `sharding.state_split` gives them; None: left to the compiler.
 
     Returns:
-      step(state, batch) -> (state, metrics); metrics are float32 scalars: "loss", each term's own, "grad_norm" and
-      "learning_rate".
+      step(state, batch) -> (state, metrics); metrics are float32 scalars: "loss", each term's own, "grad_norm",
+      "learning_rate", and "skipped" and "skipped_in_a_row", the counts after this batch.
     """
     key = jax.random.key(seed)
+    constrained = jax.lax.with_sharding_constraint
+    mesh = None if shardings is None else jax.tree.leaves(shardings)[0].mesh
     objective = find_method(method).objective
 
     def step(state: TrainState, batch: Batch | CachedBatch):
@@ -69,13 +77,16 @@ def make_train_step(
         )
 
         def joint(params):
+            params = params if mesh is None else whole(params, mesh)
             result = objective(model, {"params": params, "batch_stats": state.batch_stats}, inputs)
             alphas = {name: loss_config[name] for name in result.terms}
             return losses.joint_loss(result.terms, weights=alphas), result
 
         (loss, result), grads = jax.value_and_grad(joint, has_aux=True)(state.params)
         # Weights change when all gradients are there. Else XLA copies them first, for gradients that still need them.
-        grads = backend.barrier(grads)
+        grads = backend.barrier(grads if shardings is None else constrained(grads, shardings.params))
+        norm = optax.tree.norm(grads)
+        finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params, value=loss)
         params = cast(PyTree, optax.apply_updates(state.params, updates))
         new_state = TrainState(
@@ -85,11 +96,17 @@ def make_train_step(
             opt_state=opt_state,
             ema=average(state.ema, params, step=state.step, decay=ema_decay),
         )
+        new_state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), new_state, state)
+        new_state = new_state.replace(step=state.step + 1, skips=state.skips.after(finite))
+        if shardings is not None:
+            new_state = constrained(new_state, shardings)
         metrics = {
             "loss": loss,
             **result.terms,
-            "grad_norm": optax.tree.norm(grads),
+            "grad_norm": norm,
             "learning_rate": optax.tree.get(opt_state, "learning_rate"),
+            "skipped": new_state.skips.total.astype(jnp.float32),
+            "skipped_in_a_row": new_state.skips.in_a_row.astype(jnp.float32),
         }
         return new_state, metrics
 

@@ -17,7 +17,7 @@ from semcolor_jax.inference.colorize import Colorizer
 from semcolor_jax.web.app import make_app
 from semcolor_jax.web.limits import Limits
 
-LOOPBACK, EVERYWHERE = "127.0.0.1", "0.0.0.0"
+LOOPBACK, EVERYWHERE = "127.0.0.1", "0.0.0.0"  # noqa: S104 - the latter only with --share-lan, and a token
 _BACKLOG = 256
 _CONNECTIONS = 512  # sockets at one time, keep-alive included
 

@@ -94,6 +94,18 @@ def test_checkpoints_of_earlier_versions_have_no_checksums_and_are_read(tmp_path
     assert steps_of(tmp_path) == {2}
 
 
+def test_checkpoints_from_before_skipped_batches_were_counted_are_gone_on_with(tmp_path):
+    manager = Checkpoints(tmp_path)
+    old = state_of(3)
+    saved = {name: getattr(old, name) for name in ("step", "params", "batch_stats", "opt_state", "ema")}
+    manager.save(saved, position_of(3))
+    manager.close()
+    manager = Checkpoints(tmp_path)
+    restored, _ = manager.restore(state_of(0))
+    manager.close()
+    assert (int(restored.step), int(restored.skips.total)) == (3, 0)
+
+
 def test_where_all_are_damaged_nothing_begins_anew_unasked(tmp_path):
     save_steps(tmp_path, {1: None})
     truncate(tmp_path / "checkpoints" / "1")

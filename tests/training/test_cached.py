@@ -16,7 +16,6 @@ from semcolor_jax.data.augment import training_ops
 from semcolor_jax.data.augmentation import Options, place_keys
 from semcolor_jax.data.device_cache import DeviceCache, cached_batch
 from semcolor_jax.data.pipeline import numpy_batches, train_batches
-from semcolor_jax.errors import UserError
 from semcolor_jax.models import Predictions
 from semcolor_jax.training import loop
 from semcolor_jax.training.cached import cached_batches, step_bytes
@@ -159,9 +158,3 @@ def test_without_further_augmentation_a_batch_stays_as_it_is(tiny_config):
     prepared = make_preparation(tiny_config)(batch, jnp.array(0))
     assert prepared.batch is batch
     np.testing.assert_array_equal(prepared.lab, rgb_to_lab(batch["image"]))
-
-
-def test_several_devices_are_refused(monkeypatch, tiny_config):
-    monkeypatch.setattr(jax, "device_count", lambda: 2)
-    with pytest.raises(UserError, match="for one device, but there are 2"):
-        next(cached_batches(MemorySource(2), [], state=None, first_step=0))

@@ -8,7 +8,7 @@ import pytest
 from tiny_training import stop_after
 
 from semcolor_jax.checkpoints.training_runs import LATEST, read_checkpoint
-from semcolor_jax.errors import UserError
+from semcolor_jax.errors import PREEMPTED, UserError
 from semcolor_jax.inference.restore import load_colorizer
 from semcolor_jax.training import loop
 from semcolor_jax.training.scalars import FILE
@@ -27,7 +27,7 @@ def test_a_stopped_and_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
         stop_after(patch, 5)
         with pytest.raises(SystemExit) as left:
             loop.train(tiny_config, tmp_path / "parts")
-    assert left.value.code == 130
+    assert left.value.code == PREEMPTED
     assert max(int(p.name) for p in (tmp_path / "parts" / "checkpoints").iterdir()) == 5
     resumed = loop.train(tiny_config, tmp_path / "parts")
 
@@ -90,7 +90,7 @@ def test_the_best_checkpoint_is_kept_beside_the_newest(tmp_path, tiny_config, me
 def test_a_diverging_run_names_the_step_and_saves_nothing_after_it(tmp_path, tiny_config, memory_data):
     tiny_config.schedule.stage1_rate = 1e30
     tiny_config.optimizer.name = "sgd"
-    tiny_config.train.log_every_steps = 1
+    tiny_config.train.log_every_steps = tiny_config.train.max_skipped = 1
     with pytest.raises(UserError, match=r"diverged at step \d+: \w+"):
         loop.train(tiny_config, tmp_path)
     assert not any((tmp_path / "checkpoints").iterdir())

@@ -1,3 +1,4 @@
+import logging
 import os
 import signal
 
@@ -34,29 +35,46 @@ def test_host_wait_is_a_fraction_of_the_time():
     assert log.drain()["host_wait"] == pytest.approx(0.5, rel=0.01)
 
 
-def test_nan_guard_names_the_first_bad_step_and_the_loss_at_fault():
-    log = StepLog()
-    log.add(7, row(loss=1.0, soft=1.0, seg=0.5), host_wait=0.0)
-    log.add(8, row(loss=np.nan, soft=np.nan, seg=0.5), host_wait=0.0)
-    log.add(9, row(loss=np.nan, soft=np.nan, seg=np.nan), host_wait=0.0)
-    with pytest.raises(UserError, match=r"step 8: soft is nan;"):
+def bad(in_a_row, **values):
+    return row(skipped=in_a_row, skipped_in_a_row=in_a_row, **values)
+
+
+def test_too_many_skipped_batches_name_the_first_step_and_the_loss_at_fault():
+    log = StepLog(max_skipped=2)
+    log.add(7, bad(0, loss=1.0, soft=1.0, seg=0.5), host_wait=0.0)
+    log.add(8, bad(1, loss=np.nan, soft=np.nan, seg=0.5), host_wait=0.0)
+    log.add(9, bad(2, loss=np.nan, soft=np.nan, seg=np.nan), host_wait=0.0)
+    with pytest.raises(UserError, match=r"step 8: soft is nan, and 2 batches in a row"):
         log.drain()
 
 
-def test_nan_guard_names_the_gradient_when_the_losses_are_finite():
-    log = StepLog()
-    log.add(3, row(loss=1.0, soft=1.0, grad_norm=np.inf), host_wait=0.0)
+def test_the_gradient_is_named_when_the_losses_are_finite():
+    log = StepLog(max_skipped=1)
+    log.add(3, bad(1, loss=1.0, soft=1.0, grad_norm=np.inf), host_wait=0.0)
     with pytest.raises(UserError, match=r"step 3: grad_norm is inf"):
         log.drain()
 
 
-def test_a_stop_signal_becomes_a_flag_and_the_old_handler_returns():
-    before = signal.getsignal(signal.SIGTERM)
+def test_a_few_skipped_batches_are_said_and_count_in_no_mean(caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("semcolor_jax"), "propagate", True)
+    log = StepLog(max_skipped=2)
+    for step, (in_a_row, loss) in enumerate([(1, np.nan), (0, 1.0), (1, np.inf), (0, 3.0)]):
+        log.add(step, row(loss=loss, skipped=(step + 2) // 2, skipped_in_a_row=in_a_row), host_wait=0.0)
+    means = log.drain()
+    assert (means["loss"], means["skipped"]) == (2.0, 2.0)
+    assert "Skipped 2 of 4 batches, the first at step 0: loss is nan" in caplog.text
+    log.add(4, row(loss=np.nan, skipped=3, skipped_in_a_row=1), host_wait=0.0)
+    assert log.drain().keys() == {"learning_rate", "skipped", "steps_per_second", "host_wait"}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_a_stop_signal_becomes_an_exit_code_and_the_old_handler_returns(number, code):
+    before = signal.getsignal(number)
     with StopRequest() as stop:
-        assert not stop.requested
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert stop.requested
-    assert signal.getsignal(signal.SIGTERM) is before
+        assert stop.code(1) is None
+        os.kill(os.getpid(), number)
+        assert stop.code(2) == code
+    assert signal.getsignal(number) is before
 
 
 def test_format_metrics_keeps_the_order_and_skips_what_is_absent():
