@@ -13,7 +13,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 CUDA ?= $(if $(wildcard .venv/.ready-cuda),1)
 READY := .venv/.ready$(if $(CUDA),-cuda)
 REQUIREMENTS := requirements.txt requirements/base.txt requirements/train.txt requirements/score.txt \
-  requirements/export.txt requirements/web.txt requirements/dev.txt
+  requirements/export.txt requirements/web.txt requirements/video.txt requirements/dev.txt
 
 setup: $(READY)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FILES = ("base", "train", "score", "export", "web", "cuda", "dev")
+FILES = ("base", "train", "score", "export", "web", "video", "cuda", "dev")
 
 
 def requirements(name):
@@ -31,7 +31,7 @@ def test_colouring_needs_nothing_of_the_training():
 
 def test_the_full_set_is_all_of_them():
     included = re.findall(r"^-r requirements/(\w+)\.txt$", (ROOT / "requirements.txt").read_text(), flags=re.MULTILINE)
-    assert included == ["base", "train", "score", "export", "web"]
+    assert included == ["base", "train", "score", "export", "web", "video"]
 
 
 def test_a_package_that_stands_twice_has_one_bound():

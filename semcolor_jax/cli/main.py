@@ -13,6 +13,7 @@ from semcolor_jax.cli import (
     model_commands,
     score_commands,
     train_commands,
+    video_command,
     web_commands,
 )
 from semcolor_jax.cli.arguments import Parser
@@ -35,6 +36,7 @@ def build_parser(program: str = "semcolor") -> Parser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     colorize_command.add_parser(commands)
     commands.choices["colorize"].set_defaults(run=colorize_command.run)
+    video_command.add_parser(commands)
     train_commands.add_parsers(commands)
     score_commands.add_parser(commands)
     data_commands.add_parsers(commands)

@@ -33,6 +33,7 @@ def never_runs(monkeypatch):
 def test_the_commands():
     assert [parser.prog.removeprefix("semcolor ") for parser in COMMANDS] == [
         "colorize",
+        "video",
         "train",
         "evaluate",
         "score",
