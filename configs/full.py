@@ -16,9 +16,13 @@ from ml_collections import ConfigDict
 from semcolor_jax.config import VARIANTS, default
 from semcolor_jax.errors import UserError
 
+# Of eq. 16: with them, all losses have like gradients at the encoder (experiments/results/loss_weights.md).
+LOSS_WEIGHTS = {"soft": 1.0, "reg": 46.0, "scene": 0.13, "seg": 3.5}
+
 
 def get_config(arg: str = "") -> ConfigDict:
     config = default()
+    config.loss.update(LOSS_WEIGHTS)
     variant, *options = (arg or "segclasregsoft").split(",")
     unknown = [name for name in (variant, *options) if name not in (*VARIANTS, "runlocal")]
     if unknown:
