@@ -1,5 +1,6 @@
 """Many clients at once against `POST /colorize`: does each get an answer, how soon, and what memory does it take?
 
+Before the clock starts one photo and then two batches of photos are coloured, so that all programs are compiled.
 Each client sends one photo after the other, as fast as answers come. A 429 is an answer, too: the client waits as told.
 
     python experiments/benchmarks/serve_load.py                       # 64 clients for 60 s
@@ -29,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # run from anywhere, without
 
 from experiments.benchmarks import common
 from semcolor_jax.errors import UserError
+from semcolor_jax.inference.photo_files import BATCH
 
 PACKAGES = ("jax", "jaxlib", "numpy", "pillow", "starlette", "uvicorn")
 TIMEOUT = 300.0  # seconds, after which a client calls it no answer
@@ -99,6 +101,14 @@ def peak_megabytes(process: int) -> float | None:
     return None if found is None else round(int(found.group(1)) * 1024 / 1e6, 1)
 
 
+def _at_once(port: int, content: bytes, count: int) -> None:
+    threads = [threading.Thread(target=Client(port, content, 0)._ask) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 def measure(clients: int, seconds: float, side: int) -> dict[str, Any]:
     """Starts a server, sets the clients on it, and returns what came of it."""
     content = photo(side)
@@ -109,6 +119,7 @@ def measure(clients: int, seconds: float, side: int) -> dict[str, Any]:
         warm._ask()
         first = time.monotonic() - first
         idle = peak_megabytes(process.pid)
+        warming = common.timed(lambda: _at_once(port, content, 2 * BATCH))  # compiles the program of a batch
         end = time.monotonic() + seconds
         running = [Client(port, content, end) for _ in range(clients)]
         for client in running:
@@ -134,6 +145,7 @@ def measure(clients: int, seconds: float, side: int) -> dict[str, Any]:
         if len(coloured)
         else {},
         "first_photo_seconds": round(first, 2),
+        "warm_up_seconds": round(warming, 2),
         "peak_mb_after_one_photo": idle,
         "peak_mb": peak,
     }

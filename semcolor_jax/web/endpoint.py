@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from python_multipart.exceptions import FormParserError
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -18,6 +20,8 @@ from semcolor_jax.web.limits import Refused
 from semcolor_jax.web.names import disposition, safe_name, with_suffix
 from semcolor_jax.web.options import OPTIONS, read_options
 
+T = TypeVar("T")
+
 IMAGE = "image"
 """The form field that holds the photo."""
 
@@ -30,7 +34,7 @@ def routes(engine: Engine) -> list[Route]:
         content, name, fields = await _form(request)
         asked = read_options(fields, engine.colorizer.choice)
         async with engine.place():
-            coloured = await engine.colorize(content, asked, name=name)
+            coloured = await _while_wanted(request, engine.colorize(content, asked, name=name))
         headers = {
             "content-disposition": disposition(with_suffix(name, SUFFIXES[coloured.format])),
             "semcolor-notes": json.dumps(coloured.notes),
@@ -48,6 +52,19 @@ def routes(engine: Engine) -> list[Route]:
         Route("/healthz", health),
         Route("/openapi.json", describe),
     ]
+
+
+async def _while_wanted(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Returns what the work gives, or gives it up when the client leaves. The request's body must have been read."""
+    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(request.receive())
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise Refused(499, "gone", "The client has left.")
+        return task.result()
+    finally:
+        for future in (task, gone):
+            future.cancel()
 
 
 async def _form(request: Request) -> tuple[bytes, str, dict[str, str]]:

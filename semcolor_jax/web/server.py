@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import socket
 import webbrowser
@@ -109,7 +110,8 @@ def serve(
             webbrowser.open(local)
 
     server = make_server(app, limits=limits, on_start=announce)
-    asyncio.run(server.serve(sockets=[opened]))
+    with contextlib.suppress(KeyboardInterrupt):  # how it is meant to end
+        asyncio.run(server.serve(sockets=[opened]))
 
 
 def announcement(port: int, token: str | None) -> list[str]:

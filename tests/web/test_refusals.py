@@ -215,6 +215,26 @@ def test_a_client_that_takes_no_answer_is_given_up():
         assert server.colorize(png())[0] == 200
 
 
+def test_the_work_for_a_client_that_leaves_is_given_up():
+    with serving() as server:
+        server.network.hold.clear()
+        body, kind = form({"image": ("a.png", png())})
+        head = HEAD.replace("multipart/form-data; boundary=b", kind) + f"Content-Length: {len(body)}\r\n\r\n"
+
+        def wait_for(waiting):
+            end = time.monotonic() + 30
+            while json.loads(server.ask("GET", "/healthz")[2])["waiting"] != waiting:
+                assert time.monotonic() < end
+                time.sleep(0.05)
+
+        with raw(server, head, body), raw(server, head, body):
+            wait_for(2)
+        wait_for(0)
+        server.network.hold.set()
+        assert server.colorize(png())[0] == 200
+        assert len(server.network.shapes) <= 2  # the first may have begun
+
+
 def test_pages_from_elsewhere_are_refused(server):
     page = {"Origin": "https://example.org"}
     assert reason(server.colorize(png(), headers=page))[:2] == (403, "foreign_page")
