@@ -27,6 +27,7 @@ from semcolor_jax.web.limits import Budget, Limits, Refused, check_photo
 from semcolor_jax.web.options import Asked
 
 T = TypeVar("T")
+_SURE = 0.7  # of the time for an answer: what is expected to take more is not begun
 _HANDS = 2  # threads that decode, merge and encode; `merge` has threads of its own
 
 
@@ -78,9 +79,10 @@ class Engine:
         self._hands.shutdown(wait=False, cancel_futures=True)
 
     def check_place(self) -> None:
-        """Raises `Refused` if the queue is full (429, with Retry-After)."""
-        if self._admitted >= self.limits.queue:
-            seconds = str(max(1, min(120, round(self._seconds * self._admitted))))
+        """Raises `Refused` (429, with Retry-After) if the queue is full, or takes longer than an answer may."""
+        expected = self._seconds * self._admitted
+        if self._admitted >= self.limits.queue or expected > _SURE * self.limits.answer_seconds:
+            seconds = str(max(1, min(120, round(expected))))
             reason = f"{self._admitted} photos are waiting already; try again in {seconds} seconds."
             raise Refused(429, "busy", reason, headers={"retry-after": seconds})
 
@@ -89,7 +91,7 @@ class Engine:
         """Holds a place in the queue; the block has `Limits.answer_seconds`.
 
         Raises:
-          Refused: the queue is full (429), or the time is over (503).
+          Refused: as `check_place`, or the time is over (503).
         """
         self.check_place()
         self._admitted += 1

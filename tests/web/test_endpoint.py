@@ -15,7 +15,7 @@ from semcolor_jax.inference.branches import ColorChoice
 from semcolor_jax.inference.colorize import Colorizer
 from semcolor_jax.web import endpoint
 from semcolor_jax.web.engine import Engine
-from semcolor_jax.web.limits import Limits
+from semcolor_jax.web.limits import Limits, Refused
 from semcolor_jax.web.options import OPTIONS
 
 
@@ -142,6 +142,19 @@ def test_photos_of_one_shape_are_one_batch_and_the_queue_is_bounded():
         assert sorted(shape[0] for shape in server.network.shapes) == [1, 1, 1, 1, 8]
         for seed, (_, _, body) in answers:
             np.testing.assert_array_equal(pixels(body), expected(server, png(seed=seed)))
+
+
+def test_no_photo_is_taken_in_that_would_not_be_done_in_time():
+    engine = Engine(Colorizer(None), Limits(queue=64, answer_seconds=120))
+    engine._seconds, engine._admitted = 3.0, 20
+    engine.check_place()
+    engine._admitted = 40
+    with pytest.raises(Refused, match="40 photos are waiting") as refused:
+        engine.check_place()
+    assert refused.value.headers["retry-after"] == "120"
+    engine._seconds, engine._admitted = 1000.0, 0
+    engine.check_place()  # but one is always tried
+    engine.close()
 
 
 def test_work_that_takes_too_long_is_given_up():
