@@ -8,7 +8,7 @@ Two things are at work:
   result follow the picture. Hints are hard constraints, the reach is a weak one, and pulls to no difference elsewhere.
 
 Alone, the optimisation with a pull to no difference leaves a spot around a point: its solution falls off like a
-logarithm. docs/hints.md has the figures by which the constants were chosen.
+logarithm.
 """
 
 from __future__ import annotations

@@ -133,6 +133,7 @@ class Film:
     def _packets(self) -> Iterator[Any]:
         packets = self.container.demux(self.video)
         while True:
+            packet = None
             try:
                 packet = next(packets, None)
                 if packet is None:
