@@ -82,7 +82,7 @@ class Engine:
         """Raises `Refused` (429, with Retry-After) if the queue is full, or takes longer than an answer may."""
         expected = self._seconds * self._admitted
         if self._admitted >= self.limits.queue or expected > _SURE * self.limits.answer_seconds:
-            seconds = str(max(1, min(120, round(expected))))
+            seconds = str(max(1, min(60, round(expected / 4))))  # by then there are places again
             reason = f"{self._admitted} photos are waiting already; try again in {seconds} seconds."
             raise Refused(429, "busy", reason, headers={"retry-after": seconds})
 

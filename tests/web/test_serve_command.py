@@ -25,31 +25,31 @@ main(["serve", "--port", "0", "--max-megabytes", "1", {more}])
 
 @pytest.mark.parametrize("more", ["", '"--share-lan"'])
 def test_from_the_start_to_ctrl_c(more):
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", PROGRAM.format(more=more)],
         env=os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    try:
-        line = process.stdout.readline()
-        port = int(re.search(r":(\d+)/", line).group(1))
-        connection = http.client.HTTPConnection(LOOPBACK, port, timeout=30)
-        connection.request("GET", "/healthz", headers={"Host": f"localhost:{port}"})
-        assert connection.getresponse().read().startswith(b'{"status":"ok"')
-        connection.close()
-        connection.request("GET", "/", headers={"Host": f"localhost:{port}"})
-        assert connection.getresponse().status == (401 if more else 200)
-        connection.close()
-        process.send_signal(signal.SIGINT)
-        said, complained = process.communicate(timeout=30)
-        assert process.returncode == 0
-        assert complained == ""
-        assert ("everybody in it who has this link" in said) == bool(more)
-        assert ("token=" in line) == bool(more)
-    finally:
-        process.kill()
+    ) as process:
+        try:
+            line = process.stdout.readline()
+            port = int(re.search(r":(\d+)/", line).group(1))
+            connection = http.client.HTTPConnection(LOOPBACK, port, timeout=30)
+            connection.request("GET", "/healthz", headers={"Host": f"localhost:{port}"})
+            assert connection.getresponse().read().startswith(b'{"status":"ok"')
+            connection.close()
+            connection.request("GET", "/", headers={"Host": f"localhost:{port}"})
+            assert connection.getresponse().status == (401 if more else 200)
+            connection.close()
+            process.send_signal(signal.SIGINT)
+            said, complained = process.stdout.read(), process.stderr.read()  # not `communicate`: `readline` reads ahead
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+    assert complained == ""
+    assert ("everybody in it who has this link" in said) == bool(more)
+    assert ("token=" in line) == bool(more)
 
 
 def test_a_port_that_is_taken_is_named():
