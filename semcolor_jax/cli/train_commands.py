@@ -19,7 +19,10 @@ def add_parsers(commands: Any) -> None:
         commands,
         "train",
         help="train an experiment, or go on where it stopped",
-        example="semcolor train --config full --config.data.source=folder --config.data.dir=photos/",
+        example="semcolor train --config quickstart\n  semcolor train --config finetune photos/",
+    )
+    train.add_argument(
+        "photos", nargs="?", metavar="PHOTOS", help="folder of photos to train on, instead of the config's data"
     )
     add_config(train)
     train.add_argument(
@@ -32,7 +35,7 @@ def add_parsers(commands: Any) -> None:
         commands,
         "evaluate",
         help="measure a network on a split of its data",
-        example="semcolor evaluate --model runs/quickstart --limit 100",
+        example="semcolor evaluate --model semcolor-v1 --config quickstart --limit 20",
     )
     evaluate.add_argument(
         "--model", type=model, required=True, metavar="M", help="work directory of a training, or a released model"
@@ -58,16 +61,31 @@ def run_train(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
       UserError: a mistake of the user's.
     """
     workdir: Path | None = arguments.workdir
-    if arguments.config is None and (workdir is None or overrides):
+    if arguments.config is None and (workdir is None or overrides or arguments.photos):
         raise UserError("No experiment: name one with --config, such as --config full.")
     config = None
     if arguments.config is not None:
+        overrides = _with_photos(arguments.photos, overrides)
         config = cli.load_config(arguments.config, overrides, program="semcolor train")
         workdir = workdir or cli.default_workdir(arguments.config)
     assert workdir is not None
     from semcolor_jax.cli import tasks  # imports JAX: only once the arguments are right
 
     tasks.train(config, workdir)
+
+
+def _with_photos(photos: str | None, overrides: Sequence[str]) -> list[str]:
+    """Returns the overrides, with those that make a folder of photos the data.
+
+    In `--config.data.dir DIR` the parser takes DIR for the photos; it goes back to its field.
+    """
+    bare = [index for index, text in enumerate(overrides) if text.startswith("--") and "=" not in text]
+    if photos is None:
+        return list(overrides)
+    if bare:
+        place = bare[-1] + 1
+        return [*overrides[:place], photos, *overrides[place:]]
+    return ["--config.data.source=folder", f"--config.data.dir={photos}", *overrides]
 
 
 def run_evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:

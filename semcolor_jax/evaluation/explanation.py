@@ -57,7 +57,7 @@ def explain(result: Result, *, side: int = 320) -> UInt8[np.ndarray, "height wid
         classes = _nearest(result.segmentation.classes, size)
         row["segmentation"] = class_map(grey_copy(rgb_to_lab(small, xp=np)[..., :1]), classes)
     if confidence is not None:
-        note = f"dark 0%, yellow 100%; mean {confidence.mean():.0%}"
+        note = f"mean {confidence.mean():.0%}"
         row["confidence"] = PhotoCell(_heat(_nearest(confidence, size)), note)
     if result.scenes is not None:
         scenes = [(name.replace("_", " "), probability) for name, probability in result.scenes]
@@ -67,7 +67,7 @@ def explain(result: Result, *, side: int = 320) -> UInt8[np.ndarray, "height wid
         return picture
     planes = {f"{number}: {place.name}": _plane_cell(result, place) for number, place in enumerate(places, 1)}
     lines = (
-        f"confidence: how likely the true colour is within {CONFIDENCE_RADIUS:g} CIE units of the one shown",
+        f"confidence (dark 0%, yellow 100%): how likely the true colour is within {CONFIDENCE_RADIUS:g} CIE units",
         "discs: how likely each of the 313 colours is at a place, by area (a right, b up); cross: the one shown",
     )
     return _stacked([picture, *map(_line, lines), draw_rows(list(planes), [planes])])

@@ -199,7 +199,11 @@ def _colorize(
                 yield Outcome(job=bad.job, status="failed", reason=bad.error)
                 continue
             if group[0].photo is None:
-                yield _recorded(_colorize_pages(colorizer, group[0].job, options), finished)
+                outcome = _colorize_pages(colorizer, group[0].job, options)
+                if options.compare or beside is not None:
+                    note = f"has {outcome.job.pages} pages, so no other pictures are made of it"
+                    outcome = dataclasses.replace(outcome, notes=(*outcome.notes, note))
+                yield _recorded(outcome, finished)
                 continue
             try:
                 colors = colorizer.colors([read.photo.pixels for read in group if read.photo is not None])

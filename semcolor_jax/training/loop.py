@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -36,9 +37,9 @@ from semcolor_jax.models import Predictor
 from semcolor_jax.photos.files import write_image
 from semcolor_jax.training import sharding
 from semcolor_jax.training.cached import cached_batches
-from semcolor_jax.training.monitor import Every, StepLog, StopRequest, format_metrics, timed_next
+from semcolor_jax.training.monitor import Every, Pace, StepLog, StopRequest, format_metrics, timed_next
 from semcolor_jax.training.optimizer import build_optimizer, observe_validation, thaw_step, total_steps
-from semcolor_jax.training.overview import count_parameters, parameter_overview
+from semcolor_jax.training.overview import check_disk, count_parameters, parameter_overview
 from semcolor_jax.training.preparation import make_preparation
 from semcolor_jax.training.resume import check_same_data, check_same_training, position_of, record_config
 from semcolor_jax.training.scalars import ScalarWriter
@@ -98,6 +99,7 @@ def train(config: ConfigDict, workdir: Path) -> TrainState:
         state = _resume(setup, state, manager)
         if sharding.is_first_host():
             record_config(setup.config, workdir)
+            check_disk(state, workdir, checkpoints=config.train.keep_checkpoints + 1)  # and the best
             write_text(workdir / "parameters.txt", parameter_overview(state.params))
         return run(setup, state, manager)
     finally:
@@ -199,7 +201,7 @@ def run(setup: Setup, state: TrainState, manager: Checkpoints) -> TrainState:
     )
     first, last = int(state.step), setup.last_step
     batches = training_batches(setup, state)
-    log = StepLog(max_skipped=train_config.max_skipped)
+    log, pace = StepLog(max_skipped=train_config.max_skipped), Pace(first, last)
     writer = ScalarWriter(setup.workdir, step=first)
     with StopRequest() as stop, _progress(first, last) as bar:
         for step in range(first + 1, last + 1):
@@ -207,6 +209,8 @@ def run(setup: Setup, state: TrainState, manager: Checkpoints) -> TrainState:
             state, metrics = setup.phase(step - 1).step(state, batch)
             log.add(step, metrics, host_wait=waited)
             bar.update()
+            if sentence := pace.sentence(step, now=time.perf_counter()):
+                _say(bar, sentence)
             code = stop.code(step)
             leaving = code is not None and step < last
             evaluating, saving = eval_every.due(step, last=last), save_every.due(step, last=last) or leaving

@@ -111,6 +111,38 @@ def _not_finite(row: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} is {float(row[name])}" for name in bad)
 
 
+class Pace:
+    """Says once, after a run's first steps, how long the others take.
+
+    Attributes:
+      first: steps done before the run.
+      last: steps done at its end.
+    """
+
+    _COMPILING, _TIMED = 1, 5  # the first step waits for the compiler
+
+    def __init__(self, first: int, last: int):
+        self.first, self.last = first, last
+        self._since = 0.0
+
+    def sentence(self, step: int, *, now: float) -> str | None:
+        """Returns the sentence after the step at which it is due, else None.
+
+        Args:
+          step: that is done.
+          now: seconds of any clock.
+        """
+        done = step - self.first
+        if done == self._COMPILING:
+            self._since = now
+        if done != self._COMPILING + self._TIMED or step == self.last:
+            return None
+        seconds = (now - self._since) / self._TIMED
+        minutes = (self.last - step) * seconds / 60
+        left = f"{minutes:.0f} minutes" if minutes >= 2 else f"{60 * minutes:.0f} seconds"
+        return f"{seconds:.2g} s a step: about {left} to go, and the validations"
+
+
 class StopRequest:
     """Turns SIGINT and SIGTERM into an exit code, so that the loop can save and leave between two steps.
 

@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
+from pathlib import Path
 from typing import Any
 
 import jax
 from flax.traverse_util import flatten_dict
 
+from semcolor_jax.errors import UserError
+
+logger = logging.getLogger(__name__)
+
 
 def count_parameters(params: Any) -> int:
     """Returns how many numbers a tree of arrays holds."""
     return sum(array.size for array in jax.tree.leaves(params))
+
+
+def check_disk(state: Any, folder: Path, *, checkpoints: int) -> None:
+    """Says how much the checkpoints of a run may take on the disk of its folder.
+
+    Raises:
+      UserError: there is less.
+    """
+    needed, free = checkpoints * sum(array.nbytes for array in jax.tree.leaves(state)), shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"The checkpoints of {folder} take up to {needed / 1e6:.0f} MB, and only {free / 1e6:.0f} MB are free: "
+            "make room, or name another --workdir."
+        )
+    logger.info("checkpoints: up to %.0f MB on disk, %.0f MB are free", needed / 1e6, free / 1e6)
 
 
 def parameter_overview(params: Any) -> str:

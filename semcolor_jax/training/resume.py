@@ -25,6 +25,7 @@ FREE = (
     "data.require_labels",
     "inference",
     "parallel",  # any number of devices takes the same steps, up to rounding
+    "train.before_after",
     "train.best_metric",
     "train.best_mode",
     "train.checkpoint_every_steps",

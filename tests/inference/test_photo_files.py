@@ -240,6 +240,17 @@ def test_all_pages_of_a_tiff_file(colorizer, tmp_path):
         assert image.n_frames == 3
 
 
+def test_files_of_several_pages_have_no_pictures_beside_them_and_say_so(colorizer, tmp_path):
+    pages = [Image.fromarray(photo_of(12, 18, seed=seed)) for seed in range(2)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    jobs = make_plan([tmp_path / "a.tif"], tmp_path / "out").jobs
+    for options, beside in ((Options(compare=True), None), (Options(), lambda job, photo: pytest.fail("called"))):
+        (outcome,) = colorize_each(colorizer, jobs, options, beside=beside)
+        assert "has 2 pages, so no other pictures are made of it" in outcome.notes
+    (outcome,) = colorize_each(colorizer, jobs, Options())
+    assert outcome.notes == ()
+
+
 def test_before_and_after_side_by_side(colorizer, tmp_path):
     save(tmp_path / "in/a.png")
     outcomes(colorizer, tmp_path / "in", tmp_path / "out", Options(compare=True))

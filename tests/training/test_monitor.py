@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from semcolor_jax.errors import UserError
-from semcolor_jax.training.monitor import Every, StepLog, StopRequest, format_metrics
+from semcolor_jax.training.monitor import Every, Pace, StepLog, StopRequest, format_metrics
 
 
 def row(**values):
@@ -79,3 +79,16 @@ def test_a_stop_signal_becomes_an_exit_code_and_the_old_handler_returns(number, 
 
 def test_format_metrics_keeps_the_order_and_skips_what_is_absent():
     assert format_metrics({"b": 2.0, "a": 0.12345678}, ("a", "c", "b")) == "a 0.1235  b 2"
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(1.0, "1 s a step: about 94 seconds to go"), (30.0, "about 47 minutes")])
+def test_the_pace_is_said_once_and_without_the_compilation(seconds, said):
+    pace = Pace(10, 110)
+    sentences = [pace.sentence(step, now=1000 + seconds * step) for step in range(11, 111)]
+    assert [step for step, text in enumerate(sentences, 11) if text] == [16]
+    assert said in sentences[5]
+
+
+def test_a_run_that_ends_by_then_says_no_pace():
+    pace = Pace(0, 6)
+    assert not any(pace.sentence(step, now=float(step)) for step in range(1, 7))

@@ -1,8 +1,13 @@
 """The table of a network's parameters."""
 
-import numpy as np
+import logging
+import shutil
 
-from semcolor_jax.training.overview import count_parameters, parameter_overview
+import numpy as np
+import pytest
+
+from semcolor_jax.errors import UserError
+from semcolor_jax.training.overview import check_disk, count_parameters, parameter_overview
 
 
 def test_every_array_has_a_line_and_the_total_is_their_sum():
@@ -17,3 +22,14 @@ def test_every_array_has_a_line_and_the_total_is_their_sum():
     assert lines[4].split() == ["scale", "scalar", "float32", "1"]
     assert lines[5] == "total: 4,626"
     assert count_parameters(params) == 4626
+
+
+def test_the_disk_that_checkpoints_take_is_said_and_refused_where_it_is_not_free(tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    state = {"kernel": np.zeros(1_000_000, np.float32)}
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=9_000_000))
+    check_disk(state, tmp_path, checkpoints=2)
+    assert "up to 8 MB on disk, 9 MB are free" in caplog.text
+    with pytest.raises(UserError, match="take up to 12 MB, and only 9 MB are free"):
+        check_disk(state, tmp_path, checkpoints=3)
