@@ -36,7 +36,7 @@ from semcolor_jax.files import write_bytes, write_json
 from semcolor_jax.inference.branches import grey_copy
 from semcolor_jax.inference.restore import load_colorizer, load_predictor
 from semcolor_jax.photos.files import write_image
-from semcolor_jax.training import loop
+from semcolor_jax.training import loop, sharding
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def train(config: ConfigDict | None, workdir: Path) -> None:
         config = load_config(workdir)
     loop.train(config, workdir)
     logger.info("training is complete: %s", workdir)
-    if config.train.before_after:
+    if config.train.before_after and config.train.start_from and sharding.is_first_host():
         compare_with_start(config, workdir)
 
 
