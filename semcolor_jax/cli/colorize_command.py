@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 2.0  # of --watch; a file that has not grown since the last look is complete
 _EXAMPLE = """\
 examples:
-  semcolor data sample-photos -o photos/ && semcolor colorize photos/ -o coloured/
+  semcolor colorize photos/ -o coloured/
   semcolor colorize portrait.jpg -o portrait_in_colour.jpg --saturation 1.3
   semcolor colorize - < old.png > new.png
 
-A second run skips what is finished. Exit code: 0 all well, 1 some photos failed, 2 the call is wrong."""
+`semcolor data sample-photos -o photos/` writes photos to try it on. A second run skips what is finished.
+Exit code: 0 all well, 1 some photos failed, 2 the call is wrong."""
 
 
 class _HelpAll(argparse.Action):
