@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from semcolor_jax.checkpoints.models import is_release
+
 NAME = ".semcolor-finished.jsonl"
 """The file in the output folder: one line per written photo, the last one of each counts."""
 
@@ -72,7 +74,7 @@ def fingerprint(model: Path) -> str:
     Of a training it is their sizes and times, because its checkpoints are large.
     """
     digest = hashlib.sha256()
-    released = model.is_file() or (model / "weights").is_dir()
+    released = is_release(model)
     files = [model] if model.is_file() else sorted(path for path in model.rglob("*") if path.is_file())
     for file in files:
         status = file.stat()

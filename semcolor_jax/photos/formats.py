@@ -80,8 +80,8 @@ def origin_of(image: Image.Image, file: BinaryIO) -> Origin:
     frames = getattr(image, "n_frames", 1)
     if format in ANIMATIONS and frames > 1:
         raise UserError(
-            f"is an animation of {frames} frames, which `colorize` does not colour: films are for the command `video`, "
-            "which this version does not have yet; save one frame as a photo instead"
+            f"is an animation of {frames} frames, which `colorize` does not colour: give it to `semcolor video`, or "
+            "save one frame as a photo"
         )
     if format == "TIFF":
         return _origin_of_tiff(image, pages=frames)
