@@ -284,7 +284,7 @@ def test_a_jpeg_without_its_last_bytes_is_told_and_half_a_one_refused(tmp_path):
 def test_animations_are_named(tmp_path, suffix):
     frames = [Image.fromarray(smooth()), Image.fromarray(smooth()[::-1])]
     frames[0].save(tmp_path / f"a{suffix}", save_all=True, append_images=frames[1:])
-    with pytest.raises(UserError, match=r"animation of 2 frames.*`video`"):
+    with pytest.raises(UserError, match=r"animation of 2 frames.*`semcolor video`"):
         examine(tmp_path / f"a{suffix}")
 
 
