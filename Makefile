@@ -6,7 +6,7 @@ QUICKSTART := runs/quickstart
 BENCH_PYTHON ?= .venv-bench/bin/python
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: setup quickstart notebooks wheel docs browser benchmark parity test test-fast test-all lint types format clean
+.PHONY: setup quickstart notebooks wheel docs browser benchmark parity test test-fast test-all soak lint types format clean
 
 # Two stamps, so that `make setup CUDA=1` after a plain set-up installs the NVIDIA build, and so that no later target
 # takes it away again: it stays until `make clean`.
@@ -77,6 +77,12 @@ parity: .venv-parity/.ready
 	  -r requirements.txt -r requirements/dev.txt -r requirements/parity.txt
 	.venv-parity/bin/python -m pip install --quiet --no-deps --editable .
 	@touch $@
+
+# Two minutes of fuzzing for each kind of file that strangers make.
+soak: setup
+	$(PYTHON_ENV) -m pip install --quiet -c constraints.txt -r requirements/soak.txt
+	$(PYTHON_ENV) tools/soak/fuzz_photos.py -max_total_time=120
+	$(PYTHON_ENV) tools/soak/fuzz_weights.py -max_total_time=120
 
 lint: setup
 	$(PYTHON_ENV) -m ruff check .

@@ -3,6 +3,7 @@
 import ast
 import io
 import json
+import re
 import tarfile
 import zipfile
 from pathlib import Path
@@ -13,6 +14,7 @@ from semcolor_jax.checkpoints.configs import parse_config
 from semcolor_jax.data import archive
 from semcolor_jax.data.download import download
 from semcolor_jax.errors import UserError
+from semcolor_jax.formats.safe_pickle import load_arrays
 from semcolor_jax.photos.reading import read_pages
 
 ROOT = Path(__file__).parents[1]
@@ -95,6 +97,14 @@ def test_pickles_are_read_by_the_refusing_unpickler_alone():
     assert found == []
 
 
+def test_a_refused_name_cannot_write_to_the_terminal(tmp_path):
+    """Found by tools/soak/fuzz_weights.py."""
+    (tmp_path / "evil").write_bytes(b"cos\nsystem\x0c\x1b[2J\n(tR.")
+    with pytest.raises(UserError, match=r"asks for os\.system\\x0c\\x1b\[2J") as refused:
+        load_arrays(tmp_path / "evil")
+    assert str(refused.value).isprintable()
+
+
 def test_a_config_of_a_model_is_data():
     """Its method is one of the package's own: no name of a file or module gets imported."""
     for method in ("os", "../../../evil", "semcolor_jax.cli.main", "__init__"):
@@ -117,6 +127,19 @@ def test_a_photo_that_claims_more_pixels_than_there_can_be_is_refused_before_it_
     with pytest.raises(UserError) as refused:
         next(read_pages(bytes(content)))
     assert len(str(refused.value).splitlines()) == 1
+
+
+def test_the_lock_of_the_page_has_the_tested_versions_by_their_hashes():
+    lock = (ROOT / "requirements" / "web.lock").read_text(encoding="utf-8")
+    locked = dict(re.findall(r"^([\w.-]+)==([\w.]+)(?: ;[^\\]*)? \\\n    --hash=sha256:[0-9a-f]{64}", lock, flags=re.M))
+    tested = re.findall(r"^([\w.-]+)==([^;\s]+)", (ROOT / "constraints.txt").read_text(encoding="utf-8"), flags=re.M)
+    known = {name for name, _ in tested}
+    assert all((name, version) in tested for name, version in locked.items() if name in known)
+    assert len(locked.keys() & known) > 30
+    wanted = "".join((ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8") for name in ("base", "web"))
+    names = re.findall(r"^([\w.-]+)", wanted, flags=re.M)
+    assert len(names) > 15
+    assert {name.replace("_", "-").lower() for name in names} <= locked.keys()
 
 
 def test_only_the_web_is_downloaded_from(tmp_path):

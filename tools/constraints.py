@@ -20,7 +20,7 @@ def resolve(python: str) -> tuple[str, dict[str, str]]:
         [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], text=True
     ).strip()
     command = [python, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--report", "-"]
-    for name in ("requirements.txt", "requirements/dev.txt", "requirements/cuda.txt"):
+    for name in ("requirements.txt", *(f"requirements/{extra}.txt" for extra in ("dev", "cuda", "soak"))):
         command += ["-r", str(ROOT / name)]
     report = json.loads(subprocess.check_output(command, text=True))
     packages = (item["metadata"] for item in report["install"])

@@ -11,6 +11,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
+def printable(found: object) -> str:
+    """Returns what a file brought as text for a message: it may hold line breaks, or commands of a terminal."""
+    return ascii(str(found))[1:-1][:200]
+
+
 class RefusedName(pickle.UnpicklingError):
     """The pickle names something that is not on the list; the text is that name."""
 
@@ -29,4 +34,4 @@ class RefusingUnpickler(pickle.Unpickler):
         try:
             return self.admitted[module_name, global_name]
         except KeyError:
-            raise RefusedName(f"{module_name}.{global_name}") from None
+            raise RefusedName(printable(f"{module_name}.{global_name}")) from None

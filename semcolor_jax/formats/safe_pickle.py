@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from semcolor_jax.errors import UserError
-from semcolor_jax.formats.refusing_unpickler import RefusedName, RefusingUnpickler
+from semcolor_jax.formats.refusing_unpickler import RefusedName, RefusingUnpickler, printable
 
 ArrayTree = dict[str, Any]
 """Nested dicts with text keys and numeric numpy arrays as leaves."""
@@ -37,7 +37,9 @@ def load_arrays(path: Path) -> ArrayTree:
             "so do not load it with another program either."
         ) from error
     except Exception as error:  # a broken pickle raises whatever its broken instructions run into
-        raise UserError(f"The weight file {path} is not a readable pickle ({error}): get it again.") from error
+        raise UserError(
+            f"The weight file {path} is not a readable pickle ({printable(error)}): get it again."
+        ) from error
     _check_arrays(tree, path=path, place="")
     return tree
 

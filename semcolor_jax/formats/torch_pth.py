@@ -23,7 +23,7 @@ from typing import IO, Any, ClassVar
 import numpy as np
 
 from semcolor_jax.errors import UserError
-from semcolor_jax.formats.refusing_unpickler import RefusedName, RefusingUnpickler
+from semcolor_jax.formats.refusing_unpickler import RefusedName, RefusingUnpickler, printable
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
@@ -67,7 +67,9 @@ def read_pth(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     except _NoStateDict as error:
         raise UserError(f"The weight file {path} holds {error}, where a state dict of tensors belongs.") from error
     except Exception as error:  # broken bytes make pickle, zipfile and numpy raise exceptions of every kind
-        raise UserError(f"The weight file {path} is not a whole file of torch.save ({error}): get it again.") from error
+        raise UserError(
+            f"The weight file {path} is not a whole file of torch.save ({printable(error)}): get it again."
+        ) from error
 
 
 class _NoStateDict(ValueError):
