@@ -66,7 +66,7 @@ class Parts:
         """What goes before the next part; None at the beginning."""
         if not self.finished:
             return None
-        with np.load(self.finished[-1].file.with_suffix(".npz")) as arrays:
+        with np.load(self.finished[-1].file.with_suffix(".npz"), allow_pickle=False) as arrays:
             return Past(arrays["lightness"], arrays["ab"], arrays["age"])
 
     def next_file(self) -> Path:
