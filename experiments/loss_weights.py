@@ -97,7 +97,8 @@ def table(rounds: list[dict[str, Any]]) -> str:
 
 def main(_: list[str]) -> None:
     """Trains and balances."""
-    weights, rounds = dict.fromkeys(LOSSES, 1.0), []
+    weights: dict[str, float] = dict.fromkeys(LOSSES, 1.0)
+    rounds: list[dict[str, Any]] = []
     samples, results = begin(config_of(weights, seed=0), photos=PHOTOS.value)
     output = Path(OUTPUT.value)
     for number in range(1, ROUNDS.value + 1):
