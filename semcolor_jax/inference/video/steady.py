@@ -69,8 +69,9 @@ class Steady:
         age = np.ones(lightness.shape, np.float32)
         past = self.past
         if past is not None and self.frames > 1 and past.lightness.shape == lightness.shape:
-            sources = self._sources(past.lightness, lightness)
-            followed = self._followed(past.lightness, lightness, *sources)
+            level = _relit(past.lightness, lightness)
+            sources = self._sources(level, lightness)
+            followed = self._followed(level, lightness, *sources)
             if followed.mean() < CUT:
                 self.cuts += 1
             else:
@@ -115,6 +116,12 @@ class Steady:
         followed = inside & same & (miss < _RETURN + _RETURN_SHARE * length)
         # Beside a border of motion, interpolation would mix the colours of its two sides.
         return cv2.erode(followed.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+
+
+def _relit(before: Float32[np.ndarray, "h w"], now: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
+    """Returns the frame before in the light of this one: a lamp that flickers scales L + 16, which is a cube root."""
+    factor = np.median(now + 16) / np.median(before + 16)
+    return np.clip((before + 16) * factor - 16, 0, 100).astype(np.float32)
 
 
 def _grid(height: int, width: int) -> Float32[np.ndarray, "h w 2"]:

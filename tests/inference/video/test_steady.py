@@ -39,6 +39,16 @@ def test_noisy_colours_of_a_still_scene_become_steady():
     np.testing.assert_allclose(result[9], np.mean(colors[:10], axis=0), atol=0.05)
 
 
+def test_a_lamp_that_flickers_is_no_cut():
+    rng, scene = np.random.default_rng(0), lightness_of()
+    steady = Steady()
+    colors = [noisy(scene.shape, rng) for _ in range(30)]
+    lit = [np.clip((scene + 16) * factor - 16, 0, 100) for factor in rng.uniform(0.85, 1.1, 30)]
+    result = [steady(frame.astype(np.float32), ab) for frame, ab in zip(lit, colors, strict=True)]
+    assert steady.cuts == 0
+    assert flicker(result[5:]) < 0.35 * flicker(colors[5:])
+
+
 def test_the_first_frame_and_a_single_one_stay_as_they_are():
     rng, scene = np.random.default_rng(0), lightness_of()
     colors = [noisy(scene.shape, rng) for _ in range(3)]
