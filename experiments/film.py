@@ -1,6 +1,6 @@
 """How steady the colours of a film are, and whether moving things leave ghosts: a film made for it, and its figures.
 
-python experiments/film.py [--model semcolor-v1] [--workdir runs/film] [--output experiments/results/film]
+python experiments/film.py [--model semcolor-v1] [--workdir runs/film] [--output FILE.json] [--picture FILE.jpg]
 
 Writes WORKDIR/film.mkv: ten seconds at 854 x 480 with a tone, black and white, of the photos that come with the
 dependencies. The camera pans over the first scene; at five seconds there is a cut; in the second the camera rests. A
@@ -43,7 +43,8 @@ from semcolor_jax.photos.files import write_image
 
 MODEL = flags.DEFINE_string("model", DEFAULT_MODEL, "Released model, or work directory of a training.")
 WORKDIR = flags.DEFINE_string("workdir", "runs/film", "Where the films are written.")
-OUTPUT = flags.DEFINE_string("output", "experiments/results/film", "The figures (.json) and a sheet of frames (.jpg).")
+OUTPUT = flags.DEFINE_string("output", "experiments/results/film.json", "The figures.")
+PICTURE = flags.DEFINE_string("picture", "docs/images/film.jpg", "Some frames of the film and of both results.")
 SIZE = flags.DEFINE_integer("size", None, "Short side in pixels that the network sees; the model's by default.")
 SECONDS = flags.DEFINE_float("seconds", 10.0, "Length of the film.", lower_bound=1.0)
 
@@ -202,7 +203,7 @@ def _ab(path: Path) -> Iterator[Float32[np.ndarray, "h w 2"]]:
 
 def main(_: list[str]) -> None:
     """Makes the film, colours it twice, and measures."""
-    folder, output = Path(WORKDIR.value), Path(OUTPUT.value)
+    folder = Path(WORKDIR.value)
     folder.mkdir(parents=True, exist_ok=True)
     count = round(SECONDS.value * RATE)
     film, single, steady = (folder / f"{name}.mkv" for name in ("film", "single", "steady"))
@@ -214,10 +215,10 @@ def main(_: list[str]) -> None:
     frames = list(shots(count))
     figures = {"model": MODEL.value, "side": colorizer.side, "frames": count, "cuts found": outcome.cuts}
     figures |= measure(frames, single, steady)
-    write_json(output.with_suffix(".json"), figures)
+    write_json(Path(OUTPUT.value), figures)
     half = count // 2
     shown = [half // 2, half // 2 + 1, half // 2 + 2, half, half + half // 2, half + half // 2 + 1]
-    write_image(output.with_suffix(".jpg"), draw(frames, single, steady, shown))
+    write_image(Path(PICTURE.value), draw(frames, single, steady, shown))
     print(figures)
 
 
