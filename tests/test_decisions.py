@@ -17,7 +17,7 @@ NOT_THE_PAPERS = {
     *("model.method", "model.dtype", "loss.heads", "train.remat"),
     *("parallel.fsdp", "parallel.fsdp_smallest", "train.max_skipped"),
     *("train.log_every_steps", "train.checkpoint_every_steps", "train.keep_checkpoints", "train.grid_samples"),
-    *("train.encoder_weights", "train.start_from", "train.best_mode"),
+    *("train.encoder_weights", "train.start_from", "train.best_mode", "train.before_after"),
     # other schedules than the paper's
     *(f"schedule.steps_{name}" for name in ("rate", "factor", "at", "total")),
     *(f"schedule.horizon_{name}" for name in ("warmup", "stage1", "cycles")),
