@@ -149,7 +149,8 @@ def _run(program: Any, arguments: Sequence[Any]) -> list[Any]:
 def _pool(x: Array, *, window_dimensions: Sequence[int], window_strides: Sequence[int], **others: Any) -> Array:
     """Returns the network's max-pooling as a reduction: jax2onnx makes one over four axes, which ONNX has not."""
     if not tuple(window_dimensions) == tuple(window_strides) == (1, 2, 2, 1) or any(map(any, others["padding"])):
-        raise NotImplementedError(f"max-pooling of {window_dimensions} in steps of {window_strides}")
+        # Not a user's mistake: another network would need another form here.
+        raise ValueError(f"cannot export max-pooling of {window_dimensions} in steps of {window_strides}")
     batch, height, width, channels = x.shape
     return jnp.max(x.reshape(batch, height // 2, 2, width // 2, 2, channels), axis=(2, 4))
 
