@@ -91,6 +91,17 @@ def train(
         run.close()
 
 
+def new_horizon(done: int, *, planned: int, possible: int) -> int:
+    """Returns the length of a run, in updates, of which some are done and some more are possible in the time left.
+
+    A run that is out of time before its planned end takes one more update: the last one uses the lowest rate.
+    """
+    left = planned - done
+    if possible > FIXED * planned or left > 2 * possible:
+        return done + max(possible, min(left, 1))
+    return planned
+
+
 class _Run:
     def __init__(self, session: Session, setup: loop.Setup, *, until: float | None, seconds: float | None, save: bool):
         self._session, self._setup, self._save = session, setup, save
@@ -156,10 +167,7 @@ class _Run:
             left = self._seconds - elapsed
         else:
             return state
-        possible = max(0, round(left * done / elapsed))
-        planned = self._horizon - done
-        if possible > FIXED * self._horizon or planned > 2 * possible:
-            self._horizon = done + possible
+        self._horizon = new_horizon(done, planned=self._horizon, possible=round(left * done / elapsed))
         return dataclasses.replace(state, opt_state=with_horizon(state.opt_state, self._horizon))
 
     def _report(self, done: int, scalars: dict[str, float], *, rate: float) -> None:
