@@ -20,9 +20,10 @@ from semcolor_jax.taxonomy.label_sets import COCO_STUFF
 from semcolor_jax.web.engine import Coloured, Engine
 from semcolor_jax.web.limits import Refused, check_photo
 from semcolor_jax.web.names import disposition, distinct, safe_name, with_suffix
+from semcolor_jax.web.options import MOST_HINTS
 from semcolor_jax.web.photo_work import full_size, keep, screen_picture
 from semcolor_jax.web.sessions import Kept, Session, Sessions
-from semcolor_jax.web.settings import VARIANTS, Settings, usual_share
+from semcolor_jax.web.settings import DOT, MOST_LENGTH, MOST_POINTS, VARIANTS, Settings, usual_share
 
 STATIC = Path(__file__).parent / "static"
 SESSION_HEADER = "semcolor-session"
@@ -79,7 +80,9 @@ class Page:
         usual, limits = self._usual, self._engine.limits
         settings = {"share": usual_share(usual), "temperature": usual.temperature, "saturation": usual.saturation}
         bounds = {"bytes": limits.upload_bytes, "pixels": limits.pixels, "photos": limits.session_photos}
-        return JSONResponse({"settings": settings, "limits": bounds, "classes": list(COCO_STUFF), "scale": AB_SCALE})
+        hints = {"count": MOST_HINTS, "points": MOST_POINTS, "length": MOST_LENGTH, "radius": DOT}
+        known = {"settings": settings, "limits": bounds, "hints": hints, "classes": list(COCO_STUFF), "scale": AB_SCALE}
+        return JSONResponse(known)
 
     async def begin(self, request: Request) -> Response:
         """Opens a session."""

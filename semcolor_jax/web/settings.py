@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
@@ -26,6 +27,29 @@ MOST_SATURATION = 4.0
 DOT = 0.004
 """Radius of a hint, as a share of the photo's longer side: what a finger points at is no single pixel."""
 
+MOST_POINTS = 8000
+"""Of all hints of one photo."""
+
+MOST_LENGTH = 16.0
+"""Of all strokes of one photo, in widths and heights of it: each pixel under a hint is listed."""
+
+
+class Mark(NamedTuple):
+    """A colour hint of the page.
+
+    Attributes:
+      points: shares 0..1 of the photo's width and height; several are joined by a stroke.
+      color: sRGB, 0..255.
+    """
+
+    points: tuple[tuple[float, float], ...]
+    color: tuple[int, int, int]
+
+    @property
+    def length(self) -> float:
+        """In widths and heights of the photo."""
+        return sum(math.dist(*pair) for pair in itertools.pairwise(self.points))
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -36,7 +60,7 @@ class Settings:
       temperature: of the annealed mean, in (0, 1].
       saturation: factor on the chroma, 0..4.
       variant: 0 for the usual colours, or which of the others.
-      hints: places, shares 0..1 of the width and the height, and the sRGB colours that they have.
+      hints: points and strokes, and the colours that they have.
       format: of the download; "" for the photo's own.
     """
 
@@ -44,7 +68,7 @@ class Settings:
     temperature: float
     saturation: float
     variant: int = 0
-    hints: tuple[tuple[float, float, tuple[int, int, int]], ...] = ()
+    hints: tuple[Mark, ...] = ()
     format: str = ""
 
     @classmethod
@@ -68,8 +92,12 @@ class Settings:
         """Returns the hints for a photo, or a smaller copy of it, of that size."""
         radius = DOT * max(height, width)
         return [
-            Hint(points=((min(x * width, width - 1.0), min(y * height, height - 1.0)),), color=color, radius=radius)
-            for x, y, color in self.hints
+            Hint(
+                points=tuple((min(x * width, width - 1.0), min(y * height, height - 1.0)) for x, y in mark.points),
+                color=mark.color,
+                radius=radius,
+            )
+            for mark in self.hints
         ]
 
 
@@ -93,17 +121,34 @@ def mixed_ab(kept: Kept, settings: Settings, usual: ColorChoice) -> Float32[np.n
     return np.float32(settings.saturation) * ab
 
 
-def _hints(values: Any) -> tuple[tuple[float, float, tuple[int, int, int]], ...]:
+def _hints(values: Any) -> tuple[Mark, ...]:
     if not isinstance(values, list) or len(values) > MOST_HINTS:
         raise Refused(400, "bad_settings", f"The hints must be a list of at most {MOST_HINTS}.")
-    hints = []
-    for value in values:
-        color = value.get("color") if isinstance(value, Mapping) else None
-        if not isinstance(color, str) or not re.fullmatch(r"#[0-9a-fA-F]{6}", color):
-            raise Refused(400, "bad_settings", 'A hint must be {"x": 0..1, "y": 0..1, "color": "#rrggbb"}.')
-        x, y = (_number(value, axis, 0, 1, math.nan) for axis in "xy")
-        hints.append((x, y, (int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16))))
-    return tuple(hints)
+    hints = tuple(_mark(value) for value in values)
+    if sum(len(mark.points) for mark in hints) > MOST_POINTS or sum(mark.length for mark in hints) > MOST_LENGTH:
+        reason = f"The hints are too long: at most {MOST_POINTS} points and {MOST_LENGTH:g} times across the photo."
+        raise Refused(400, "bad_settings", reason)
+    return hints
+
+
+def _mark(value: Any) -> Mark:
+    wanted = Refused(
+        400,
+        "bad_settings",
+        'A hint must be {"x": 0..1, "y": 0..1, "color": "#rrggbb"}, or have "points": [[x, y], ...].',
+    )
+    color = value.get("color") if isinstance(value, Mapping) else None
+    if not isinstance(color, str) or not re.fullmatch(r"#[0-9a-fA-F]{6}", color):
+        raise wanted
+    points = value["points"] if "points" in value else [[value.get("x"), value.get("y")]]
+    if not isinstance(points, list) or not points or not all(isinstance(one, list) and len(one) == 2 for one in points):
+        raise wanted
+    places = tuple((_share(x, "x"), _share(y, "y")) for x, y in points)
+    return Mark(places, (int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)))
+
+
+def _share(found: Any, name: str) -> float:
+    return _number({name: found}, name, 0, 1, math.nan)
 
 
 def _number(value: Mapping[str, Any], name: str, low: float, high: float, usual: float) -> float:

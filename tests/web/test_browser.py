@@ -181,6 +181,74 @@ def test_a_hint_by_mouse_and_one_by_keyboard(context, server):
         np.testing.assert_array_equal(shown(page), usual)
 
 
+def stroke(page, *places):
+    """Draws with the mouse; places are shares of the photo."""
+    box = page.locator("#frame").bounding_box()
+    (x, y), *others = ((box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in places)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for x, y in others:
+        page.mouse.move(x, y, steps=8)
+    page.mouse.up()
+
+
+def test_a_stroke_by_mouse_and_a_line_by_keyboard(context, server):
+    with opened(context, server, ("old.png", png(60, 90))) as page:
+        usual = shown(page)
+        page.locator("input[value=hints]").check(force=True)
+        stroke(page, (0.1, 0.2), (0.1, 0.8), (0.4, 0.8))
+        page.wait_for_selector("#hints li")
+        page.locator("#hints input").fill("#2040c0")
+        frames(page)
+        assert page.locator("#hints li").count() == 1  # no click beside the stroke
+        assert page.locator("#strokes g").count() == 1
+        hinted = shown(page)
+        for row, column in ((15, 9), (40, 9), (48, 25)):
+            assert hinted[row, column, 2] - hinted[row, column, 0] > 30
+        np.testing.assert_allclose(hinted, pixels(downloaded(page)[1]), atol=1)
+
+        page.locator("#cross").focus()
+        page.keyboard.press("Shift+ArrowUp")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#hints li:nth-child(2)")
+        for _ in range(3):
+            page.keyboard.press("Shift+ArrowUp")
+        with page.expect_request("**/painted") as sent:
+            page.keyboard.press("Shift+Enter")
+        assert [len(hint["points"]) > 1 for hint in sent.value.post_data_json["hints"]] == [True, True]
+
+        page.click("#undo")
+        frames(page)
+        np.testing.assert_array_equal(shown(page), hinted)
+        page.click("#clear")
+        frames(page)
+        np.testing.assert_array_equal(shown(page), usual)
+        assert page.locator("#strokes g, #markers button, #hints li").count() == 0
+
+
+def test_a_stroke_by_finger(context, server):
+    with opened(context, server, ("old.png", png(60, 90))) as page:
+        page.set_viewport_size({"width": 390, "height": 700})
+        page.locator("input[value=hints]").check(force=True)
+        box = page.locator("#frame").bounding_box()
+        devtools = context.new_cdp_session(page)
+        devtools.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
+
+        def touch(kind, *places):
+            points = [{"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"]} for x, y in places]
+            devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+        touch("touchStart", (0.3, 0.1))
+        for step in range(1, 9):
+            touch("touchMove", (0.3, 0.1 + 0.1 * step))  # downwards, which would scroll the page elsewhere
+        with page.expect_request("**/painted") as sent:
+            touch("touchEnd")
+        (hint,) = sent.value.post_data_json["hints"]
+        assert hint["points"][0] == pytest.approx([0.3, 0.1], abs=0.02)
+        assert hint["points"][-1] == pytest.approx([0.3, 0.9], abs=0.05)
+        frames(page)
+
+
 def test_many_photos_in_one_archive(context, server):
     photos = [(f"{seed}.png", png(30, 40, seed)) for seed in range(3)]
     with opened(context, server, *photos) as page:

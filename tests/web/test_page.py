@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from served import pixels, png, reason, serving
 
+from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.inference.branches import ColorChoice
 from semcolor_jax.inference.colorize import Colorizer
 from semcolor_jax.web.limits import MIB, Limits
@@ -103,6 +104,17 @@ def test_hints_are_spread_in_the_picture_as_in_the_download(client, photo):
     assert hinted[y, x, 0] - hinted[y, x, 2] > 30 + usual[y, x, 0] - usual[y, x, 2]
 
 
+def test_a_stroke_is_one_hint_along_its_whole_length(client, photo):
+    stroke = {"hints": [{"points": [[0.1, 0.2], [0.1, 0.8], [0.4, 0.8]], "color": "#c02020"}]}
+    shown = pixels(client.ask("POST", f"/api/photos/{photo['id']}/painted", json.dumps(stroke))[2])
+    np.testing.assert_array_equal(shown, pixels(client.download(photo, **stroke)[2]))
+    expected = rgb_to_lab(np.array([192, 32, 32], np.uint8), xp=np)[1:]
+    for y, x in ((8, 6), (20, 6), (32, 6), (32, 15), (32, 24)):
+        found = rgb_to_lab(shown[y, x].astype(np.uint8), xp=np)[1:]
+        hue, wanted = (np.arctan2(ab[1], ab[0]) for ab in (found, expected))
+        assert hue == pytest.approx(wanted, abs=0.05)  # chroma gives way where sRGB has none so strong
+
+
 def test_no_saturation_is_grey(client, photo):
     assert np.ptp(pixels(client.download(photo, saturation=0)[2]), axis=-1).max() <= 1
 
@@ -143,6 +155,11 @@ def test_an_archive_has_every_photo_once_under_a_plain_name(client):
         ({"hints": [{"x": 0, "y": 0, "color": "red"}]}, "#rrggbb"),
         ({"hints": [{"x": 2, "y": 0, "color": "#ff0000"}]}, "x is 2"),
         ({"hints": 201 * [{}]}, "at most 200"),
+        ({"hints": [{"points": [], "color": "#ff0000"}]}, '"points"'),
+        ({"hints": [{"points": [[0, 0], [0]], "color": "#ff0000"}]}, '"points"'),
+        ({"hints": [{"points": [[0, 0], [0, 1.5]], "color": "#ff0000"}]}, "y is 1.5"),
+        ({"hints": [{"points": 9 * [[0, 0], [0, 1]], "color": "#ff0000"}]}, "16 times across"),
+        ({"hints": [{"points": 8001 * [[0, 0]], "color": "#ff0000"}]}, "8000 points"),
         ([], "object"),
     ],
 )

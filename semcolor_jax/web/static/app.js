@@ -1,7 +1,8 @@
 // The page: its photos, its controls, and what they do.
 
 import * as explain from "./explain.js";
-import { offer, showHints } from "./hints.js";
+import { save, watchDrops } from "./files.js";
+import * as hints from "./hints.js";
 import { Photo } from "./photo.js";
 import * as server from "./server.js";
 import { draw, Stage } from "./stage.js";
@@ -20,7 +21,7 @@ let planned = 0; // the next picture, mixed here
 let spreading = 0; // the next picture, whose hints the server spreads
 let underWay = false;
 let stale = false; // whether that picture is of settings that have changed
-const stage = new Stage({ point: pointed, take: taken });
+const stage = new Stage({ point: pointed, take: taken, drawing, drawn: (points) => hint(current, points) });
 
 // Photos come in.
 
@@ -106,8 +107,7 @@ function show(photo) {
   for (const id of [...SLIDERS, "format", "download", "reset", "apply"]) $(id).disabled = !ready;
   showSettings();
   $("variants").replaceChildren();
-  $("hints").replaceChildren();
-  $("markers").replaceChildren();
+  for (const id of ["hints", "markers", "strokes"]) $(id).replaceChildren();
   stage.clearOverlay();
   if (!ready) return;
   const both = photo.branches.length === 2;
@@ -115,7 +115,7 @@ function show(photo) {
   $("temperature-field").hidden = !photo.branches.includes("soft");
   stage.show(photo);
   if (photo.settings.hints.length) repaint();
-  showHints(photo, known.classes, repaint);
+  hints.showHints(photo, known, repaint);
   showVariants(photo);
   if (mode === "explain") showExplanation(photo);
 }
@@ -204,7 +204,6 @@ async function showVariants(photo) {
   }
   if (photo !== current) return;
   $("variants-part").hidden = photo.shifts.length === 0;
-  const shrink = Math.max(1, Math.ceil(Math.max(photo.greyHeight, photo.greyWidth) / THUMB));
   $("variants").replaceChildren(
     ...Array.from({ length: photo.shifts.length + 1 }, (_, variant) => {
       const label = document.createElement("label");
@@ -216,7 +215,7 @@ async function showVariants(photo) {
         repaint();
       });
       const canvas = document.createElement("canvas");
-      draw(canvas, photo.picture({ ...photo.usual, variant }, shrink));
+      draw(canvas, photo.picture({ ...photo.usual, variant }, shrinkOf(photo)));
       label.append(input, canvas);
       return label;
     }),
@@ -239,9 +238,10 @@ function tileOf(photo) {
 function refreshTile(photo) {
   photo.tile.dataset.state = photo.state;
   if (photo.state !== "ready") return;
-  const shrink = Math.max(1, Math.ceil(Math.max(photo.greyHeight, photo.greyWidth) / THUMB));
-  draw(photo.tile.querySelector("canvas"), photo.picture(photo.settings, shrink));
+  draw(photo.tile.querySelector("canvas"), photo.picture(photo.settings, shrinkOf(photo)));
 }
+
+const shrinkOf = (photo) => Math.max(1, Math.ceil(Math.max(photo.greyHeight, photo.greyWidth) / THUMB));
 
 function arrange() {
   const ready = photos.filter((photo) => photo.state === "ready").length;
@@ -278,10 +278,10 @@ function pointed(place) {
   stage.tip(explain.title(known.classes[index]));
 }
 
-async function taken(place) {
+async function taken(place, joined) {
   const photo = current;
   if (photo?.state !== "ready") return;
-  if (mode === "hints") return addHint(photo, place);
+  if (mode === "hints") return hint(photo, [[place.x, place.y]], joined);
   const [rows, columns] = photo.planes;
   const at = 2 * (Math.min(Math.floor(place.y * rows), rows - 1) * columns + Math.min(Math.floor(place.x * columns), columns - 1));
   const ab = photo.ab();
@@ -290,16 +290,33 @@ async function taken(place) {
   await asking(photo, () => explain.showPlace(photo, place, name, [ab[at], ab[at + 1]])).catch((error) => say(error.message, true));
 }
 
-async function addHint(photo, place) {
-  const context = $("colour").getContext("2d");
-  const at = (share, size) => Math.min(Math.floor(share * size), size - 1);
-  const shown = context.getImageData(at(place.x, photo.greyWidth), at(place.y, photo.greyHeight), 1, 1).data;
-  const color = "#" + [...shown.slice(0, 3)].map((v) => v.toString(16).padStart(2, "0")).join("");
-  photo.settings.hints.push({ ...place, color });
-  showHints(photo, known.classes, repaint);
+function drawing(points) {
+  if (current?.state === "ready") hints.showDrawn(current, known, points && { points, color: shownAt(...points[0]) });
+}
+
+/** Adds a hint, or joins it to the last one; its colour is at first the one that is shown. */
+async function hint(photo, points, joined = false) {
+  if (photo?.state !== "ready") return;
+  const last = joined ? photo.settings.hints.pop() : null;
+  const more = last ? { points: [...last.points, ...points], color: last.color } : { points, color: shownAt(...points[0]) };
+  const added = hints.addHint(photo, known, more, say);
+  if (!added && last) photo.settings.hints.push(last);
+  hintsChanged();
+  if (!added || !photo.branches.includes("soft")) return;
+  await asking(photo, () => hints.offer(photo, known, repaint)).catch((error) => say(error.message, true));
+}
+
+function hintsChanged() {
+  hints.showHints(current, known, repaint);
   repaint();
-  if (!photo.branches.includes("soft")) return;
-  await asking(photo, () => offer(photo, known.classes, repaint)).catch((error) => say(error.message, true));
+}
+
+/** Returns the colour that is shown at a place. */
+function shownAt(x, y) {
+  const { width, height } = $("colour");
+  const at = (share, size) => Math.min(Math.floor(share * size), size - 1);
+  const shown = $("colour").getContext("2d").getImageData(at(x, width), at(y, height), 1, 1).data;
+  return "#" + [...shown.slice(0, 3)].map((v) => v.toString(16).padStart(2, "0")).join("");
 }
 
 function setMode(wanted) {
@@ -315,28 +332,9 @@ function setMode(wanted) {
 
 // Photos go out.
 
-async function save(button, work) {
-  const text = button.textContent;
-  button.disabled = true;
-  button.textContent = "Preparing…";
-  try {
-    const answer = await work();
-    const blob = await answer.blob();
-    const name = decodeURIComponent(/filename\*=UTF-8''(.*)$/.exec(answer.headers.get("content-disposition"))[1]);
-    const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-    for (const note of JSON.parse(answer.headers.get("semcolor-notes") || "[]")) say(`${name} ${note}.`);
-  } catch (error) {
-    say(error.message, true);
-  }
-  button.textContent = text;
-  button.disabled = false;
-}
-
 function saveOne() {
   const photo = current;
-  save($("download"), () => asking(photo, () => server.post(`${photo.path}/download`, photo.settings)));
+  save($("download"), () => asking(photo, () => server.post(`${photo.path}/download`, photo.settings)), say);
 }
 
 function saveAll() {
@@ -344,7 +342,7 @@ function saveAll() {
   save($("zip"), async () => {
     for (const photo of ready) await asking(photo, () => photo.fetchVariants()); // also finds what the server forgot
     return server.post("/api/zip", ready.map((photo) => ({ id: photo.id, ...photo.settings })));
-  });
+  }, say);
 }
 
 function say(text, bad = false) {
@@ -373,6 +371,16 @@ $("reset").addEventListener("click", async () => {
   await refetch(photo);
   if (photo === current) show(photo);
 });
+for (const [id, kept] of [["undo", -1], ["clear", 0]])
+  $(id).addEventListener("click", () => {
+    current.settings.hints = current.settings.hints.slice(0, kept);
+    hintsChanged();
+  });
+addEventListener("keydown", (event) => {
+  if (mode !== "hints" || !current?.settings.hints.length || event.key !== "z" || !(event.ctrlKey || event.metaKey)) return;
+  event.preventDefault();
+  $("undo").click();
+});
 $("apply").addEventListener("click", async () => {
   const { saturation, share, temperature, format } = current.settings;
   for (const photo of photos) {
@@ -385,21 +393,7 @@ $("apply").addEventListener("click", async () => {
 });
 for (const input of document.querySelectorAll("input[name=mode]")) input.addEventListener("change", () => setMode(input.value));
 
-let inside = 0; // elements of the page that a dragged file is over
-addEventListener("dragenter", (event) => {
-  if (![...event.dataTransfer.types].includes("Files")) return;
-  inside++;
-  $("drop").hidden = false;
-});
-addEventListener("dragleave", () => (inside = Math.max(0, inside - 1)) || ($("drop").hidden = true));
-addEventListener("dragover", (event) => event.preventDefault());
-addEventListener("drop", (event) => {
-  event.preventDefault();
-  inside = 0;
-  $("drop").hidden = true;
-  add(event.dataTransfer.files);
-});
-addEventListener("paste", (event) => event.clipboardData?.files.length && add(event.clipboardData.files));
+watchDrops(add);
 addEventListener("pagehide", (event) => event.persisted || server.end());
 setInterval(() => document.hidden || server.alive()?.catch(() => {}), HEARTBEAT);
 arrange();

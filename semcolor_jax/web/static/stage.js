@@ -1,21 +1,36 @@
 // The photo on the page: before and after, a place to point at, and what lies over it.
 
+import { watchStrokes } from "./strokes.js";
+
 const $ = (id) => document.getElementById(id);
 const STEP = 0.01; // of the photo that an arrow key moves the place by; five times as much with Shift
+const HELP = {
+  hints: "Click or draw. By keyboard: arrow keys and Enter; Shift+Enter draws a line from the last hint.",
+  explain: "Point, or move with the arrow keys; Enter takes the place.",
+};
 
 export class Stage {
-  /** @param {{point: function, take: function}} listeners told of the place pointed at, and of the place taken. */
+  /**
+   * @param {{point: function, take: function, drawing: function, drawn: function}} listeners told of the place pointed
+   * at; of the place taken, and whether it is to be joined to the last one; and of strokes, as `watchStrokes` tells.
+   */
   constructor(listeners) {
     this.listeners = listeners;
     this.frame = $("frame");
     this.place = { x: 0.5, y: 0.5 };
     $("split").addEventListener("input", () => this.split());
     const cross = $("cross");
+    watchStrokes(cross, {
+      wanted: () => this.frame.dataset.mode === "hints",
+      placeOf: (event) => this.placeOf(event),
+      drawing: listeners.drawing,
+      drawn: listeners.drawn,
+    });
     cross.addEventListener("pointermove", (event) => this.point(this.placeOf(event), event));
     cross.addEventListener("pointerleave", () => this.listeners.point(null));
     cross.addEventListener("click", (event) => {
       if (event.detail) this.point(this.placeOf(event)); // else of the keyboard: where the cross is
-      this.listeners.take(this.place);
+      this.listeners.take(this.place, event.shiftKey);
     });
     cross.addEventListener("keydown", (event) => this.move(event));
     cross.addEventListener("focus", () => cross.matches(":focus-visible") && this.point(this.place));
@@ -25,6 +40,7 @@ export class Stage {
   set mode(mode) {
     this.frame.dataset.mode = mode;
     $("keys").hidden = mode === "compare";
+    $("keys").textContent = HELP[mode] || "";
     this.clearOverlay();
   }
 
