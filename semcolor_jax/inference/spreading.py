@@ -21,6 +21,7 @@ from jaxtyping import Float32, Float64, Int64
 from scipy import ndimage, sparse
 from scipy.sparse.csgraph import dijkstra
 from scipy.sparse.linalg import cg
+from threadpoolctl import threadpool_limits
 
 _GRAIN = 0.7  # cells by which lightness is blurred before distances are taken
 _QUIET = 0.5  # L between neighbours that cost nothing: grain and gentle shading
@@ -122,7 +123,10 @@ def _optimised(
     known = rows[:, ~free] @ values
     matrix = rows[:, free]
     scale = sparse.diags_array(1 / matrix.diagonal())
-    for channel in range(2):
-        wanted = _PULL * target[free, channel] - known[:, channel]
-        result[free, channel], _ = cg(matrix, wanted, x0=target[free, channel], rtol=1e-4, maxiter=1000, M=scale)
+    # BLAS shares each of the many short products among threads that spin while they wait: on a busy machine five times
+    # the processor's time (experiments/benchmarks/hints.py).
+    with threadpool_limits(1, user_api="blas"):
+        for channel in range(2):
+            wanted = _PULL * target[free, channel] - known[:, channel]
+            result[free, channel], _ = cg(matrix, wanted, x0=target[free, channel], rtol=1e-4, maxiter=1000, M=scale)
     return result

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stub_network import Stripes, photo_of
+from threadpoolctl import threadpool_info
 
 from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.errors import UserError
@@ -197,6 +198,19 @@ def test_a_photo_of_one_pixel():
     photo = np.full((1, 1, 3), 120, np.uint8)
     result = paint(photo, network(1, 1), hints_of([(0, 0, RED)]))
     assert result[0, 0, 0] > result[0, 0, 2]
+
+
+def test_the_solver_has_one_thread_of_blas(monkeypatch):
+    """More of them wait for each other by spinning, which on a busy machine takes several times as long."""
+    solve, threads = spreading.cg, []
+
+    def watched(*args, **options):
+        threads.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return solve(*args, **options)
+
+    monkeypatch.setattr(spreading, "cg", watched)
+    paint(regions(20, 30), network(), hints_of([(5, 5, RED)]))
+    assert set(threads) == {1}
 
 
 def test_the_optimisation_takes_a_second_at_most():
