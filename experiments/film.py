@@ -10,14 +10,18 @@ is known, so that a place can be followed exactly:
 
 - flicker: the mean change of ab from a frame to the next one, at places of the scene that the thing covers in neither;
 - ghosts: at places that the thing has just left, how far the steady colour is from that of the frame by itself towards
-  the thing's colour: 0 is none of it, 1 all of it. Beside it, the same at the other places, for what is chance.
+  the thing's colour: 0 is none of it, 1 all of it. Beside it, the same at the other places, for what is chance;
+- memory: the most that a process of `semcolor video` takes for a short film, and for one several times as long.
 """
 
 from __future__ import annotations
 
 import collections
 import dataclasses
+import os
 import statistics
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -32,6 +36,7 @@ from PIL import Image
 from semcolor_jax.cli import flags as cli
 from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.data import embedded
+from semcolor_jax.errors import UserError
 from semcolor_jax.evaluation.drawing import PhotoCell, draw_rows
 from semcolor_jax.files import write_json
 from semcolor_jax.inference.branches import grey_copy
@@ -47,6 +52,7 @@ OUTPUT = flags.DEFINE_string("output", "experiments/results/film.json", "The fig
 PICTURE = flags.DEFINE_string("picture", "docs/images/film.jpg", "Some frames of the film and of both results.")
 SIZE = flags.DEFINE_integer("size", None, "Short side in pixels that the network sees; the model's by default.")
 SECONDS = flags.DEFINE_float("seconds", 10.0, "Length of the film.", lower_bound=1.0)
+LENGTHS = flags.DEFINE_list("lengths", ["5", "20"], "Seconds of the films whose memory is measured.")
 
 HEIGHT, WIDTH, RATE = 480, 854, 25
 GRAIN, LAMP = 3.0, 0.03  # standard deviations: levels of each pixel, share of the brightness of each frame
@@ -164,6 +170,21 @@ def measure(frames: list[Shot], single: Path, steady: Path) -> dict[str, Any]:
     }
 
 
+def peak_memory(folder: Path, seconds: float) -> dict[str, float]:
+    """Returns the most memory that colouring a film of that length takes, in MB (10^6 bytes)."""
+    count = round(seconds * RATE)
+    film, result = folder / f"length{count}.mkv", folder / f"length{count}_coloured.mkv"
+    write_film(film, shots(count), seconds)
+    command = [sys.executable, "-m", "semcolor_jax", "video", film, "-o", result, "--overwrite"]
+    size = ["--size", str(SIZE.value)] if SIZE.value else []
+    root = str(Path(__file__).parents[1])
+    process = subprocess.Popen([*command, "--model", MODEL.value, *size], env=os.environ | {"PYTHONPATH": root})
+    _, status, used = os.wait4(process.pid, 0)
+    if os.waitstatus_to_exitcode(status):
+        raise UserError(f"Colouring {film} ended with exit code {os.waitstatus_to_exitcode(status)}; see above.")
+    return {"frames": count, "peak_mb": round(used.ru_maxrss * 1024 / 1e6, 1)}
+
+
 def draw(frames: list[Shot], single: Path, steady: Path, shown: list[int]) -> UInt8[np.ndarray, "h w 3"]:
     """Draws some frames: the film, each by itself, steady."""
     rows: list[dict[str, PhotoCell]] = [{}, {}, {}]
@@ -215,6 +236,7 @@ def main(_: list[str]) -> None:
     frames = list(shots(count))
     figures = {"model": MODEL.value, "side": colorizer.side, "frames": count, "cuts found": outcome.cuts}
     figures |= measure(frames, single, steady)
+    figures["memory"] = [peak_memory(folder, float(seconds)) for seconds in LENGTHS.value]
     write_json(Path(OUTPUT.value), figures)
     half = count // 2
     shown = [half // 2, half // 2 + 1, half // 2 + 2, half, half + half // 2, half + half // 2 + 1]

@@ -52,7 +52,7 @@ class Session:
     """One open page: its photos by their ids, and when it was heard of last (seconds, monotonic)."""
 
     photos: dict[str, Kept] = dataclasses.field(default_factory=dict)
-    heard: float = dataclasses.field(default_factory=time.monotonic)
+    heard: float = dataclasses.field(default_factory=lambda: time.monotonic())
 
     def photo(self, key: str) -> Kept:
         """Returns a photo. Raises `Refused` (404) if the page has none of that id."""

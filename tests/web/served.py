@@ -29,7 +29,7 @@ class Network:
         self.hold.set()
 
     def __call__(self, lightness):
-        self.hold.wait(30)
+        self.hold.wait(120)
         self.shapes.append(lightness.shape)
         shape = lightness.shape[:3]
         right = np.arange(shape[2]) >= shape[2] / 2
@@ -52,7 +52,7 @@ class Server:
         self.port, self.network, self.app = port, network, app
 
     def ask(self, method, path, body=None, headers=None, host="localhost"):
-        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=60)
+        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=180)
         with contextlib.closing(connection):
             connection.request(method, path, body, {"Host": f"{host}:{self.port}", **(headers or {})})
             answer = connection.getresponse()
@@ -88,12 +88,12 @@ def serving(limits=None, token=None, colorizer=None):
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[opened])), daemon=True)
     thread.start()
     try:
-        assert started.wait(30)
+        assert started.wait(120)
         yield Server(opened.getsockname()[1], network, app)
     finally:
         network.hold.set()
         server.should_exit = True
-        thread.join(30)
+        thread.join(120)
         opened.close()
 
 

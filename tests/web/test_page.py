@@ -2,8 +2,8 @@
 
 import io
 import json
-import time
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,9 +13,10 @@ from served import pixels, png, reason, serving
 from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.inference.branches import ColorChoice
 from semcolor_jax.inference.colorize import Colorizer
-from semcolor_jax.web.limits import MIB, Limits
+from semcolor_jax.web.limits import MIB, Limits, Refused
 from semcolor_jax.web.names import distinct, safe_name, with_suffix
 from semcolor_jax.web.page import AB_SCALE, STATIC
+from semcolor_jax.web.sessions import Sessions
 
 
 class Client:
@@ -178,7 +179,7 @@ def test_no_page_sees_the_photos_of_another(server, client, photo):
 
 
 def test_photos_go_with_their_session():
-    with serving(Limits(idle_seconds=1.0, sessions=1)) as server:
+    with serving(Limits(sessions=1)) as server:
         client = Client(server)
         photo = client.add(png())
         assert client.download(photo)[0] == 200
@@ -187,9 +188,20 @@ def test_photos_go_with_their_session():
         assert reason(server.ask("POST", "/api/sessions"))[:2] == (429, "busy")
         server.ask("POST", "/api/end", client.session)
         assert reason(client.ask("POST", "/api/alive"))[:2] == (410, "session_gone")
-        idle = Client(server)
-        time.sleep(1.2)
-        assert reason(idle.ask("POST", "/api/alive"))[:2] == (410, "session_gone")
+
+
+def test_a_page_that_says_nothing_is_forgotten(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("semcolor_jax.web.sessions.time", SimpleNamespace(monotonic=lambda: now[0]))
+    sessions = Sessions(Limits(idle_seconds=60))
+    name = sessions.begin()
+    for _ in range(3):
+        now[0] += 59
+        sessions.get(name)
+    now[0] += 61
+    with pytest.raises(Refused, match="1 idle minutes") as refused:
+        sessions.get(name)
+    assert (refused.value.status, refused.value.code) == (410, "session_gone")
 
 
 def test_memory_for_photos_is_bounded():

@@ -106,8 +106,8 @@ function show(photo) {
   );
   for (const id of [...SLIDERS, "format", "download", "reset", "apply"]) $(id).disabled = !ready;
   showSettings();
-  $("variants").replaceChildren();
-  for (const id of ["hints", "markers", "strokes"]) $(id).replaceChildren();
+  $("variants-part").hidden = true;
+  for (const id of ["variants", "hints", "markers", "strokes"]) $(id).replaceChildren();
   stage.clearOverlay();
   if (!ready) return;
   const both = photo.branches.length === 2;
@@ -141,6 +141,7 @@ function repaint() {
   clearTimeout(spreading);
   if (current.settings.hints.length) {
     $("frame").dataset.working = "true";
+    stale = true;
     spreading = setTimeout(spread, PATIENCE);
     return;
   }
@@ -154,7 +155,6 @@ function repaint() {
 
 /** Has the server spread the hints: one picture at a time, and again if something has changed meanwhile. */
 async function spread() {
-  stale = true;
   if (underWay) return;
   underWay = true;
   while (stale && current?.state === "ready" && current.settings.hints.length) {
@@ -169,7 +169,7 @@ async function spread() {
     } catch (error) {
       say(error.message, true);
     }
-    delete $("frame").dataset.working;
+    if (!stale) delete $("frame").dataset.working;
   }
   underWay = false;
 }
@@ -195,15 +195,14 @@ async function refetch(photo) {
 // Variants.
 
 async function showVariants(photo) {
-  $("variants-part").hidden = !photo.branches.includes("soft");
-  if ($("variants-part").hidden) return;
+  if (!photo.branches.includes("soft")) return;
   try {
     await asking(photo, () => photo.fetchVariants());
   } catch (error) {
     return say(error.message, true);
   }
   if (photo !== current) return;
-  $("variants-part").hidden = photo.shifts.length === 0;
+  $("variants-part").hidden = mode !== "compare" || photo.shifts.length === 0;
   $("variants").replaceChildren(
     ...Array.from({ length: photo.shifts.length + 1 }, (_, variant) => {
       const label = document.createElement("label");
@@ -324,10 +323,10 @@ function setMode(wanted) {
   stage.mode = mode;
   $("explain-part").hidden = mode !== "explain";
   $("hints-part").hidden = mode !== "hints";
-  for (const id of ["mix", "variants-part"]) $(id).hidden = mode !== "compare";
+  $("mix").hidden = mode !== "compare";
+  $("variants-part").hidden = mode !== "compare" || current?.state !== "ready" || !current.shifts?.length;
   if (mode === "hints" && current?.classes) asking(current, () => current.fetchClasses()).catch(() => {});
   if (mode === "explain" && current?.state === "ready") showExplanation(current);
-  else if (mode === "compare" && current?.state === "ready") $("variants-part").hidden = !current.shifts?.length;
 }
 
 // Photos go out.

@@ -77,7 +77,11 @@ function mark(hint, index) {
   button.style.setProperty("--at-x", `${100 * x}%`);
   button.style.setProperty("--at-y", `${100 * y}%`);
   button.style.setProperty("--colour", hint.color);
-  button.addEventListener("click", () => $("hints").children[index].querySelector("input").focus());
+  button.addEventListener("click", () => {
+    const colour = $("hints").children[index].querySelector("input");
+    colour.focus();
+    colour.showPicker?.();
+  });
   return button;
 }
 

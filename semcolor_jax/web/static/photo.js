@@ -89,7 +89,7 @@ export class Photo {
     const answer = await server.post(`${this.path}/painted`, this.settings);
     const bitmap = await createImageBitmap(await answer.blob());
     const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
-    const context = canvas.getContext("2d");
+    const context = canvas.getContext("2d", { willReadFrequently: true });
     context.drawImage(bitmap, 0, 0);
     return context.getImageData(0, 0, bitmap.width, bitmap.height);
   }

@@ -6,7 +6,7 @@ const $ = (id) => document.getElementById(id);
 const STEP = 0.01; // of the photo that an arrow key moves the place by; five times as much with Shift
 const HELP = {
   hints: "Click or draw. By keyboard: arrow keys and Enter; Shift+Enter draws a line from the last hint.",
-  explain: "Point, or move with the arrow keys; Enter takes the place.",
+  explain: "Point at the photo, and click for the colours of a place. By keyboard: arrow keys and Enter.",
 };
 
 export class Stage {
