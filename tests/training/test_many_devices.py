@@ -108,8 +108,7 @@ def test_processes_stop_at_one_step_and_one_device_goes_on(tmp_path):
     ):
         for name, value in json.loads(line).items():
             if name not in ("steps_per_second", "host_wait"):
-                tolerance = 1e-2 if name.startswith("val_") else 1e-3  # Adam's first steps blow rounding up
-                assert value == pytest.approx(json.loads(other)[name], rel=tolerance), name
+                assert value == pytest.approx(json.loads(other)[name], rel=1e-4), name
 
 
 @pytest.mark.slow
