@@ -121,12 +121,16 @@ def config_from_saved(saved: Mapping[str, Any]) -> ConfigDict:
       UserError: there is no such method.
       TypeError, ValueError, KeyError: these are not the fields of a config.
     """
-    config = default_config(saved.get("model", {}).get("method", common.default().model.method))
+    defaults = common.default()
+    model = _known(saved, defaults).get("model", {})
+    config = default_config(model.get("method", defaults.model.method))
     config.update(_known(saved, config))
     return config
 
 
 def _known(saved: Mapping[str, Any], config: ConfigDict) -> dict[str, Any]:
+    if not isinstance(saved, Mapping):
+        raise TypeError(f"{saved!r} stands where a section should, with {', '.join(config)}")
     return {
         name: _known(value, config[name]) if isinstance(config[name], ConfigDict) else value
         for name, value in saved.items()

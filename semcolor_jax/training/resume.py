@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -134,8 +135,10 @@ def _text(fields: dict[str, Any], field: str) -> str:
 
 
 def _comparable(field: str, value: Any) -> Any:
-    """Returns the value, and of `data.mix` the sources and weights without the folders."""
+    """Returns the value, and of a `data.mix` that can be read the sources and weights without the folders."""
     if field != "data.mix" or not value:
         return value
     parts = [part.strip().rpartition("=") for part in value.split(",")]
-    return [((source or weight).partition(":")[0], float(weight) if source else 1.0) for source, _, weight in parts]
+    with contextlib.suppress(ValueError):
+        return [((source or weight).partition(":")[0], float(weight) if source else 1.0) for source, _, weight in parts]
+    return value
