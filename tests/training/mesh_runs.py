@@ -93,8 +93,8 @@ def tiny_network(dtype):
                 functools.partial(nn.Conv, param_dtype=dtype),
                 functools.partial(nn.BatchNorm, param_dtype=dtype),
             )
-            # No bias, which BatchNorm would take away again: its gradient is rounding alone, of which Adam makes steps of
-            # the learning rate's size, and with running statistics, which lag behind, the outputs depend on it.
+            # No bias, which BatchNorm would take away again: its gradient is rounding alone, of which Adam makes steps
+            # of the learning rate's size, and with running statistics, which lag behind, the outputs depend on it.
             x = conv(8, (3, 3), use_bias=False)(lightness.astype(dtype) / 50 - 1)
             x = nn.relu(norm(use_running_average=not train)(x))
             return Predictions(
