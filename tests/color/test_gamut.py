@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semcolor_jax.color import fit_to_gamut, in_gamut, lab_to_rgb, rgb_to_lab
-from semcolor_jax.color.gamut import TOLERANCE
+from semcolor_jax.color.gamut import TOLERANCE, ray_of_lab, srgb8, srgb16
 from semcolor_jax.color.lab import lab_to_linear_rgb
 
 fit = jax.jit(fit_to_gamut)
@@ -96,3 +96,19 @@ def test_the_border_agrees_with_bisection_in_double_precision_to_a_fraction_of_a
     assert np.median(outside[outside < 0.9999]) < 0.9, "many colours are outside"
     assert error.max() < 0.6
     assert error.mean() < 0.02
+
+
+@pytest.mark.parametrize(("planes", "levels"), [(srgb8, 0xFF), (srgb16, 0xFFFF)])
+def test_integer_planes_are_the_fitted_colours_and_keep_their_lightness(planes, levels):
+    """In 16 bits what the tolerance leaves outside is mixed with grey: clipping would cost dark colours lightness."""
+    rng = np.random.default_rng(1)
+    lab = np.concatenate([rng.uniform(0, 100, (4000, 1)), rng.uniform(-120, 120, (4000, 2))], axis=1)
+    lab[:1000, 0] /= 20
+    lab[1000:2000, 1:] /= 12  # most of these are inside
+    channels = jax.jit(lambda lab: planes(ray_of_lab(lab[:, 0], lab[:, 1], lab[:, 2])))(lab.astype(np.float32))
+    rgb = np.stack(channels, axis=-1)
+    assert rgb.dtype.itemsize * 8 == levels.bit_length()
+    expected = lab_to_rgb(np.asarray(fit(lab.astype(np.float32)), np.float64), xp=np)
+    np.testing.assert_allclose(rgb / levels, expected, atol=0.501 / 255 if levels == 255 else 0.006)
+    lightness = skimage.color.rgb2lab(rgb / levels)[:, 0]
+    np.testing.assert_allclose(lightness, lab[:, 0], atol=0.3 if levels == 255 else 0.002)
