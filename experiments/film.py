@@ -22,6 +22,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -33,12 +34,15 @@ from absl import app, flags
 from jaxtyping import Bool, Float32, UInt8
 from PIL import Image
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # run from anywhere, without an installation
+
+from experiments.benchmarks.serve_load import peak_megabytes
 from semcolor_jax.cli import flags as cli
 from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.data import embedded
 from semcolor_jax.errors import UserError
 from semcolor_jax.evaluation.drawing import PhotoCell, draw_rows
-from semcolor_jax.files import write_json
+from semcolor_jax.files import read_json, write_json
 from semcolor_jax.inference.branches import grey_copy
 from semcolor_jax.inference.colorize import Colorizer
 from semcolor_jax.inference.restore import DEFAULT_MODEL, load_colorizer
@@ -53,6 +57,7 @@ PICTURE = flags.DEFINE_string("picture", "docs/images/film.jpg", "Some frames of
 SIZE = flags.DEFINE_integer("size", None, "Short side in pixels that the network sees; the model's by default.")
 SECONDS = flags.DEFINE_float("seconds", 10.0, "Length of the film.", lower_bound=1.0)
 LENGTHS = flags.DEFINE_list("lengths", ["5", "20"], "Seconds of the films whose memory is measured.")
+MEMORY_ONLY = flags.DEFINE_bool("memory_only", False, "Measure the memory again; the other figures stay.")
 
 HEIGHT, WIDTH, RATE = 480, 854, 25
 GRAIN, LAMP = 3.0, 0.03  # standard deviations: levels of each pixel, share of the brightness of each frame
@@ -179,10 +184,13 @@ def peak_memory(folder: Path, seconds: float) -> dict[str, float]:
     size = ["--size", str(SIZE.value)] if SIZE.value else []
     root = str(Path(__file__).parents[1])
     process = subprocess.Popen([*command, "--model", MODEL.value, *size], env=os.environ | {"PYTHONPATH": root})
-    _, status, used = os.wait4(process.pid, 0)
-    if os.waitstatus_to_exitcode(status):
-        raise UserError(f"Colouring {film} ended with exit code {os.waitstatus_to_exitcode(status)}; see above.")
-    return {"frames": count, "peak_mb": round(used.ru_maxrss * 1024 / 1e6, 1)}
+    peak = 0.0
+    while process.poll() is None:  # not by getrusage, whose maximum begins with that of the process that starts another
+        peak = max(peak, peak_megabytes(process.pid) or 0)
+        time.sleep(0.1)
+    if process.returncode:
+        raise UserError(f"Colouring {film} ended with exit code {process.returncode}; see above.")
+    return {"frames": count, "peak_mb": peak}
 
 
 def draw(frames: list[Shot], single: Path, steady: Path, shown: list[int]) -> UInt8[np.ndarray, "h w 3"]:
@@ -226,6 +234,14 @@ def main(_: list[str]) -> None:
     """Makes the film, colours it twice, and measures."""
     folder = Path(WORKDIR.value)
     folder.mkdir(parents=True, exist_ok=True)
+    figures = read_json(Path(OUTPUT.value)) if MEMORY_ONLY.value else steadiness(folder)
+    figures["memory"] = [peak_memory(folder, float(seconds)) for seconds in LENGTHS.value]
+    write_json(Path(OUTPUT.value), figures)
+    print(figures)
+
+
+def steadiness(folder: Path) -> dict[str, Any]:
+    """Colours the film twice; returns the figures and writes the picture."""
     count = round(SECONDS.value * RATE)
     film, single, steady = (folder / f"{name}.mkv" for name in ("film", "single", "steady"))
     write_film(film, shots(count), SECONDS.value)
@@ -236,12 +252,10 @@ def main(_: list[str]) -> None:
     frames = list(shots(count))
     figures = {"model": MODEL.value, "side": colorizer.side, "frames": count, "cuts found": outcome.cuts}
     figures |= measure(frames, single, steady)
-    figures["memory"] = [peak_memory(folder, float(seconds)) for seconds in LENGTHS.value]
-    write_json(Path(OUTPUT.value), figures)
     half = count // 2
     shown = [half // 2, half // 2 + 1, half // 2 + 2, half, half + half // 2, half + half // 2 + 1]
     write_image(Path(PICTURE.value), draw(frames, single, steady, shown))
-    print(figures)
+    return figures
 
 
 def _say(done: int, total: int) -> None:

@@ -42,7 +42,9 @@ FLAGS = [
     "--disable-sync",
 ]
 PHOTOS = ("china", "coffee", "astronaut", "chelsea")
-HINTS = {(0.62, 0.22): "#8db4dc", (0.46, 0.66): "#a8452f"}  # places of the first photo, shares of width and height
+HINTS = {"#8db4dc": [(0.52, 0.14), (0.64, 0.3), (0.82, 0.2)], "#a8452f": [(0.46, 0.66)]}
+"""Of the first photo: a stroke and a point, in shares of its width and height."""
+
 SIZES = {"desktop": (1280, 860), "phone": (390, 844)}
 
 
@@ -82,26 +84,33 @@ def take(page: Page, address: str, name: str, output: Path) -> None:
 
     page.goto(address)
     page.wait_for_selector("html[data-ready]")
-    shot("welcome")
     page.set_input_files("#files", photos())  # type: ignore[arg-type]
     expect(page.locator("#strip [data-state=ready]")).to_have_count(len(PHOTOS), timeout=120_000)
     page.wait_for_selector("#variants canvas")
     page.locator("#split").fill("38")
     page.locator("#saturation").fill("1.3")
+    page.locator("#saturation").blur()
     page.wait_for_timeout(500)
     shot("compare")
     page.locator("input[value=hints]").check(force=True)
     box = page.locator("#frame").bounding_box()
     assert box is not None
-    for (x, y), colour in HINTS.items():
-        page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
-        page.locator("#hints li:last-child input").fill(colour)
+    for count, (colour, places) in enumerate(HINTS.items(), start=1):
+        (x, y), *others = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in places]
+        page.mouse.move(x, y)
+        page.mouse.down()
+        for place in others:
+            page.mouse.move(*place, steps=10)
+        page.mouse.up()
+        page.locator(f"#hints li:nth-child({count}) input").fill(colour)
     page.wait_for_selector("#likely-colours button")
     page.wait_for_selector("#frame:not([data-working])")
     page.wait_for_timeout(500)
     shot("hints")
     page.locator("input[value=explain]").check(force=True)
     page.wait_for_selector("#classes button")
+    box = page.locator("#frame").bounding_box()  # hints are shown smaller on a phone
+    assert box is not None
     page.mouse.click(box["x"] + 0.55 * box["width"], box["y"] + 0.2 * box["height"])
     page.wait_for_selector("#plane:not([hidden])")
     page.wait_for_timeout(500)
@@ -116,7 +125,10 @@ def main() -> None:
     with served(semcolor_jax.load()) as address, sync_playwright() as play:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         for name, (width, height) in SIZES.items():
-            context = browser.new_context(viewport={"width": width, "height": height}, color_scheme="light")
+            phone = name == "phone"
+            context = browser.new_context(
+                viewport={"width": width, "height": height}, color_scheme="light", has_touch=phone, is_mobile=phone
+            )
             context.set_default_timeout(120_000)
             take(context.new_page(), address, name, output)
             context.close()
