@@ -35,7 +35,7 @@ def test_from_the_start_to_ctrl_c(more):
         try:
             line = process.stdout.readline()
             port = int(re.search(r":(\d+)/", line).group(1))
-            connection = http.client.HTTPConnection(LOOPBACK, port, timeout=30)
+            connection = http.client.HTTPConnection(LOOPBACK, port, timeout=120)
             connection.request("GET", "/healthz", headers={"Host": f"localhost:{port}"})
             assert connection.getresponse().read().startswith(b'{"status":"ok"')
             connection.close()
@@ -44,7 +44,7 @@ def test_from_the_start_to_ctrl_c(more):
             connection.close()
             process.send_signal(signal.SIGINT)
             said, complained = process.stdout.read(), process.stderr.read()  # not `communicate`: `readline` reads ahead
-            assert process.wait(30) == 0
+            assert process.wait(120) == 0
         finally:
             process.kill()
     assert complained == ""
