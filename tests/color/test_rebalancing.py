@@ -88,7 +88,9 @@ def test_rare_bins_weigh_more():
 
 
 def test_counts_and_probabilities_are_alike():
-    np.testing.assert_allclose(rebalancing_weights(COUNTS), rebalancing_weights(COUNTS / COUNTS.sum()), rtol=1e-6)
+    for total in (0.5, 1, 2):
+        part = COUNTS / COUNTS.sum() * total
+        np.testing.assert_allclose(rebalancing_weights(COUNTS), rebalancing_weights(part), rtol=1e-6)
     np.testing.assert_allclose(rebalancing_weights(np.arange(313)), rebalancing_weights(np.arange(313.0)), rtol=1e-6)
 
 

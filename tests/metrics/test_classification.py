@@ -15,9 +15,16 @@ def test_hits_by_hand():
 
 def test_labels_from_a_file(tmp_path):
     path = tmp_path / "labels.txt"
-    path.write_text("ILSVRC2012_val_00000001.JPEG 65\n\nsub/my photo.jpg\tkitchen\n")
+    path.write_text("ILSVRC2012_val_00000001.JPEG 65\n\nsub/my photo.jpg\tkitchen\nfirst.jpg 0\nlast.jpg 364\n")
     labels = classification.read_labels(path, classes=365, names=classification.places365_names())
-    assert labels == {"ILSVRC2012_val_00000001": 65, "my photo": PLACES365.index("kitchen")}
+    expected = {"ILSVRC2012_val_00000001": 65, "my photo": PLACES365.index("kitchen"), "first": 0, "last": 364}
+    assert labels == expected
+
+
+def test_places_have_the_names_of_their_folders_and_of_the_published_list():
+    names = classification.places365_names()
+    index = PLACES365.index("field/wild")
+    assert {names["field/wild"], names["field-wild"], names["/f/field/wild"]} == {index}
 
 
 @pytest.mark.parametrize("line", ["photo.jpg 365", "photo.jpg -1", "photo.jpg nowhere", "17", "photo.jpg 1.5"])
