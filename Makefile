@@ -6,7 +6,7 @@ QUICKSTART := runs/quickstart
 BENCH_PYTHON ?= .venv-bench/bin/python
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: setup quickstart notebooks wheel docs browser benchmark parity test test-fast test-all soak lint types format clean
+.PHONY: setup quickstart notebooks wheel docs browser benchmark parity test test-fast test-all soak mutation coverage lint types format clean
 
 # Two stamps, so that `make setup CUDA=1` after a plain set-up installs the NVIDIA build, and so that no later target
 # takes it away again: it stays until `make clean`.
@@ -78,11 +78,22 @@ parity: .venv-parity/.ready
 	.venv-parity/bin/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 
-# Two minutes of fuzzing for each kind of file that strangers make.
+# Two minutes of fuzzing for each kind of file that strangers make; 30 kills at random moments; 5,000 steps of flat memory.
 soak: setup
 	$(PYTHON_ENV) -m pip install --quiet -c constraints.txt -r requirements/soak.txt
 	$(PYTHON_ENV) tools/soak/fuzz_photos.py -max_total_time=120
 	$(PYTHON_ENV) tools/soak/fuzz_weights.py -max_total_time=120
+	$(PYTHON_ENV) experiments/soak/kills.py
+	$(PYTHON_ENV) experiments/soak/long_training.py
+
+# Do the tests notice small faults? 400 of them in color, losses and metrics: hours.
+mutation: setup
+	$(PYTHON_ENV) -m pip install --quiet -c constraints.txt -r requirements/soak.txt
+	$(PYTHON_ENV) tools/soak/mutation.py
+
+# Which lines and branches the tests of `make test` run; runs/coverage/index.html shows the others.
+coverage: setup
+	$(PYTEST) -m "not slow" --cov semcolor_jax --cov-branch --cov-report term:skip-covered --cov-report html:runs/coverage
 
 lint: setup
 	$(PYTHON_ENV) -m ruff check .
@@ -96,4 +107,4 @@ format: setup
 	$(PYTHON_ENV) -m ruff format .
 
 clean:
-	rm -rf .venv .venv-parity runs build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-parity runs build *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage
