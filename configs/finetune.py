@@ -8,7 +8,7 @@ encoder stays as it is, decoder and heads learn slowly; without labels the branc
 left out of the loss. At the end held-out photos are coloured by the release and by the new weights: a table, and
 `before_after.png`. `semcolor colorize old/ --model runs/finetune` colours with them.
 
-Time: 500 updates are about twenty minutes on two CPU cores; the command says how long before it has begun properly.
+Time: 500 updates are twenty minutes of processor time; the command says how long they take once six are done.
 """
 
 from ml_collections import ConfigDict
