@@ -79,9 +79,11 @@ def test_wrong_shape_is_refused():
         in_gamut(np.zeros((4, 2), np.float32))
 
 
-def test_the_border_agrees_with_bisection_in_double_precision_to_a_fraction_of_an_8_bit_step():
+@pytest.mark.parametrize(("largest", "all_but", "error_of_these"), [(40, 0.0, 0.6), (120, 1e-4, 0.2)])
+def test_the_border_agrees_with_bisection_in_double_precision(largest, all_but, error_of_these):
+    """To a fraction of an 8-bit step. Some rays of strong colours leave the gamut twice: there both may be right."""
     rng = np.random.default_rng(0)
-    lab = np.concatenate([rng.uniform(0, 100, (20_000, 1)), rng.uniform(-40, 40, (20_000, 2))], axis=1)
+    lab = np.concatenate([rng.uniform(0, 100, (20_000, 1)), rng.uniform(-largest, largest, (20_000, 2))], axis=1)
     inside, outside = np.zeros(len(lab)), np.ones(len(lab))
     for _ in range(40):
         middle = (inside + outside) / 2
@@ -94,7 +96,7 @@ def test_the_border_agrees_with_bisection_in_double_precision_to_a_fraction_of_a
     expected = lab * np.stack([np.ones(len(lab)), outside, outside], axis=1)
     error = np.abs(np.asarray(lab_to_rgb(fit(lab.astype(np.float32)))) - lab_to_rgb(expected, xp=np)) * 255
     assert np.median(outside[outside < 0.9999]) < 0.9, "many colours are outside"
-    assert error.max() < 0.6
+    assert np.quantile(error, 1 - all_but) < error_of_these
     assert error.mean() < 0.02
 
 

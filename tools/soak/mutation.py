@@ -24,7 +24,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -222,16 +222,18 @@ class Copy:
         return done.returncode == 0
 
 
-def run(drawn: Sequence[Mutant], workdir: Path) -> list[dict[str, Any]]:
-    """Tries the mutants that no earlier call has tried; returns the record of all."""
+def known_of(workdir: Path) -> dict[Mutant, dict[str, Any]]:
+    """Returns what earlier calls have tried; of a mutant that was tried twice, the later row."""
     record = workdir / "mutants.jsonl"
-    workdir.mkdir(parents=True, exist_ok=True)
-    rows = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
-    known = {Mutant(row["module"], row["operator"], row["occurrence"]): row for row in rows}
-    copy = Copy(workdir / "copy")
-    sound = {row["module"] for row in rows}
+    rows = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()] if record.exists() else []
+    return {Mutant(row["module"], row["operator"], row["occurrence"]): row for row in rows}
+
+
+def run(drawn: Sequence[Mutant], workdir: Path) -> None:
+    """Tries the mutants that no earlier call has tried, and survivors that nobody has explained; records each."""
+    known, copy, sound = known_of(workdir), Copy(workdir / "copy"), set()
     for number, mutant in enumerate(drawn, 1):
-        if mutant in known:
+        if mutant in known and not (known[mutant]["survived"] and not why(known[mutant])):
             continue
         original = source_of(mutant.module)
         if mutant.module not in sound and not copy.passes(mutant.module, original):
@@ -240,31 +242,28 @@ def run(drawn: Sequence[Mutant], workdir: Path) -> list[dict[str, Any]]:
         begun = time.perf_counter()
         survived = copy.passes(mutant.module, mutant.code(original) or original)
         line, before, after = change_of(mutant)
-        known[mutant] = dataclasses.asdict(mutant) | {
-            "line": line,
-            "before": before,
-            "after": after,
-            "survived": survived,
-            "seconds": round(time.perf_counter() - begun, 1),
-        }
-        with record.open("a") as file:
-            file.write(json.dumps(known[mutant]) + "\n")
-        print(
-            f"{number}/{len(drawn)} {'SURVIVED' if survived else 'killed'} {mutant.module}:{line}: {after}", flush=True
-        )
-    return [known[mutant] for mutant in drawn if mutant in known]
+        row = dataclasses.asdict(mutant) | {"line": line, "before": before, "after": after, "survived": survived}
+        with (workdir / "mutants.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row | {"seconds": round(time.perf_counter() - begun, 1)}) + "\n")
+        said = "SURVIVED" if survived else "killed"
+        print(f"{number}/{len(drawn)} {said} {mutant.module}:{line}: {after}", flush=True)
+
+
+def why(survivor: Mapping[str, Any]) -> str:
+    """Returns the reason for which a survivor stays; "" where there is none yet."""
+    explained = json.loads(EXPLAINED.read_text(encoding="utf-8")) if EXPLAINED.exists() else {}
+    return explained.get(f"{survivor['module']}: {survivor['before']} -> {survivor['after']}", "")
 
 
 def summary(rows: Sequence[dict[str, Any]], *, places: int, drawn: int, seed: int) -> dict[str, Any]:
     """Returns the score, in all and by module, and the survivors with what is known of them."""
-    explained = json.loads(EXPLAINED.read_text(encoding="utf-8")) if EXPLAINED.exists() else {}
     modules: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for row in rows:
         modules[row["module"]]["survived" if row["survived"] else "killed"] += 1
     killed = sum(counter["killed"] for counter in modules.values())
     survivors = [{name: row[name] for name in ("module", "line", "before", "after")} for row in rows if row["survived"]]
     for survivor in survivors:
-        survivor["why"] = explained.get(f"{survivor['module']}: {survivor['before']} -> {survivor['after']}", "")
+        survivor["why"] = why(survivor)
     return {
         "places": places,
         "drawn": drawn,
@@ -283,13 +282,15 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workdir", type=Path, default=ROOT / "runs" / "mutation")
-    parser.add_argument("--summary", action="store_true", help="try none, write what is known")
+    parser.add_argument("--only", nargs="*", choices=list(TESTS), default=list(TESTS), help="modules; none: only write")
     options = parser.parse_args()
+    options.workdir = options.workdir.resolve()
+    options.workdir.mkdir(parents=True, exist_ok=True)
     drawn, places = draw(options.count, seed=options.seed)
     print(f"{places} places, {len(drawn)} mutants drawn", flush=True)
-    rows = run([] if options.summary else drawn, options.workdir.resolve())
-    if options.summary:
-        rows = [json.loads(line) for line in (options.workdir / "mutants.jsonl").read_text().splitlines()]
+    run([mutant for mutant in drawn if mutant.module in options.only], options.workdir)
+    known = known_of(options.workdir)
+    rows = [known[mutant] for mutant in drawn if mutant in known]
     result = summary(rows, places=places, drawn=len(drawn), seed=options.seed)
     RESULT.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"killed {result['killed']} of {result['tried']}: {result['percent_killed']} %")
