@@ -23,7 +23,7 @@ os.environ["XLA_FLAGS"] = " ".join([given, *(flag for flag in flags if flag.part
 # Where TensorFlow is loaded before torchvision, loading torchvision ends the process (tensorflow-cpu 2.21, torchvision
 # 0.29). Only environments of the parity tests have it.
 with contextlib.suppress(ImportError, RuntimeError):
-    import torchvision  # noqa: F401
+    import torchvision  # noqa: F401  # pyright: ignore[reportMissingImports]  (only there)
 
 
 def pytest_sessionstart(session):
@@ -50,6 +50,14 @@ def _form(form, monkeypatch):
     backend.form.cache_clear()
     if changed:
         jax.clear_caches()
+
+
+@pytest.fixture
+def no_shape_checks(monkeypatch):
+    """For tests of what the program itself refuses: the checks of annotations (pyproject.toml) would come first."""
+    import jaxtyping
+
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(params=["cpu", "xla"])

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from skimage.color import rgb2lab
@@ -19,7 +20,7 @@ def make_sample() -> MakeSample:
         rng = np.random.default_rng(seed)
         y, x = np.mgrid[:height, :width][..., None] / max(height, width)
         image = 127 + 60 * np.sin(rng.uniform(1, 9, 3) * x + rng.uniform(1, 9, 3) * y + rng.uniform(0, 6, 3))
-        image = np.uint8(image)
+        image = image.astype(np.uint8)
         index, prob = no_scene()
         if scene is not None:
             index[:2], prob[:2] = [(scene + 1) % NUM_SCENES, scene], [0.3, 0.7]
@@ -39,6 +40,6 @@ def true_colors() -> Callable[[Sample], Predictions]:
     """The perfect regression: the sample's own ab, by scikit-image."""
 
     def predict(sample: Sample) -> Predictions:
-        return Predictions(ab=np.float32(rgb2lab(sample.image)[None, ..., 1:]))
+        return Predictions(ab=jnp.float32(rgb2lab(sample.image)[None, ..., 1:]))
 
     return predict

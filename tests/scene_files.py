@@ -43,8 +43,8 @@ def write_constant_h5():
         with h5py.File(path, "w") as file:
             for name, shape in shapes.items():
                 file.create_dataset(f"{name}/{name}/kernel:0", shape, np.float32)
-                file.create_dataset(f"{name}/{name}/bias:0", shape[-1:], np.float32)
-            file["predictions/predictions/bias:0"][:] = bias
+                zeros = np.zeros(shape[-1], np.float32)
+                file.create_dataset(f"{name}/{name}/bias:0", data=bias if name == "predictions" else zeros)
         return path
 
     return write

@@ -12,6 +12,8 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 
 def load(name, *args):
     spec = importlib.util.spec_from_file_location(name, CONFIGS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.get_config(*args)

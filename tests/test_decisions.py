@@ -27,7 +27,7 @@ NOT_THE_PAPERS = {
 
 def _fields() -> set[str]:
     sections = {name: section for name, section in default().items() if isinstance(section, ConfigDict)}
-    return {f"{name}.{field}" for name, section in sections.items() for field in section}
+    return {f"{name}.{field}" for name, section in sections.items() for field in section.keys()}  # noqa: SIM118
 
 
 def _named() -> set[str]:

@@ -14,7 +14,7 @@ WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 560, 400, 62, 18, 44, 52
 COLORS = ("#4271ae", "#d68c14", "#2e8b57", "#8e6bb0", "#8c564b", "#be3c38", "#5b6770", "#17a2b8")
 SCALE = 2  # drawn so much larger and shrunk, because Pillow's lines have hard edges
 
-Curves = Mapping[str, Sequence[float]]
+Curves = Mapping[str, Sequence[float] | np.ndarray]
 """Shares 0..1 at each of `THRESHOLDS`, by title of the method."""
 
 

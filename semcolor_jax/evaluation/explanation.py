@@ -169,7 +169,7 @@ def _marked(image: UInt8[np.ndarray, "h w 3"], places: list[Place], *, scale: fl
     return np.asarray(canvas)
 
 
-def _shrunk(image: UInt8[np.ndarray, "h w 3"], side: int) -> UInt8[np.ndarray, "h w 3"]:
+def _shrunk(image: UInt8[np.ndarray, "H W 3"], side: int) -> UInt8[np.ndarray, "h w 3"]:
     scale = min(1.0, side / max(image.shape[:2]))
     width, height = (max(1, round(length * scale)) for length in (image.shape[1], image.shape[0]))
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))

@@ -200,23 +200,23 @@ def _dice(x_map, head: Head, targets) -> _LossAndGradient:
     return _LossAndGradient(loss=loss, x_map=join_rows(x_gradient, batch=x_map.shape[0]), head=_head(matrix_gradient))
 
 
-def _matrix(head: Head) -> Float[Array, "width+1 channels"]:
+def _matrix(head: Head) -> Float[Array, "rows channels"]:
     """Returns kernel and bias as one matrix, for pixels that end in a 1: one product has the bias added already."""
     return jnp.concatenate([head.kernel, head.bias[None]])
 
 
-def _head(matrix: Float[Array, "width+1 channels"]) -> Head:
+def _head(matrix: Float[Array, "rows channels"]) -> Head:
     return Head(kernel=matrix[:-1], bias=matrix[-1])
 
 
-def _pixels(x: Float[Array, "b r w width"]) -> Float[Array, "pixels width+1"]:
+def _pixels(x: Float[Array, "b r w width"]) -> Float[Array, "pixels columns"]:
     x = x.astype(jnp.float32).reshape(-1, x.shape[-1])
     return jnp.concatenate([x, jnp.ones_like(x[:, :1])], axis=-1)
 
 
 def _backward(
-    pixels: Float[Array, "pixels width+1"], gradient: Float[Array, "pixels channels"], head: Head
-) -> tuple[Float[Array, "width+1 channels"], Float[Array, "pixels width"]]:
+    pixels: Float[Array, "pixels columns"], gradient: Float[Array, "pixels channels"], head: Head
+) -> tuple[Float[Array, "columns channels"], Float[Array, "pixels width"]]:
     """Returns the gradients of matrix and pixels from that of the logits."""
     gradient = barrier(gradient)  # or else XLA computes it once for each of the products
     return jnp.einsum("pc,pq->cq", pixels, gradient), gradient @ head.kernel.T

@@ -51,7 +51,7 @@ def _parameters(module: ConvRelu | JoinedConvRelu, channels: int, *, dtype: DTyp
     shape = (3, 3, channels, module.features)
     kernel = module.param("kernel", nn.initializers.he_normal(), shape, jnp.float32)
     bias = module.param("bias", nn.initializers.zeros_init(), shape[-1:], jnp.float32)
-    return kernel.astype(dtype), bias.astype(dtype)
+    return jnp.asarray(kernel, dtype), jnp.asarray(bias, dtype)  # loaded weights may be numpy arrays
 
 
 def remat_if(remat: bool, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,7 +69,7 @@ def batch_norm(x: Float[Array, "B H W C"], *, name: str, train: bool, dtype: DTy
     return norm(x)
 
 
-def enlarge(x: Float[Array, "B h w C"], factor: int) -> Float[Array, "B factor*h factor*w C"]:
+def enlarge(x: Float[Array, "B h w C"], factor: int) -> Float[Array, "B {factor}*h {factor}*w C"]:
     """Bilinear between the centres of the cells, each of which stands for factor x factor pixels."""
     if factor == 1:
         return x

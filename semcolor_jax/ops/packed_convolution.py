@@ -27,12 +27,12 @@ def apply(x: Float[Array, "B h w C"], kernel: Float[Array, "3 3 C K"]) -> Float[
     return _unpack(plain.convolve(x, _fold(kernel), padding=((1, 1), (1, 1))))
 
 
-def input_gradient(upstream: Float[Array, "B 2*h 2*w K"], kernel: Float[Array, "3 3 C K"]) -> Float[Array, "B h w C"]:
+def input_gradient(upstream: Float[Array, "B H W K"], kernel: Float[Array, "3 3 C K"]) -> Float[Array, "B H//2 W//2 C"]:
     """Returns the gradient of `apply` with respect to x."""
     return plain.convolve(pack(upstream), jnp.swapaxes(_fold(kernel)[::-1, ::-1], 2, 3), padding="VALID")
 
 
-def pack(y: Float[Array, "B 2*h 2*w K"]) -> Float[Array, "B h+1 w+1 4*K"]:
+def pack(y: Float[Array, "B H W K"]) -> Float[Array, "B H//2+1 W//2+1 4*K"]:
     """Returns the packed pixels, with zeros for what is beyond the border."""
     batch, height, width, channels = y.shape
     y = jnp.pad(y, ((0, 0), (1, 1), (1, 1), (0, 0)))
@@ -40,7 +40,7 @@ def pack(y: Float[Array, "B 2*h 2*w K"]) -> Float[Array, "B h+1 w+1 4*K"]:
     return y.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height // 2 + 1, width // 2 + 1, 4 * channels)
 
 
-def unfold(gradient: Float[Array, "2 2 C 4*K"]) -> Float[Array, "3 3 C K"]:
+def unfold(gradient: Float[Array, "2 2 C N"]) -> Float[Array, "3 3 C N//4"]:
     """Returns the gradient with respect to the kernel, from that with respect to the packed one."""
     channels = gradient.shape[2]
     blocks = gradient.reshape(2, 2, channels, 2, 2, -1).transpose(3, 0, 4, 1, 2, 5).reshape(4, 4, channels, -1)
@@ -53,7 +53,7 @@ def _fold(kernel: Float[Array, "3 3 C K"]) -> Float[Array, "2 2 C 4*K"]:
     return blocks.transpose(1, 3, 4, 0, 2, 5).reshape(2, 2, channels, 4 * features)
 
 
-def _unpack(packed: Float[Array, "B h+1 w+1 4*K"]) -> Float[Array, "B 2*h 2*w K"]:
+def _unpack(packed: Float[Array, "B h w N"]) -> Float[Array, "B 2*h-2 2*w-2 N//4"]:
     batch, down, across, _ = packed.shape
     y = packed.reshape(batch, down, across, 2, 2, -1).transpose(0, 1, 3, 2, 4, 5)
     return y.reshape(batch, 2 * down, 2 * across, -1)[:, 1:-1, 1:-1]

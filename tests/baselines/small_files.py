@@ -1,5 +1,7 @@
 """Published layouts of the methods' weights, with random values and a 64th of the channels (`config.model.width` 1)."""
 
+from typing import Any
+
 import h5py
 import numpy as np
 from test_caffe import caffe_messages
@@ -88,7 +90,7 @@ def iizuka_arrays(rng, *, cells=2):
 
 
 def write_caffemodel(path, layers):
-    net = caffe_messages()["NetParameter"]()
+    net: Any = caffe_messages()["NetParameter"]()
     for name, blobs in layers.items():
         layer = net.layer.add(name=name)
         for blob in blobs:

@@ -1,6 +1,7 @@
 """What the tests of single methods share: thin networks, counts of parameters, a network that says what it was told."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,7 @@ def config_of(method, *, width=64):
 
 
 @functools.cache
-def shapes_of(model):
+def shapes_of(model: Any):
     lightness = jnp.zeros((1, 16, 16, 1))
     return jax.eval_shape(lambda key: model.init(key, lightness, train=False), jax.random.key(0))
 

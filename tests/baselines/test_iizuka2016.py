@@ -4,6 +4,7 @@ import importlib.util
 import itertools
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -66,9 +67,9 @@ def test_iizukas_scene_gradient_does_not_reach_the_colorization(image, rng):
 
 
 def test_the_converted_file(tmp_path, rng):
-    arrays = iizuka_arrays(rng)
-    np.savez(tmp_path / "x.npz", **arrays)
-    weights = load_published(tmp_path / "x.npz")
+    arrays: dict[str, Any] = iizuka_arrays(rng)
+    np.savez(tmp_path / "x.npz", allow_pickle=False, **arrays)
+    weights: Any = load_published(tmp_path / "x.npz")
     assert weights.settings == {
         "model.input": "grey",
         "model.input_mean": pytest.approx(0.45),
@@ -93,7 +94,7 @@ def test_without_batch_normalisation_and_with_a_classifier(tmp_path, rng):
     arrays = {name: array for name, array in iizuka_arrays(rng).items() if ".norm" not in name}
     arrays |= {"scene_hidden.weight": np.zeros((4, 4)), "scene_hidden.bias": np.zeros(4)}
     arrays |= {"scene_logits.weight": np.zeros((365, 4)), "scene_logits.bias": np.zeros(365)}
-    np.savez(tmp_path / "x.npz", **arrays)
+    np.savez(tmp_path / "x.npz", allow_pickle=False, **arrays)
     weights = load_published(tmp_path / "x.npz")
     assert weights.batch_stats == {}
     assert (weights.settings["model.batch_norm"], weights.settings["model.scenes"]) == (False, True)
@@ -133,6 +134,8 @@ def torch7_modules():
 def test_the_script_finds_every_layer_of_the_torch7_file():
     path = Path(__file__).parents[2] / "tools" / "iizuka_t7_to_npz.py"
     spec = importlib.util.spec_from_file_location("iizuka_t7_to_npz", path)
+    assert spec is not None
+    assert spec.loader is not None
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     blank = SimpleNamespace(weight=None, modules=list(torch7_modules()))
@@ -152,4 +155,5 @@ def test_the_published_network_sees_grey_and_has_no_classifier():
     """The grey 128 of 255 has the lightness 53.585; a network trained here sees L / 100 - 0.5."""
     np.testing.assert_allclose(network_input(jnp.full((1, 1, 1, 1), 53.585), mean=0.45), 128 / 255 - 0.45, atol=1e-5)
     np.testing.assert_allclose(network_input(jnp.full((1, 1, 1, 1), 53.585), mean=None), 0.03585, atol=1e-6)
-    assert "scene_logits" not in shapes_of(Iizuka2016(width=1, global_side=32, scenes=False))["params"]
+    network: Any = Iizuka2016(width=1, global_side=32, scenes=False)
+    assert "scene_logits" not in shapes_of(network)["params"]

@@ -1,6 +1,7 @@
 """Larsson et al. 2016: size, the hypercolumn in both forms, loss against loops, published files of both formats."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -69,9 +70,10 @@ def test_larsson_against_loops(rng, image):
     inputs = inputs_of("larsson2016", image, sample_places=0)
     places = np.asarray(grid_places(jnp.asarray(image)))
     assert places.shape == (2, 9, 2)
-    logits = HueChroma(*(rng.normal(size=(2, 9, 32)).astype(np.float32) for _ in range(2)))
+    logits = HueChroma(*(jnp.float32(rng.normal(size=(2, 9, 32))) for _ in range(2)))
     # Not as one program: that rounds otherwise, and hues on the border of two bins change sides.
-    terms = objective(Fixed(), {"params": logits}, inputs).terms
+    fixed: Any = Fixed()
+    terms = objective(fixed, {"params": logits}, inputs).terms
     rgb = image.astype(np.float32) / 255
     planes = [np.asarray(x) for x in rgb_to_hue_chroma(inputs.batch["image"].astype(jnp.float32) / 255)]
     sums = np.zeros(2)
@@ -82,7 +84,7 @@ def test_larsson_against_loops(rng, image):
             for kind, weight in ((0, chroma), (1, 3 * min(grey, 1 / 3, 1 - grey))):
                 values = planes[kind][photo][np.ix_(*window)]
                 counts = np.bincount(np.minimum((values * 32).astype(int), 31).ravel(), minlength=32) / 49
-                predicted = np.exp(log_softmax(logits[kind][photo, place].astype(np.float64)))
+                predicted = np.exp(log_softmax(np.asarray(logits[kind][photo, place], np.float64)))
                 sums[kind] += weight * rel_entr(counts, predicted).sum() / 18
     assert float(terms["hue"]) == pytest.approx(sums[0], rel=1e-4)
     assert float(terms["chroma"]) == pytest.approx(sums[1], rel=1e-4)
@@ -95,7 +97,7 @@ def test_larsson_draws_places_in_the_middle(image):
     assert places[..., 0].max() <= 256
     assert places[..., 1].min() >= 96 * 300 // 352
     assert places[..., 1].max() <= 256 * 300 / 352
-    network = Fixed()
+    network: Any = Fixed()
     logits = HueChroma(jnp.zeros((2, 7, 32)), jnp.zeros((2, 7, 32)))
     inputs = inputs_of("larsson2016", image, sample_places=7)
     jax.eval_shape(lambda logits: objective(network, {"params": logits}, inputs).terms, logits)

@@ -1,6 +1,7 @@
 """Larsson's dense network in PyTorch, built as the authors' deploy prototxt is, against ours with the same weights."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from small_files import larsson_blobs, write_h5
@@ -52,7 +53,9 @@ def test_the_logits_are_those_of_the_deploy_network(tmp_path):
     weights = load_published(write_h5(tmp_path / "x.caffemodel.h5", blobs))
     lightness = rng.uniform(0, 100, (1, 96, 128, 1)).astype(np.float32)
     with torch.no_grad():
-        expected = deploy(blobs, torch.from_numpy(np.moveaxis(np.asarray(grey_of(lightness)), -1, 1).copy()))
+        expected = deploy(
+            blobs, torch.from_numpy(np.moveaxis(np.asarray(grey_of(jnp.asarray(lightness))), -1, 1).copy())
+        )
     model = Larsson2016(width=1, gray_mean=weights.settings["model.gray_mean"])
     variables = {"params": weights.params, "batch_stats": weights.batch_stats}
     logits = jax.jit(lambda v, x: model.apply(v, x, train=False, method="histogram_logits"))(variables, lightness)

@@ -48,7 +48,7 @@ def test_the_command_writes_a_release_that_colours(tmp_path, rng, small, monkeyp
 
 
 def test_iizukas_converted_file_fits_the_network(tmp_path, rng, small):
-    np.savez(tmp_path / "x.npz", **iizuka_arrays(rng))
+    np.savez(tmp_path / "x.npz", allow_pickle=False, **iizuka_arrays(rng))
     published.convert("iizuka2016", tmp_path / "x.npz", tmp_path / "work")
     config = load_config(tmp_path / "work")
     assert (config.model.global_side, config.model.input, config.model.scenes) == (64, "grey", False)

@@ -19,6 +19,8 @@ STEPS, BATCH, SIDE = 200, 4, 32
 
 def runlocal(method):
     spec = importlib.util.spec_from_file_location(method, CONFIGS / f"{method}.py")
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.get_config("runlocal")

@@ -1,5 +1,7 @@
 """Zhang et al. 2016: size, loss against slow numpy, published files of both frameworks."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,7 +38,7 @@ def test_colours_of_a_lower_resolution_are_enlarged_after_decoding():
     ab = branch_colors(predictions, temperature=0.38)["soft"]
     assert ab.shape == (1, 7, 6, 2)
     expected = resize(AB_BINS[bins], (8, 8), order=1, mode="edge", anti_aliasing=False)[:7, :6]
-    np.testing.assert_allclose(ab[0], expected, atol=1e-3)
+    np.testing.assert_allclose(np.asarray(ab[0]), np.asarray(expected), atol=1e-3)
 
 
 def dense_encoding(ab, *, nearest):
@@ -64,7 +66,8 @@ def test_zhang_prints_the_plain_loss_and_follows_the_rebalanced_one(rng, image):
     inputs = inputs_of("zhang2016", image, rebalancing=rebalancing)
 
     def loss(logits):
-        result = objective(Fixed(), {"params": Predictions(color_logits=logits)}, inputs)
+        fixed: Any = Fixed()
+        result = objective(fixed, {"params": Predictions(color_logits=logits)}, inputs)
         return result.terms["soft"]
 
     value, gradient = jax.value_and_grad(loss)(jnp.asarray(logits))

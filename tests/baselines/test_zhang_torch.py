@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import sys
 import types
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ SIDES = (48, 64)
 def colorizers(monkeypatch):
     """Imports the two network modules of the package, and not the package: it wants IPython and matplotlib."""
     spec = importlib.util.find_spec("colorizers")
-    if spec is None:
+    if spec is None or spec.submodule_search_locations is None:
         pytest.skip("the package rz-colorization is not installed")
     package = types.ModuleType("colorizers")
     package.__path__ = list(spec.submodule_search_locations)
@@ -48,7 +49,8 @@ def randomized(network):
                 module.bias.uniform_(-0.5, 0.5)
             elif isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
                 torch.nn.init.kaiming_normal_(module.weight)
-                module.bias is None or module.bias.uniform_(-0.1, 0.1)
+                if module.bias is not None:
+                    module.bias.uniform_(-0.1, 0.1)
     return network.eval()
 
 
@@ -97,7 +99,7 @@ def test_siggraph17_with_and_without_hints(colorizers, tmp_path):
     assert np.std(alone) > 1
     assert np.max(np.abs(alone - hinted)) > 1
     assert np.max(np.abs(predictor(lightness).ab - alone)) < 1e-4
-    ours = Siggraph17().apply(
+    ours: Any = Siggraph17().apply(
         predictor.variables, lightness, train=False, hints=np.concatenate([ab_hint, mask], axis=-1)
     )
     assert np.max(np.abs(ours.ab - hinted)) < 1e-4

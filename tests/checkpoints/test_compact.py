@@ -49,6 +49,7 @@ def test_what_is_packed_comes_back_in_float32():
 def test_eight_bits_hardly_change_the_released_models_colours():
     """Measured over all pixels of the embedded photos: mean 0.17, largest 3.8 ab units; the bounds are twice that."""
     released = load_colorizer(DEFAULT_MODEL)
+    assert isinstance(released.predictor, Predictor)
     model, variables = released.predictor.model, released.predictor.variables
     again = unflatten_dict(unpack(pack(variables, bits=8)), sep="/")
     quantized = dataclasses.replace(released, predictor=Predictor(model, again | {"batch_stats": {}}))

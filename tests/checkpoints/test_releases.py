@@ -1,6 +1,7 @@
 """Released weights and the trained part as a file: what goes in comes out, to the bits of the file."""
 
 import json
+from typing import Any
 
 import jax
 import numpy as np
@@ -59,8 +60,9 @@ def test_a_release_in_eight_bits_is_half_as_large_and_close(tmp_path):
         export_release(tmp_path / "run", tmp_path / str(bits), bits=bits)
         sizes[bits] = (tmp_path / str(bits) / "weights.npz").stat().st_size
     assert sizes[8] < 0.6 * sizes[16]
-    opened = flatten_dict(jax.device_get(open_model(tmp_path / "8").variables))
-    for name, array in flatten_dict(variables).items():
+    opened: dict[Any, Any] = flatten_dict(jax.device_get(open_model(tmp_path / "8").variables))
+    given: dict[Any, Any] = flatten_dict(variables)
+    for name, array in given.items():
         np.testing.assert_allclose(opened[name], array, atol=np.max(np.abs(array)) / 250)
 
 

@@ -1,10 +1,12 @@
 """The command `colorize` from its arguments to files, streams and exit codes, with a network of one colour."""
 
 import argparse
+import dataclasses
 import io
 import json
 import sys
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,7 +19,7 @@ from semcolor_jax.models import Predictions
 
 
 def warm(lightness):
-    return Predictions(ab=np.full((*lightness.shape[:3], 2), 20, np.float32))
+    return Predictions(ab=jnp.full((*lightness.shape[:3], 2), 20.0))
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +60,8 @@ def test_results_on_stdout_and_the_rest_on_stderr(tmp_path, capsys):
 
 
 def test_a_second_run_skips_and_overwrite_does_not(tmp_path, capsys):
-    save(tmp_path / "in/a.png"), save(tmp_path / "in/b.png")
+    save(tmp_path / "in/a.png")
+    save(tmp_path / "in/b.png")
     call = (tmp_path / "in", "-o", tmp_path / "out")
     for extra in ([], [], ["--saturation", "2"], ["--overwrite"], []):
         assert run(*call, *extra) == 0
@@ -123,7 +126,9 @@ def test_another_format_and_suffix(tmp_path):
 
 
 def test_explain_draws_beside_each_result(tmp_path):
-    save(tmp_path / "in/a.png"), save(tmp_path / "in/b.png"), save(tmp_path / "in/b.jpg")
+    save(tmp_path / "in/a.png")
+    save(tmp_path / "in/b.png")
+    save(tmp_path / "in/b.jpg")
     call = (tmp_path / "in", "-o", tmp_path / "out", "--explain")
     assert run(*call) == 0
     names = {path.name for path in (tmp_path / "out").glob("*_explain.png")}
@@ -139,7 +144,7 @@ def test_explain_draws_beside_each_result(tmp_path):
 
 def test_variants_and_their_sheet(tmp_path, monkeypatch):
     def undecided(lightness):
-        return warm(lightness).replace(color_logits=np.zeros((*lightness.shape[:3], 313), np.float32))
+        return dataclasses.replace(warm(lightness), color_logits=jnp.zeros((*lightness.shape[:3], 313)))
 
     colorizer = Colorizer(undecided, side=16, choice=ColorChoice("soft"))
     monkeypatch.setattr(colorize_command, "_load", lambda *_, **__: colorizer)
@@ -217,7 +222,8 @@ def test_hints_outside_the_photo_are_one_sentence(tmp_path, capsys):
 
 
 def test_hints_belong_to_one_photo(tmp_path):
-    save(tmp_path / "in/a.png"), save(tmp_path / "in/b.png")
+    save(tmp_path / "in/a.png")
+    save(tmp_path / "in/b.png")
     with pytest.raises(UserError, match="there are 2 photos"):
         run(tmp_path / "in", "-o", tmp_path / "out", "--hints", hints_file(tmp_path))
     with pytest.raises(UserError, match="--watch takes many"):

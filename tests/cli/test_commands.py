@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:the load_module.. method is depr
 ROOT = Path(__file__).parents[2]
 
 
-def _config(*overrides, path=str(ROOT / "configs/quickstart.py")):
+def _config(*overrides, path: str | None = str(ROOT / "configs/quickstart.py")):
     return cli.load_config(path, overrides, program="semcolor data prior")
 
 

@@ -2,7 +2,7 @@
 
 import json
 
-import numpy as np
+import jax.numpy as jnp
 import pytest
 from tiny_training import MemorySource
 
@@ -16,7 +16,7 @@ from semcolor_jax.models import Predictions
 def stubs(monkeypatch, tmp_path):
     """A network that answers grey, and five photos; runs in an empty folder."""
     monkeypatch.setattr(tasks, "make_source", lambda config, split: MemorySource(5))
-    grey = lambda lightness: Predictions(ab=np.zeros((*lightness.shape[:3], 2), np.float32))  # noqa: E731
+    grey = lambda lightness: Predictions(ab=jnp.zeros((*lightness.shape[:3], 2)))  # noqa: E731
     monkeypatch.setattr(tasks, "load_predictor", lambda path, checkpoint: grey)
     monkeypatch.chdir(tmp_path)
 

@@ -1,5 +1,6 @@
 import argparse
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -15,7 +16,7 @@ pytest.importorskip("cv2", reason="needs the extra `video`")
 
 
 def warm(lightness):
-    return Predictions(ab=np.full((*lightness.shape[:3], 2), 20, np.float32))
+    return Predictions(ab=jnp.full((*lightness.shape[:3], 2), 20.0))
 
 
 @pytest.fixture(autouse=True)

@@ -173,6 +173,7 @@ def test_sigma_must_be_positive(function, sigma):
         function(np.zeros((1, 2), np.float32), sigma=sigma)
 
 
+@pytest.mark.usefixtures("no_shape_checks")
 @pytest.mark.parametrize("shape", [(), (3,), (2, 5)])
 @pytest.mark.parametrize("function", [soft_encode, soft_encode_planes, nearest_bin])
 def test_wrong_shape_is_refused(function, shape):

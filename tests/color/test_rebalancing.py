@@ -66,9 +66,9 @@ def test_a_uniform_prior_stays_uniform_inside_and_falls_towards_the_hull():
 
 
 def test_a_spike_spreads_alike_in_all_four_directions():
-    centre = int(np.flatnonzero((AB_BINS == 0).all(-1))[0])
+    centre = int(np.flatnonzero(np.all(AB_BINS == 0, axis=-1))[0])
     smooth = smooth_prior(np.eye(313)[centre])
-    beside = [np.flatnonzero((step == AB_BINS).all(-1))[0] for step in ([10, 0], [-10, 0], [0, 10], [0, -10])]
+    beside = [np.flatnonzero(np.all(step == AB_BINS, axis=-1))[0] for step in ([10, 0], [-10, 0], [0, 10], [0, -10])]
     np.testing.assert_allclose(smooth[beside], smooth[beside[0]], rtol=1e-12)
     assert 0 < smooth[beside[0]] < smooth[centre]
 
@@ -104,6 +104,7 @@ def test_lambda_0_refuses_empty_bins():
         rebalancing_weights(np.eye(313)[0], uniform_share=0.0)
 
 
+@pytest.mark.usefixtures("no_shape_checks")
 @pytest.mark.parametrize(
     "prior",
     [

@@ -6,6 +6,8 @@ import zipfile
 import numpy as np
 from PIL import Image
 
+from semcolor_jax.data.coco_stuff import CocoStuffSource, find_prepared
+
 LABELS = "stuffthingmaps_trainval2017.zip"
 SIZES = {
     "train2017/000000000009": (300, 280),
@@ -14,6 +16,13 @@ SIZES = {
     "val2017/000000000139": (30, 20),
 }
 """Width and height by name; 30 is grey."""
+
+
+def opened(data_dir, split, **options) -> CocoStuffSource:
+    """`find_prepared` of a data set that is there."""
+    source = find_prepared(data_dir, split, **options)
+    assert source is not None
+    return source
 
 
 def encoded(array, suffix, **options):

@@ -9,6 +9,7 @@ import threading
 class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         shop = self.server
+        assert isinstance(shop, FileServer)
         shop.requests.append((self.path, self.headers.get("Range")))
         content = shop.files.get(self.path)
         if content is None:
@@ -29,7 +30,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         length = shop.breaks.pop(0) if shop.breaks else len(content)
         self.wfile.write(content[start : start + length])  # fewer than announced: the connection breaks
 
-    def log_message(self, *_):
+    def log_message(self, format, *_):
         pass
 
 
@@ -42,7 +43,9 @@ class FileServer(http.server.ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.files, self.breaks, self.ranges, self.requests = {}, [], True, []
+        self.files: dict[str, bytes] = {}
+        self.breaks: list[int] = []
+        self.ranges, self.requests = True, []
 
     def url(self, path):
         return f"http://127.0.0.1:{self.server_port}{path}"

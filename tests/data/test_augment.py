@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -77,7 +79,7 @@ def test_inside_tf_data_ops_do_what_they_do_eagerly(name):
 def test_the_scene_is_left_alone():
     result = _run(GEOMETRY["enlarge"])
     np.testing.assert_array_equal(result["scene_index"], range(5))
-    np.testing.assert_array_equal(result["scene_prob"], np.float32([0.2] * 5))
+    np.testing.assert_array_equal(result["scene_prob"], np.full(5, 0.2, np.float32))
 
 
 @settings(max_examples=20, deadline=None)
@@ -320,8 +322,9 @@ def test_the_configs_ops_make_squares_of_any_photo(size):
     dataset = tf.data.Dataset.from_tensors(_example(*size)).map(
         lambda example: augment.training_ops(_small_config())(example, tf.constant(SEED, tf.int64))
     )
-    assert dataset.element_spec["image"].shape == (32, 32, 3)
-    assert dataset.element_spec["labels"].shape == (32, 32)
+    spec: Any = dataset.element_spec
+    assert spec["image"].shape == (32, 32, 3)
+    assert spec["labels"].shape == (32, 32)
     (example,) = dataset.as_numpy_iterator()
     assert example["image"].dtype == example["labels"].dtype == np.uint8
 

@@ -26,7 +26,8 @@ def _photo(height, width, seed=0):
     """A smooth photo, and labels in patches."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width][..., None]
-    image = np.uint8(127 + 120 * np.sin(rng.uniform(0, 0.4, 3) * x + rng.uniform(0, 0.4, 3) * y + rng.uniform(0, 6, 3)))
+    waves = np.sin(rng.uniform(0, 0.4, 3) * x + rng.uniform(0, 0.4, 3) * y + rng.uniform(0, 6, 3))
+    image = (127 + 120 * waves).astype(np.uint8)
     labels = np.kron(rng.integers(0, 183, (height // 5 + 1, width // 5 + 1)), np.ones((5, 5)))
     return image, labels[:height, :width].astype(np.uint8)
 
@@ -45,8 +46,8 @@ def _tf_draws(seed):
     """The draws that the two ops of `training_ops` make of a seed, in their order."""
     geometry, tone = tf.unstack(tf.random.split(seed, 3))[:2]
     return Draws(
-        geometry=tf.random.stateless_uniform([7], geometry).numpy(),
-        tone=(tf.random.stateless_uniform([2], tone, minval=-1.0, maxval=1.0).numpy() + 1) / 2,
+        geometry=jnp.asarray(tf.random.stateless_uniform([7], geometry)),
+        tone=(jnp.asarray(tf.random.stateless_uniform([2], tone, minval=-1.0, maxval=1.0)) + 1) / 2,
     )
 
 
@@ -119,6 +120,6 @@ def test_a_border_is_one_grey_and_ignored_and_leaves_the_rest():
         assert not outside[8:32, 8:32].any()
         bordered += outside.any()
     assert bordered >= 15
-    crop = add_border(Crop(jnp.asarray(image), jnp.asarray(labels)), key, chance=0.0)
+    crop = add_border(Crop(jnp.asarray(image), jnp.asarray(labels)), jax.random.key(0), chance=0.0)
     np.testing.assert_array_equal(crop.image, image)
     np.testing.assert_array_equal(crop.labels, labels)

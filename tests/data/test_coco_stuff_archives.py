@@ -8,10 +8,11 @@ from collections import namedtuple
 
 import pytest
 import tensorflow_datasets as tfds
-from coco_archives import LABELS
+from coco_archives import LABELS, opened
 from http_files import serving
+from tensorflow_datasets.core.download import checksums
 
-from semcolor_jax.data.coco_stuff import Builder, find_prepared, prepare, published
+from semcolor_jax.data.coco_stuff import Builder, prepare, published
 from semcolor_jax.errors import UserError
 
 
@@ -21,16 +22,16 @@ def test_an_archive_of_another_size_is_taken_with_a_warning(archives, tmp_path, 
     assert "not the 19,336,861,798 of the published archive" in caplog.text
 
 
-def _publish(monkeypatch, archives, *, url="http://nowhere/{}", **wrong):
+def _publish(monkeypatch, archives, *, url="http://nowhere/{}", wrong=None):
     for name, file in published.PUBLISHED.items():
         content = (archives / name).read_bytes()
         known = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()} if name != LABELS else {}
         file = dataclasses.replace(file, url=url.format(name), **known)
-        monkeypatch.setitem(published.PUBLISHED, name, dataclasses.replace(file, **wrong.get(name, {})))
+        monkeypatch.setitem(published.PUBLISHED, name, dataclasses.replace(file, **(wrong or {}).get(name, {})))
 
 
 def test_an_archive_with_a_wrong_checksum_is_refused(archives, tmp_path, monkeypatch, caplog):
-    _publish(monkeypatch, archives, **{"val2017.zip": {"sha256": "0" * 64}})
+    _publish(monkeypatch, archives, wrong={"val2017.zip": {"sha256": "0" * 64}})
     with pytest.raises(UserError, match=r"val2017\.zip has the SHA-256 .* is published: delete it and download it"):
         prepare(tmp_path / "data", archives=archives)
     _publish(monkeypatch, archives)
@@ -53,7 +54,7 @@ def test_archives_are_downloaded_and_a_download_goes_on(archives, tmp_path, monk
             ("/val2017.zip", None),
             (f"/{LABELS}", None),
         ]
-        assert find_prepared(tmp_path / "data", "train").names[1] == "train2017/000000000025.jpg"
+        assert opened(tmp_path / "data", "train").names[1] == "train2017/000000000025.jpg"
         for name, content in server.files.items():
             assert (tmp_path / "data" / "downloads" / "coco_stuff" / name[1:]).read_bytes() == content
         prepare(tmp_path / "data", short_side=64)  # from the same downloads
@@ -93,7 +94,8 @@ def test_local_archives_need_space_only_for_what_is_prepared(archives, tmp_path,
 
 def test_checksums_are_those_of_tensorflow_datasets():
     ours = Builder.url_infos
-    theirs = tfds.download.checksums.load_url_infos(tfds.core.Path(tfds.__file__).parent / "url_checksums" / "coco.txt")
+    assert ours is not None
+    theirs = checksums.load_url_infos(tfds.core.Path(tfds.__file__).parent / "url_checksums" / "coco.txt")
     assert len(ours) == 2
     for url, info in ours.items():
         file = published.PUBLISHED[url.rsplit("/")[-1]]

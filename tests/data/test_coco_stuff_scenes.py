@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from coco_archives import opened
 
 from semcolor_jax.cli.main import main
 from semcolor_jax.config import default
-from semcolor_jax.data.coco_stuff import find_prepared
+from semcolor_jax.data.folder import Split
 from semcolor_jax.data.supervision import Supervision, supervision_of
 from semcolor_jax.errors import UserError
 from semcolor_jax.scenes.teacher import load_teacher
@@ -19,17 +20,18 @@ def test_prepared_with_a_teacher_every_photo_has_scenes(archives, tmp_path):
 
     main(prepare)
     with pytest.raises(UserError, match="--teacher small"):
-        settle_branches(config, supervision_of(find_prepared(tmp_path / "data", "train")))
+        settle_branches(config, supervision_of(opened(tmp_path / "data", "train")))
 
     main([*prepare, "--teacher", "small"])  # what is prepared already stays
-    for split, photos in (("train", 2), ("val", 1)):
-        source = find_prepared(tmp_path / "data", split)
+    splits: tuple[tuple[Split, int], ...] = (("train", 2), ("val", 1))
+    for split, photos in splits:
+        source = opened(tmp_path / "data", split)
         assert supervision_of(source) == Supervision(photos, with_labels=photos, with_scene=photos)
         for index in range(photos):
             sample = source.read(index)
             np.testing.assert_allclose(sample.scene_prob.sum(), 1, atol=1e-5)
             assert set(sample.scene_index) <= set(load_teacher("small").categories.tolist())
-    assert settle_branches(config, supervision_of(find_prepared(tmp_path / "data", "train"))) == config
+    assert settle_branches(config, supervision_of(opened(tmp_path / "data", "train"))) == config
 
 
 def test_a_mistyped_teacher_is_said_before_the_work(archives, tmp_path, capsys):

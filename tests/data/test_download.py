@@ -1,4 +1,5 @@
 import hashlib
+import urllib.error
 import urllib.request
 
 import numpy as np
@@ -89,7 +90,7 @@ def test_a_missing_file_and_a_missing_server_are_one_sentence(server, tmp_path, 
         download(server.url("/b.zip"), tmp_path / "b.zip")
 
     def refuse(*_, **__):
-        raise urllib.request.URLError(ConnectionRefusedError(111, "Connection refused"))
+        raise urllib.error.URLError(ConnectionRefusedError(111, "Connection refused"))
 
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
     with pytest.raises(UserError, match="Connection refused"):

@@ -1,5 +1,6 @@
 import dataclasses
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,7 +106,7 @@ def test_validation_is_about_a_fifth_of_the_photo(photo):
 
 def test_an_unknown_split_is_refused():
     with pytest.raises(UserError, match="'test'"):
-        embedded.windows(PHOTOS["china"], split="test")
+        embedded.windows(PHOTOS["china"], split="test")  # pyright: ignore[reportArgumentType]  (the test)
 
 
 def test_borders_are_ignored_and_later_polygons_cover_earlier_ones():
@@ -203,7 +204,8 @@ def test_load_in_two_graphs_gives_what_read_gives(val):
     order = [3, 0, len(val) - 1]
     for _ in range(2):
         dataset = tf.data.Dataset.from_tensor_slices(np.array(order, np.int64)).map(val.load)
-        for index, example in zip(order, dataset.as_numpy_iterator(), strict=True):
+        examples: Any = dataset.as_numpy_iterator()
+        for index, example in zip(order, examples, strict=True):
             sample = val.read(index)
             assert set(example) == {"image", "labels", "scene_index", "scene_prob"}
             for key, array in example.items():

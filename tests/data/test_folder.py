@@ -79,7 +79,7 @@ def test_splits(labelled):
     assert FolderSource(labelled, "val").names == ["val/images/c.jpg"]
     assert len(FolderSource(labelled)) == 3
     with pytest.raises(UserError, match="no split 'test'"):
-        FolderSource(labelled, "test")
+        FolderSource(labelled, "test")  # pyright: ignore[reportArgumentType]  (the test)
 
 
 def test_unlabeled_becomes_class_zero(labelled):

@@ -1,4 +1,5 @@
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,8 +70,10 @@ def test_reading_goes_through_every_sample_once_whatever_the_weights():
 def test_loading_in_a_graph_is_reading():
     mix = MixedSource([Numbers("a", 3), EmbeddedSource("val"), Numbers("b", 2, first=9)], weights=[1, 1, 1])
     loaded = tf.data.Dataset.range(len(mix)).map(mix.load, num_parallel_calls=2)
-    assert loaded.element_spec["image"].shape.as_list() == [None, None, 3]
-    for index, example in enumerate(loaded.as_numpy_iterator()):
+    spec: Any = loaded.element_spec
+    assert spec["image"].shape.as_list() == [None, None, 3]
+    examples: Any = loaded.as_numpy_iterator()
+    for index, example in enumerate(examples):
         sample = mix.read(index)
         assert example.keys() == {"image", "labels", "scene_index", "scene_prob"}
         for key, value in example.items():

@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ from PIL import Image
 
 from semcolor_jax.config import default, validate
 from semcolor_jax.data.example import Sample
+from semcolor_jax.data.folder import Split
 from semcolor_jax.data.packs import PackedSet, open_pack, pack_sample, write_parts
 from semcolor_jax.data.sources import make_source
 from semcolor_jax.errors import UserError
@@ -29,7 +31,8 @@ def _sample(index, *, labelled=False, height=40, width=56):
 
 def _photos():
     """Six photos of set 0 and three of set 1 to train on, one of each to validate; every second one is labelled."""
-    kinds = [(0, "train")] * 6 + [(1, "train")] * 3 + [(0, "val"), (1, "val")]
+    splits: tuple[tuple[int, Split, int], ...] = ((0, "train", 6), (1, "train", 3), (0, "val", 1), (1, "val", 1))
+    kinds: list[tuple[int, Split]] = [(number, split) for number, split, count in splits for _ in range(count)]
     return [
         pack_sample(_sample(i, labelled=i % 2 == 0), set=number, split=split, short_side=40, quality=90)
         for i, (number, split) in enumerate(kinds)
@@ -78,7 +81,8 @@ def test_inside_tf_data_it_is_what_the_host_reads(pack):
     from semcolor_jax.data.cpu_tf import tf
 
     source = open_pack(str(pack), "train")
-    for index, loaded in enumerate(tf.data.Dataset.range(9).map(source.load).as_numpy_iterator()):
+    examples: Any = tf.data.Dataset.range(9).map(source.load).as_numpy_iterator()
+    for index, loaded in enumerate(examples):
         for field, array in loaded.items():
             np.testing.assert_array_equal(array, getattr(source.read(index), field))
 

@@ -2,6 +2,7 @@ import io
 import re
 import tarfile
 import zipfile
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from semcolor_jax.config import default
 from semcolor_jax.data import test_sets
 from semcolor_jax.data.archive import open_archive
 from semcolor_jax.data.cpu_tf import tf
+from semcolor_jax.data.folder import Split
 from semcolor_jax.data.sources import make_source
 from semcolor_jax.errors import UserError
 
@@ -68,7 +70,7 @@ def _unpack(folder, files):
     return folder
 
 
-def _source(name, path, split="val"):
+def _source(name, path, split: Split = "val") -> Any:
     config = default()
     config.data.source, config.data.dir = name, str(path)
     configs.validate(config)

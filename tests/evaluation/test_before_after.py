@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -15,7 +16,7 @@ from semcolor_jax.models import Predictions
 
 def colorizer(color):
     """Colours every photo alike."""
-    predict = lambda lightness: Predictions(ab=np.full((*lightness.shape[:3], 2), color, np.float32))  # noqa: E731
+    predict = lambda lightness: Predictions(ab=jnp.broadcast_to(jnp.float32(color), (*lightness.shape[:3], 2)))  # noqa: E731
     return Colorizer(predict, side=32, choice=ColorChoice("reg"))
 
 

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from skimage.color import rgb2lab
@@ -15,7 +16,7 @@ from semcolor_jax.models import Predictions
 
 
 def grey_predictor(lightness: np.ndarray) -> Predictions:
-    return Predictions(ab=np.zeros((*lightness.shape[:3], 2), np.float32))
+    return Predictions(ab=jnp.zeros((*lightness.shape[:3], 2)))
 
 
 def one_hot(classes: np.ndarray, depth: int) -> np.ndarray:
@@ -63,7 +64,7 @@ def test_soft_branch_is_decoded_at_the_temperature(make_sample):
     def predict(lightness):
         logits = np.zeros((*lightness.shape[:3], 313), np.float32)
         logits[..., grey] = 100
-        return Predictions(color_logits=logits)
+        return Predictions(color_logits=jnp.asarray(logits))
 
     result = evaluate(predict, [make_sample()], temperature=0.38, size=None)
     assert result.branches["soft"]["psnr"] == pytest.approx(result.branches["grey"]["psnr"], abs=0.01)
@@ -83,7 +84,7 @@ def test_means_are_over_the_images(make_sample):
 
 
 def test_a_grey_photo_keeps_the_mean_finite(make_sample):
-    sample = dataclasses.replace(make_sample(), image=np.full((12, 12, 3), 77, np.uint8))
+    sample = dataclasses.replace(make_sample(height=12, width=12), image=np.full((12, 12, 3), 77, np.uint8))
     result = evaluate(grey_predictor, [sample], temperature=1.0, size=None)
     assert result.branches["grey"]["psnr"] == pytest.approx(similarity.PSNR_CEILING)
 
@@ -99,7 +100,9 @@ def test_segmentation_and_scenes_count_only_labelled_images(make_sample):
     def predict(lightness):
         constant = np.full(lightness.shape[:3], 5)
         return Predictions(
-            ab=grey_predictor(lightness).ab, seg_logits=one_hot(constant, 183), scene_logits=scene_logits
+            ab=grey_predictor(lightness).ab,
+            seg_logits=jnp.asarray(one_hot(constant, 183)),
+            scene_logits=jnp.asarray(scene_logits),
         )
 
     result = evaluate(predict, [labelled, unlabelled], temperature=1.0, size=None)
@@ -115,8 +118,8 @@ def test_segmentation_and_scenes_count_only_labelled_images(make_sample):
 
 def test_branches_without_labels_have_no_score(make_sample):
     def predict(lightness):
-        seg = np.zeros((*lightness.shape[:3], 183), np.float32)
-        scene = np.zeros((1, 365), np.float32)
+        seg = jnp.zeros((*lightness.shape[:3], 183))
+        scene = jnp.zeros((1, 365))
         return Predictions(ab=grey_predictor(lightness).ab, seg_logits=seg, scene_logits=scene)
 
     result = evaluate(predict, [make_sample()], temperature=1.0, size=None)
@@ -158,10 +161,10 @@ def full_result(make_sample):
     def predict(lightness):
         shape = lightness.shape[:3]
         return Predictions(
-            ab=np.zeros((*shape, 2), np.float32),
-            color_logits=np.zeros((*shape, 313), np.float32),
-            seg_logits=one_hot(np.full(shape, 5), 183),
-            scene_logits=np.arange(365, dtype=np.float32)[None],
+            ab=jnp.zeros((*shape, 2)),
+            color_logits=jnp.zeros((*shape, 313)),
+            seg_logits=jnp.asarray(one_hot(np.full(shape, 5), 183)),
+            scene_logits=jnp.arange(365.0)[None],
         )
 
     samples = [make_sample(labels=labels, scene=364), make_sample(seed=1)]
@@ -191,7 +194,7 @@ def test_table_names_rows_counts_baselines_and_protocol(full_result):
 
 def test_table_names_the_networks_ab_as_the_network_says(make_sample):
     def predict(lightness):
-        return Predictions(ab=np.zeros((*lightness.shape[:3], 2), np.float32), ab_title="decoded histograms")
+        return Predictions(ab=jnp.zeros((*lightness.shape[:3], 2)), ab_title="decoded histograms")
 
     table = format_table(evaluate(predict, [make_sample()], temperature=1.0, size=None))
     assert "decoded histograms  " in table

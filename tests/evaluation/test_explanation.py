@@ -71,7 +71,7 @@ def test_a_large_photo_is_shrunk_to_the_side():
 def test_the_plane_has_the_likeliest_disc_where_its_bin_lies(bin):
     probabilities = np.full(313, 1e-6)
     probabilities[bin] = 1
-    shown = np.array([0, 0]) if bin != 100 else np.array([60, 60])
+    shown = np.array([0.0, 0.0]) if bin != 100 else np.array([60.0, 60.0])
     picture = _draw_plane(probabilities, shown)
     a, b = AB_BINS[bin]
     x, y = int((a + 90) / 10 * 13 + 6.5), int((100 - b) / 10 * 13 + 6.5)
@@ -83,6 +83,7 @@ def test_the_plane_has_the_likeliest_disc_where_its_bin_lies(bin):
 
 def test_confidence_is_the_probability_near_the_colour_shown():
     confidence = result_of().confidence()
+    assert confidence is not None
     near = np.hypot(*(AB_BINS - AB_BINS[5]).T) <= 20
     np.testing.assert_allclose(confidence[:10], 1, rtol=1e-6)
     np.testing.assert_allclose(confidence[10:], near.sum() / 313, rtol=1e-5)

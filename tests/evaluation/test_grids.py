@@ -1,3 +1,4 @@
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -17,18 +18,17 @@ def places(grid: np.ndarray, image: np.ndarray) -> list[tuple[int, int]]:
 
 def all_branches(lightness: np.ndarray) -> Predictions:
     shape = lightness.shape[:3]
-    seg = np.zeros((*shape, 183), np.float32)
-    seg[..., 5] = 1
+    seg = jnp.zeros((*shape, 183)).at[..., 5].set(1)
     return Predictions(
-        ab=np.zeros((*shape, 2), np.float32),
-        color_logits=np.zeros((*shape, 313), np.float32),
+        ab=jnp.zeros((*shape, 2)),
+        color_logits=jnp.zeros((*shape, 313)),
         seg_logits=seg,
-        scene_logits=np.arange(365, dtype=np.float32)[None] / 50,
+        scene_logits=jnp.arange(365.0)[None] / 50,
     )
 
 
 def only_regression(lightness: np.ndarray) -> Predictions:
-    return Predictions(ab=np.full((*lightness.shape[:3], 2), 12, np.float32))
+    return Predictions(ab=jnp.full((*lightness.shape[:3], 2), 12.0))
 
 
 def test_the_original_column_holds_the_input_exactly(make_sample):

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from skimage.color import lab2rgb, rgb2lab
@@ -81,8 +83,13 @@ def test_the_decoded_soft_code_is_the_mean_of_five_bins_and_looks_like_the_photo
 
 
 def test_scenes_are_named_with_their_probabilities(make_sample, monkeypatch):
-    rows = []
-    monkeypatch.setattr(inspection, "draw_rows", lambda captions, cells: rows.extend(cells))
+    rows: list[Any] = []
+
+    def draw(captions, cells):
+        rows.extend(cells)
+        return np.zeros((1, 1, 3), np.uint8)
+
+    monkeypatch.setattr(inspection, "draw_rows", draw)
     labelled, unlabelled = make_sample(scene=203), make_sample(seed=1)
     _grid([labelled, unlabelled])
     names = [name for name, _ in rows[0]["scenes"].predicted]

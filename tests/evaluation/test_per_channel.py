@@ -1,5 +1,6 @@
 """PSNR and L2ab in both forms: the paper's mean of the channels, and the field's pooled one."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from photo_pairs import photo_pairs
@@ -38,7 +39,7 @@ def test_evaluate_has_both_forms_and_names_them():
     def predict(lightness):
         ab = np.full((*lightness.shape[:3], 2), [5, 20], np.float32)
         seen.append(ab)
-        return Predictions(ab=ab)
+        return Predictions(ab=jnp.asarray(ab))
 
     result = evaluate(predict, samples, temperature=1.0, size=None)
     forms = result.branches["reg"]

@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -37,7 +38,7 @@ def crops(count):
 
 def with_colors(photo, *, share):
     grey = photo.mean(axis=-1, keepdims=True)
-    return np.uint8(np.rint(grey + share * (photo - grey)))
+    return np.rint(grey + share * (photo - grey)).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +118,7 @@ def test_fid_where_it_can_be_computed(results, output):
         layout.find_sets(results), output=output / "scores", settings=scoring.Settings(size=SIDE)
     )
     scored = scores["imagenet_ctest1k"]
+    assert scored.score is not None
     known = dataclasses.replace(scored.score, fid_title="FID-VGG16", fid={"zhang2016": (3.14159, 4, 4)})
     scores["imagenet_ctest1k"] = dataclasses.replace(scored, score=known)
     table = tables.perceptual_table(scores)
@@ -213,19 +215,22 @@ def test_curves_have_the_same_color_in_all_panels():
 def test_segmentation_views(results):
     def predict(lightness):
         shape = lightness.shape[:3]
-        seg = np.zeros((*shape, 183), np.float32)
-        seg[:, : shape[1] // 2, :, 1] = 1
-        return Predictions(ab=np.zeros((*shape, 2), np.float32), color_logits=None, seg_logits=seg, scene_logits=None)
+        seg = jnp.zeros((*shape, 183)).at[:, : shape[1] // 2, :, 1].set(1)
+        return Predictions(ab=jnp.zeros((*shape, 2)), seg_logits=seg)
+
+    def with_segmentation(change):
+        def predict_otherwise(lightness):
+            predictions = predict(lightness)
+            return dataclasses.replace(predictions, seg_logits=change(predictions.seg_logits))
+
+        return Colorizer(predict_otherwise, choice=ColorChoice("reg"))
 
     files = {"p0": results / "legacy" / "original" / "p0.png"}
     assert pictures.draw_segmentation(files, Colorizer(predict, choice=ColorChoice("reg"))).shape[2] == 3
-    coarse = Colorizer(
-        lambda lightness: predict(lightness).replace(seg_logits=predict(lightness).seg_logits[:, ::2, ::2]),
-        choice=ColorChoice("reg"),
-    )
+    coarse = with_segmentation(lambda seg: seg[:, ::2, ::2])
     expected = pictures.draw_segmentation(files, Colorizer(predict, choice=ColorChoice("reg")))
     np.testing.assert_array_equal(pictures.draw_segmentation(files, coarse), expected)
-    blind = Colorizer(lambda lightness: predict(lightness).replace(seg_logits=None), choice=ColorChoice("reg"))
+    blind = with_segmentation(lambda seg: None)
     with pytest.raises(UserError, match="no segmentation branch"):
         pictures.draw_segmentation(files, blind)
 
@@ -237,6 +242,7 @@ def test_unpacking_an_archive(tmp_path):
         write_image(archive / f"{index:04}.png", np.full((12, 12, 3), (index % 256, 90, 30), np.uint8))
     layout.unpack(tmp_path / "results", [f"div2k_valid={archive}"])
     folder = layout.find_sets(tmp_path / "results")["div2k_valid"].original
+    assert folder is not None
     assert sorted(path.name for path in folder.iterdir()) == [f"{index:04}.png" for index in range(801, 901)]
     np.testing.assert_array_equal(read_photo(folder / "0900.png"), read_photo(archive / "0900.png"))
 

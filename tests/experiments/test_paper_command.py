@@ -8,6 +8,7 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -70,7 +71,7 @@ def archives(tmp_path_factory):
 
 def warm(lightness):
     shape = lightness.shape[:3]
-    return Predictions(ab=np.broadcast_to(np.float32([5, 20]), (*shape, 2)))
+    return Predictions(ab=jnp.broadcast_to(jnp.array([5.0, 20.0]), (*shape, 2)))
 
 
 @pytest.fixture(scope="module")

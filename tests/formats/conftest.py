@@ -43,7 +43,8 @@ def small():
     """64 pixels a side, so that "fc6" sees a 2x2 map, and narrow dense layers."""
     import keras
 
-    trunk = keras.applications.VGG16(weights=None, include_top=False, input_shape=(64, 64, 3))
+    vgg16: Any = keras.applications.VGG16  # whose annotations do not know None
+    trunk = vgg16(weights=None, include_top=False, input_shape=(64, 64, 3))
     x = keras.layers.Flatten(name="flatten")(trunk.output)
     x = keras.layers.Dense(24, activation="relu", name="fc1")(x)
     x = keras.layers.Dense(16, activation="relu", name="fc2")(x)
@@ -56,5 +57,6 @@ def published():
     """The real thing: 138 million parameters, 224 pixels a side."""
     import keras
 
-    model = keras.applications.VGG16(weights=None, classes=365, classifier_activation=None)
+    vgg16: Any = keras.applications.VGG16
+    model = vgg16(weights=None, classes=365, classifier_activation=None)
     return make_reference(model, side=224)

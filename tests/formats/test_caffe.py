@@ -1,3 +1,6 @@
+from typing import Any
+
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -68,7 +71,7 @@ def caffe_layers(reference):
 def write_today(path, reference):
     """As Caffe of 2015 and later writes it: `layer` with blobs that have a shape, and layers without blobs."""
     messages = caffe_messages()
-    net = messages["NetParameter"](name="VGG-Places365", input=["data"], input_dim=[10, 3, 224, 224])
+    net: Any = messages["NetParameter"](name="VGG-Places365", input=["data"], input_dim=[10, 3, 224, 224])
     for name, arrays in caffe_layers(reference).items():
         layer = net.layer.add(name=name, type="Convolution", bottom=["data"], loss_weight=[1.0], phase=1)
         for array in arrays:
@@ -81,7 +84,7 @@ def write_today(path, reference):
 def write_2014(path, reference):
     """As Caffe of 2014 wrote it: `layers` with blobs of four dimensions."""
     messages = caffe_messages()
-    net = messages["NetParameter"](name="VGG-Places365", force_backward=True)
+    net: Any = messages["NetParameter"](name="VGG-Places365", force_backward=True)
     for name, arrays in caffe_layers(reference).items():
         layer = net.layers.add(name=name, type=4, bottom=["data"], blobs_lr=[1, 2])
         for array in arrays:
@@ -93,7 +96,9 @@ def write_2014(path, reference):
 
 def assert_same_logits(weights, reference):
     expected = reference.logits(bgr_mean=PLACES365_BGR_MEAN)
-    logits = classifier_for(weights.params).apply({"params": weights.params}, weights.preprocess(reference.photos))
+    logits: Any = classifier_for(weights.params).apply(
+        {"params": weights.params}, jnp.asarray(weights.preprocess(reference.photos))
+    )
     assert logits.shape == expected.shape == (2, 365)
     assert 0.1 < np.std(expected) < 100
     assert np.max(np.abs(logits - expected)) < 1e-4

@@ -1,3 +1,5 @@
+from typing import Any
+
 import h5py
 import jax.numpy as jnp
 import numpy as np
@@ -40,7 +42,7 @@ def write_by_keras(path, reference):
 
 def assert_same_logits(weights, reference, expected):
     network = classifier_for(weights.params)
-    logits = network.apply({"params": weights.params}, jnp.asarray(weights.preprocess(reference.photos)))
+    logits: Any = network.apply({"params": weights.params}, jnp.asarray(weights.preprocess(reference.photos)))
     assert logits.shape == expected.shape == (2, 365)
     assert 0.1 < np.std(expected) < 100
     assert np.max(np.abs(logits - expected)) < 1e-4
@@ -87,7 +89,7 @@ def test_a_layer_of_another_shape_is_refused(tmp_path, small):
     path = write_keras2(tmp_path / "weights.h5", small)
     with h5py.File(path, "a") as file:
         del file["fc2/fc2/bias:0"]
-        file["fc2"].create_dataset("fc2/bias:0", data=np.zeros(3))
+        file.create_dataset("fc2/fc2/bias:0", data=np.zeros(3))
     with pytest.raises(UserError, match=r"layer 'fc2' has a kernel \(24, 16\) and a bias \(3,\)"):
         load_keras_vgg16(path)
 

@@ -1,3 +1,6 @@
+from typing import Any
+
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from pth_files import write_pth
@@ -28,7 +31,7 @@ def state_dict(small):
 def test_logits_equal_those_of_the_network_in_keras(tmp_path, small, state_dict):
     weights = load_torch_vgg16(write_pth(tmp_path / "vgg16.pth", state_dict))
     network = classifier_for(weights.params)
-    computed = network.apply({"params": weights.params}, weights.preprocess(small.photos))
+    computed: Any = network.apply({"params": weights.params}, jnp.asarray(weights.preprocess(small.photos)))
     normalised = (small.photos / 255 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
     expected = np.asarray(small.model(normalised.astype(np.float32)))
     np.testing.assert_allclose(computed, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())

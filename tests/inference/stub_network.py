@@ -1,5 +1,6 @@
 """A photo and a network for the tests of colouring."""
 
+import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
@@ -25,4 +26,4 @@ class Stripes:
         ab[..., 1] = np.where(np.arange(shape[2]) < shape[2] / 2, 25, -25)
         seg = np.zeros((*shape, 183), np.float32)
         seg[..., 7] = 1
-        return Predictions(ab=ab, seg_logits=seg, scene_logits=np.arange(365, dtype=np.float32)[None])
+        return Predictions(ab=jnp.asarray(ab), seg_logits=jnp.asarray(seg), scene_logits=jnp.arange(365.0)[None])

@@ -1,4 +1,5 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -96,7 +97,7 @@ def test_top_scenes_by_hand():
 
 def test_branches_that_are_off_give_none():
     def predict(lightness):
-        return Predictions(ab=np.zeros((*lightness.shape[:3], 2), np.float32))
+        return Predictions(ab=jnp.zeros((*lightness.shape[:3], 2)))
 
     result = Colorizer(predict, choice=ColorChoice("reg"))(photo_of(8, 8))
     assert result.scenes is None

@@ -21,6 +21,7 @@ from semcolor_jax.errors import UserError
 from semcolor_jax.inference import export
 from semcolor_jax.inference.network import read_out
 from semcolor_jax.inference.restore import color_choice
+from semcolor_jax.models.semcolor import SemColorNet
 
 ROOT = Path(__file__).parents[2]
 SHAPES = [(2, 32, 64, 1), (1, 96, 32, 1)]
@@ -87,6 +88,7 @@ def test_onnx_gives_the_same_colours_at_any_size():
     assert [(value.name, len(value.shape)) for value in session.get_inputs()] == [("lightness", 4)]
     choice = color_choice(network.config)
     for lightness in (np.random.default_rng(1).uniform(0, 100, shape).astype(np.float32) for shape in SHAPES):
+        assert isinstance(network.model, SemColorNet)
         expected = read_out(network.model, network.variables, lightness, choice=choice, colors_only=True).ab
         (found,) = session.run(["ab"], {"lightness": lightness})
         np.testing.assert_allclose(found, expected, atol=1e-3)

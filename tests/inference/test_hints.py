@@ -31,7 +31,7 @@ def regions(height, width, dtype=np.uint8):
 
 
 def network(height=9, width=12):
-    return np.broadcast_to(np.float32([4, -6]), (height, width, 2))
+    return np.broadcast_to(np.array([4, -6], np.float32), (height, width, 2))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

@@ -43,6 +43,8 @@ def test_the_rest_is_what_colouring_finds(colorizer):
     photo = photo_of(60, 48)
     seen, expected = look(colorizer, photo), colorizer(photo)
     np.testing.assert_array_equal(seen.classes, expected.segmentation)
+    assert seen.scenes is not None
+    assert expected.scenes is not None
     assert [name for name, _ in seen.scenes] == [name for name, _ in expected.scenes]
     bottom_right = colorizer.colorize(photo).distribution(47, 59)
     near = seen.distribution(1.0, 1.0).probabilities
@@ -54,18 +56,23 @@ def test_the_rest_is_what_colouring_finds(colorizer):
 def test_shifts_lead_to_other_colours(colorizer):
     seen = look(colorizer, photo_of(60, 48))
     shifts = seen.shifts(ColorChoice("both"), count=4)
+    assert seen.ab is not None
     assert shifts.shape == (3, *seen.ab.shape)
     assert min(np.abs(shift).mean() for shift in shifts) > 0.1
+
+
+def _compiled():
+    return _read_out._cache_size()  # pyright: ignore[reportAttributeAccessIssue]  (private)
 
 
 def test_other_numbers_compile_nothing(colorizer):
     photo = photo_of(60, 48)
     Colorizer(colorizer.predictor, side=48, choice=ColorChoice("both")).colors([photo])
-    before = _read_out._cache_size()
+    before = _compiled()
     for temperature in (0.3, 0.7):
         choice = ColorChoice("both", temperature=temperature, share=temperature, saturation=2 * temperature)
         Colorizer(colorizer.predictor, side=48, choice=choice).colors([photo])
-    assert _read_out._cache_size() == before
+    assert _compiled() == before
 
 
 def test_a_network_without_distributions():

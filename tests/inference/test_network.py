@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -24,9 +26,9 @@ def network():
 def test_chunks_give_what_the_whole_predictions_give(network, branch):
     model, variables = network
     lightness = np.random.default_rng(0).uniform(0, 100, (2, 37, 24, 1)).astype(np.float32)
-    expected = Predictor(model, variables)(lightness)
+    expected: Any = Predictor(model, variables)(lightness)
     choice = ColorChoice(branch, share=0.3, saturation=1.2)
-    found = read_out(model, variables, lightness, choice=choice)
+    found: Any = read_out(model, variables, lightness, choice=choice)
     colors = branch_colors(expected, temperature=0.38)
     by_branch = {**colors, "both": 0.7 * colors["reg"] + 0.3 * colors["soft"]}
     np.testing.assert_allclose(found.ab, 1.2 * by_branch[branch], rtol=1e-4, atol=1e-3)

@@ -1,5 +1,7 @@
 import os
+from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -134,7 +136,8 @@ def outcomes(colorizer, folder, out_dir, options=None, **kwargs):
     plan = make_plan([folder], out_dir)
     found = {source.name: "refused" for source, _ in plan.refused}
     found |= {path.name: "passed over" for path in plan.passed_over}
-    return found | {o.job.source.name: o.status for o in colorize_each(colorizer, plan.jobs, options, **kwargs)}
+    coloured = colorize_each(colorizer, plan.jobs, options, **kwargs)
+    return found | {Path(os.fsdecode(o.job.source)).name: o.status for o in coloured}
 
 
 def test_bad_files_never_stop_the_others(colorizer, tmp_path):
@@ -237,7 +240,7 @@ def test_all_pages_of_a_tiff_file(colorizer, tmp_path):
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
     (target,) = colorize_files(colorizer, [tmp_path / "a.tif"], tmp_path / "out")
     with Image.open(target) as image:
-        assert image.n_frames == 3
+        assert image.n_frames == 3  # pyright: ignore[reportAttributeAccessIssue]  (formats with pages)
 
 
 def test_files_of_several_pages_have_no_pictures_beside_them_and_say_so(colorizer, tmp_path):
@@ -302,7 +305,7 @@ class Remembering(Stripes):
     def __call__(self, lightness):
         self.shapes.append(lightness.shape)
         ab = np.concatenate([lightness, np.broadcast_to(lightness.mean((1, 2), keepdims=True), lightness.shape)], -1)
-        return Predictions(ab=(ab - 50).astype(np.float32) / 3)
+        return Predictions(ab=jnp.float32(ab - 50) / 3)
 
 
 @pytest.fixture
@@ -342,15 +345,10 @@ def test_photos_of_one_network_shape_share_a_batch_whatever_their_size(rememberi
 
 def test_large_photos_and_large_networks_go_alone(tmp_path):
     large = folder_of(tmp_path / "large", [(720, 740)] * BATCH)
-    for colorizer, photos in (
-        (Colorizer(Remembering(), side=16, choice=ColorChoice("reg")), large),
-        (
-            Colorizer(Remembering(), side=500, choice=ColorChoice("reg")),
-            folder_of(tmp_path / "in", [(500, 500)] * BATCH),
-        ),
-    ):
-        colorize_files(colorizer, photos, tmp_path / "out")
-        assert [shape[0] for shape in colorizer.predictor.shapes] == [1] * BATCH
+    for side, photos in ((16, large), (500, folder_of(tmp_path / "in", [(500, 500)] * BATCH))):
+        network = Remembering()
+        colorize_files(Colorizer(network, side=side, choice=ColorChoice("reg")), photos, tmp_path / "out")
+        assert [shape[0] for shape in network.shapes] == [1] * BATCH
 
 
 def test_photos_before_a_damaged_one_are_coloured(remembering, tmp_path):

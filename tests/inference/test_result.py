@@ -1,3 +1,6 @@
+import dataclasses
+
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -19,7 +22,7 @@ class Certain(Stripes):
         logits = np.zeros((*lightness.shape[:3], 313), np.float32)
         middle = lightness.shape[2] // 2
         logits[:, :, :middle, 5] = logits[:, :, middle:, 300] = 50
-        return predictions.replace(color_logits=logits)
+        return dataclasses.replace(predictions, color_logits=jnp.asarray(logits))
 
 
 @pytest.fixture
@@ -91,7 +94,7 @@ def test_mirroring_averages_with_the_mirrored_photo():
         def __call__(self, lightness):
             ab = np.zeros((*lightness.shape[:3], 2), np.float32)
             ab[:, :, : lightness.shape[2] // 2] = 20
-            return Predictions(ab=ab)
+            return Predictions(ab=jnp.asarray(ab))
 
     colorizer = Colorizer(Left(), side=16, choice=ColorChoice("reg"), mirror=True)
     np.testing.assert_allclose(colorizer.colors([photo_of(16, 64)]), 10)

@@ -1,3 +1,6 @@
+import dataclasses
+
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from stub_network import Stripes, photo_of
@@ -10,7 +13,7 @@ from semcolor_jax.inference.colorize import Colorizer
 from semcolor_jax.inference.probability import probability_near
 from semcolor_jax.inference.variants import make_variants, tilted_means
 
-RED, BLUE, GREEN = (np.flatnonzero((ab == AB_BINS).all(axis=1))[0] for ab in ((40, 20), (0, -40), (-30, 30)))
+RED, BLUE, GREEN = (np.flatnonzero(np.all(ab == AB_BINS, axis=1))[0] for ab in ((40, 20), (0, -40), (-30, 30)))
 
 
 def log_normal(centre, spread, weight=1.0):
@@ -29,7 +32,9 @@ class Undecided(Stripes):
     def __call__(self, lightness):
         logits = two_regions()
         rows, columns = (np.arange(n) * m // n for n, m in zip(lightness.shape[1:3], logits.shape[:2], strict=True))
-        return super().__call__(lightness).replace(color_logits=logits[rows[:, None], columns][None])
+        return dataclasses.replace(
+            super().__call__(lightness), color_logits=jnp.asarray(logits[rows[:, None], columns][None])
+        )
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +108,9 @@ def test_of_a_result_they_keep_its_lightness_and_run_the_network_once_more():
     lightness = rgb_to_lab(result.photo.pixels, xp=np)[..., 0]
     for variant in variants:
         assert np.abs(rgb_to_lab(variant.photo.pixels, xp=np)[..., 0] - lightness).mean() < 0.6
-        assert variant.confidence().shape == variant.ab.shape[:2]
+        confidence = variant.confidence()
+        assert confidence is not None
+        assert confidence.shape == variant.ab.shape[:2]
     assert len({variant.photo.pixels.tobytes() for variant in variants}) == 3
     assert len(network.shapes) == 2
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -28,7 +30,7 @@ def test_statistics_equal_numpy():
 @pytest.mark.parametrize(("count", "width"), [(300, 20), (2000, 64)])
 def test_distance_equals_scipys_matrix_root(count, width):
     one, other = (collected(features(seed, count=count, width=width)) for seed in (1, 2))
-    root = scipy.linalg.sqrtm(one.covariance @ other.covariance)
+    root: Any = scipy.linalg.sqrtm(one.covariance @ other.covariance)
     expected = np.sum((one.mean - other.mean) ** 2) + np.trace(one.covariance + other.covariance - 2 * root.real)
     assert frechet_distance(one, other) == pytest.approx(expected, rel=1e-9)
 

@@ -2,6 +2,7 @@
 
 import warnings
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -77,13 +78,13 @@ def test_resizing_equals_torchs(size):
     expected = torch.nn.functional.interpolate(
         torch.from_numpy(image).permute(0, 3, 1, 2), size=(299, 299), mode="bilinear", align_corners=False
     )
-    computed = resize_bilinear(padded, np.array([size], np.int32), side=299)
+    computed = resize_bilinear(jnp.asarray(padded), jnp.array([size], jnp.int32), side=299)
     np.testing.assert_allclose(computed, expected.permute(0, 2, 3, 1), atol=2e-3)
 
 
 def test_scales():
-    grey = np.full((1, 299, 299, 3), 128, np.uint8)
-    size = np.array([[299, 299]])
+    grey = jnp.full((1, 299, 299, 3), 128, jnp.uint8)
+    size = jnp.array([[299, 299]])
     np.testing.assert_allclose(prepare(grey, size, variant="tf"), np.zeros((1, 299, 299, 3)))
     value = 128 / 127.5 - 1
     expected = [value * deviation * 2 + mean * 2 - 1 for mean, deviation in ((0.485, 0.229), (0.456, 0.224))]

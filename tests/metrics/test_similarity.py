@@ -226,6 +226,7 @@ def test_areas_by_hand():
         error_histogram.ErrorHistogram().curve  # noqa: B018
 
 
+@pytest.mark.usefixtures("no_shape_checks")
 @pytest.mark.parametrize("metric", [similarity.psnr, similarity.ssim, similarity.ab_errors])
 @pytest.mark.parametrize(
     ("other", "sizes", "message"),
@@ -241,6 +242,7 @@ def test_wrong_input_is_refused(metric, other, sizes, message):
         metric(np.zeros((2, 12, 12, 3), np.uint8), other, sizes=sizes)
 
 
+@pytest.mark.usefixtures("no_shape_checks")
 def test_a_pair_of_two_sizes_or_of_other_shapes_is_refused():
     with pytest.raises(ValueError, match="differ in size"):
         similarity.of_pair(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 1, 3), np.uint8))

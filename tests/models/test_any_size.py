@@ -1,5 +1,7 @@
 """What padding may and may not change."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -80,7 +82,8 @@ def test_a_shift_by_16_pixels_shifts_the_interior_of_relu4_3(vgg16_variables):
     """The same for the deepest skip of VGG16, in cells of 8 pixels: it sees 49 of them, 7 by pooling."""
     scene = np.random.default_rng(0).uniform(0, 100, (1, 176, 176, 1)).astype(np.float32)
     params = {"params": vgg16_variables["params"]["backbone"]}
-    relu4_3 = jax.jit(lambda x: Vgg16Encoder().apply(params, x, train=False).skips[3])
+    encode: Any = Vgg16Encoder().apply
+    relu4_3 = jax.jit(lambda x: encode(params, x, train=False).skips[3])
     assert_shifted(relu4_3(scene[:, :-16, :-16]), relu4_3(scene[:, 16:, 16:]), shift=2, reach=7)
 
 

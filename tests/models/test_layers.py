@@ -1,5 +1,7 @@
 """Layers against Flax's and JAX's own."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -18,6 +20,7 @@ def test_conv_relu_has_the_parameters_and_the_result_of_flaxs(stride, dtype):
     flaxs = nn.Conv(5, (3, 3), strides=stride, kernel_init=nn.initializers.he_normal(), dtype=jnp.dtype(dtype))
     variables, expected = (layer.init(jax.random.key(2), x) for layer in (ours, flaxs))
     jax.tree.map(np.testing.assert_array_equal, variables, expected)
-    result = ours.apply(variables, x)
+    result: Any = ours.apply(variables, x)
+    plain: Any = flaxs.apply(expected, x)
     assert result.dtype == dtype
-    np.testing.assert_array_equal(result, nn.relu(flaxs.apply(expected, x)))
+    np.testing.assert_array_equal(result, nn.relu(plain))

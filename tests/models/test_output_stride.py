@@ -1,5 +1,7 @@
 """A decoder that stops early: X_map's size, what is enlarged, what the losses are compared with."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +20,7 @@ from semcolor_jax.training.state import create_state
 from semcolor_jax.training.step import make_train_step
 
 
-def network(stride, *, width=4):
+def network(stride, *, width=4) -> Any:
     config = default()
     config.model.width, config.model.scene_features, config.model.output_stride = width, 8, stride
     model = build_model(config)
@@ -29,12 +31,12 @@ def network(stride, *, width=4):
 def test_x_map_is_smaller_and_predictions_are_not(stride):
     _, model, variables = network(stride)
     lightness = jnp.asarray(np.random.default_rng(0).uniform(0, 100, (2, 37, 22, 1)), jnp.float32)
-    features = model.apply(variables, lightness, train=False, method="features")
+    features: Any = model.apply(variables, lightness, train=False, method="features")
     cells = (-(-37 // stride), -(-22 // stride))
     assert features.map.shape == (2, *cells, 4 * stride)
     blocks = {name.partition("_")[0] for name in variables["params"]["decoder"]}
     assert blocks == {"conv4", "conv3", "conv2", "conv1"} - {f"conv{k}" for k in range(1, stride.bit_length())}
-    predictions = model.apply(variables, lightness, train=False)
+    predictions: Any = model.apply(variables, lightness, train=False)
     assert predictions.ab.shape == (2, 37, 22, 2)
     assert predictions.color_logits.shape == (2, 37, 22, 313)
     assert predictions.seg_logits.shape == (2, 37, 22, 183)
@@ -44,9 +46,10 @@ def test_logits_are_enlarged_bilinearly_between_the_centres_of_cells():
     """Reference: the interpolation written out, for the pixels that lie between the cells' centres."""
     _, model, variables = network(2)
     lightness = jnp.asarray(np.random.default_rng(1).uniform(0, 100, (1, 32, 16, 1)), jnp.float32)
-    small = model.apply(variables, lightness, train=False, method="features").map
-    logits = np.asarray(model.apply(variables, small, method="heads").color_logits)[0]
-    large = np.asarray(model.apply(variables, lightness, train=False).color_logits)[0]
+    apply: Any = model.apply
+    small = apply(variables, lightness, train=False, method="features").map
+    logits = np.asarray(apply(variables, small, method="heads").color_logits)[0]
+    large = np.asarray(apply(variables, lightness, train=False).color_logits)[0]
     for y, x in [(1, 1), (2, 5), (17, 8), (30, 14)]:
         i, j = (y - 1) // 2, (x - 1) // 2  # the cell whose centre lies above and left
         down, across = (0.25 if side % 2 else 0.75 for side in (y, x))
@@ -74,7 +77,7 @@ def test_the_step_compares_with_the_mean_colour_and_the_central_label_of_each_ce
     features, _ = model.apply(
         variables, jnp.asarray(lab[..., :1]), train=True, mutable=["batch_stats"], method="features"
     )
-    predictions = model.apply(variables, features.map, method="heads")
+    predictions: Any = model.apply(variables, features.map, method="heads")
     code = soft_encode(ab)
     expected = {
         "soft": losses.soft_encoding_loss(predictions.color_logits, SoftCode(*code), rebalancing=jnp.asarray(weights)),

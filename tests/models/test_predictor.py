@@ -1,4 +1,4 @@
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ class Traced(nn.Module):
 def test_predictions_equal_a_plain_application(net, variables):
     x = np.random.default_rng(0).uniform(0, 100, (1, 20, 24, 1))  # float64, as numpy likes it
     expected = net.apply(variables, jnp.asarray(x, jnp.float32), train=False)
-    predictions = Predictor(net, variables)(x)
+    predictions: Any = Predictor(net, variables)(x)
     np.testing.assert_allclose(predictions.ab, expected.ab, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(predictions.color_logits, expected.color_logits, rtol=1e-4, atol=1e-5)
 

@@ -1,5 +1,7 @@
 """Its numbers are compared with Keras in tests/convert; here is what a file of weights must look like."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,7 +27,8 @@ def test_the_dense_layers_follow_the_pooled_features(params):
     """With a grey photo, whose features the encoder gives; the rest is three products of numpy."""
     lightness = np.random.default_rng(1).uniform(0, 100, (2, 64, 64, 1)).astype(np.float32)
     convolutions = {name: layer for name, layer in params.items() if name.startswith("conv")}
-    features = np.asarray(Vgg16Encoder().apply({"params": convolutions}, jnp.asarray(lightness), train=False).x_enc)
+    encoded: Any = Vgg16Encoder().apply({"params": convolutions}, jnp.asarray(lightness), train=False)
+    features = np.asarray(encoded.x_enc)
     x = features.reshape(2, 2, 2, 2, 2, 512).max(axis=(2, 4)).reshape(2, -1)
     for name in ("fc6", "fc7"):
         x = np.maximum(x @ params[name]["kernel"] + params[name]["bias"], 0)
@@ -33,7 +36,8 @@ def test_the_dense_layers_follow_the_pooled_features(params):
 
     mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     photos = jnp.asarray((lightness / 100 - mean) / deviation, jnp.float32)
-    np.testing.assert_allclose(classifier_for(params).apply({"params": params}, photos), expected, rtol=1e-4, atol=1e-3)
+    logits: Any = classifier_for(params).apply({"params": params}, photos)
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-3)
 
 
 def test_sizes_come_from_the_weights(params):

@@ -95,7 +95,9 @@ def test_the_xla_form_differentiates_forward():
     x, skip = rng.standard_normal((1, 3, 3, 2)).astype(np.float32), rng.standard_normal((1, 6, 6, 2)).astype(np.float32)
     kernel = rng.standard_normal((3, 3, 4, 1)).astype(np.float32)
     forward, backward = (
-        mode(lambda kernel: jnp.sum(convolution.convolve_joined(x, skip, kernel) ** 2))(kernel)
+        mode(lambda kernel: jnp.sum(convolution.convolve_joined(jnp.asarray(x), jnp.asarray(skip), kernel) ** 2))(
+            kernel
+        )
         for mode in (jax.jacfwd, jax.grad)
     )
     np.testing.assert_allclose(forward, backward, rtol=1e-4, atol=1e-4)

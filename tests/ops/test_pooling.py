@@ -1,5 +1,6 @@
 """Max-pooling against windows written out in numpy."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -12,4 +13,4 @@ from semcolor_jax.ops.pooling import max_pool
 def test_is_the_maximum_of_each_window(window, size):
     x = np.random.default_rng(0).standard_normal((2, *size, 3)).astype(np.float32)
     windows = np.lib.stride_tricks.sliding_window_view(x, (window, window), axis=(1, 2))[:, ::2, ::2]
-    np.testing.assert_array_equal(max_pool(x, window=window), windows.max(axis=(-2, -1)))
+    np.testing.assert_array_equal(max_pool(jnp.asarray(x), window=window), windows.max(axis=(-2, -1)))

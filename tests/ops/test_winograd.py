@@ -99,9 +99,11 @@ def test_equals_scipy(taps, padding, size):
     kernel = rng.normal(size=(taps, taps, 16, 3)).astype(np.float32)
     around = ((padding, padding), (padding, padding), (0, 0))
     padded = [np.pad(np.float64(image), around) for image in x]
-    kernels = np.moveaxis(np.float64(kernel), -1, 0)
+    kernels = np.moveaxis(kernel.astype(np.float64), -1, 0)
     expected = [np.concatenate([correlate(image, k, "valid") for k in kernels], axis=-1) for image in padded]
-    computed = winograd.convolve_transformed(x, winograd.transform_kernel(kernel), padding=padding)
+    computed = winograd.convolve_transformed(
+        jnp.asarray(x), winograd.transform_kernel(jnp.asarray(kernel)), padding=padding
+    )
     np.testing.assert_allclose(computed, expected, atol=1e-5 * np.abs(expected).max())
 
 
@@ -114,7 +116,7 @@ def test_large_tiles_are_left_where_they_do_not_pay():
 
 
 def test_only_the_cpu_form_prepares_kernels(each_form):
-    kernel = np.ones((3, 3, 16, 4), np.float32)
+    kernel = jnp.ones((3, 3, 16, 4))
     assert (winograd.prepare(kernel) is not None) == winograd.pays((32, 15, 15, 192), 3, padding=1)
     assert (winograd.prepare(kernel) is not None) == (each_form == "cpu")
-    assert winograd.prepare(np.ones((11, 11, 3, 4), np.float32)) is None
+    assert winograd.prepare(jnp.ones((11, 11, 3, 4))) is None

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
@@ -209,7 +210,7 @@ def test_tiffs_own_tags_are_kept(tmp_path):
     )  # fmt: skip
     write_photos(tmp_path / "b.tif", read_pages(tmp_path / "a.tif"), format="TIFF")
     with tifffile.TiffFile(tmp_path / "b.tif") as file:
-        found = file.pages[0].tags
+        found: Any = file.pages[0].aspage().tags
         assert [found[code].value for code in (270, 306, 315, 65000, 33723)] == [
             "Aunt Mary", "1931:05:06 07:08:09", "Grandfather", "private", b"\x1c\x02IPTC..",
         ]  # fmt: skip
@@ -225,8 +226,9 @@ def test_png_text_and_resolution_are_kept(tmp_path):
         data, _ = encode(read_one(tmp_path / "a.png"), format="PNG")
         with Image.open(io.BytesIO(data)) as image:
             image.load()
-            assert image.text == {"Description": "Aunt Mary", "Title": "Großvater"}
-            assert image.text["Title"].lang == "de"
+            text: Any = image.text  # pyright: ignore[reportAttributeAccessIssue]  (of PNG)
+            assert text == {"Description": "Aunt Mary", "Title": "Großvater"}
+            assert text["Title"].lang == "de"
             np.testing.assert_allclose(image.info["dpi"], (600, 300), rtol=1e-4)
 
 

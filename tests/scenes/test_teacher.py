@@ -22,7 +22,9 @@ def test_a_head_of_ones_own(tmp_path, photos):
     rng = np.random.default_rng(1)
     kernel, bias = rng.normal(size=(1024, 3)).astype(np.float32), rng.normal(size=3).astype(np.float32)
     record = {"format": 1, "features": FEATURES}
-    save_head(tmp_path / "teacher.npz", SceneHead(kernel, bias, np.array([5, 7, 300]), side=32, record=record))
+    save_head(
+        tmp_path / "teacher.npz", SceneHead(kernel, bias, np.array([5, 7, 300], np.int32), side=32, record=record)
+    )
     teacher = load_teacher(tmp_path / "teacher.npz")
     assert teacher.side == 32
     np.testing.assert_array_equal(teacher.categories, [5, 7, 300])

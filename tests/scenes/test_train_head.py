@@ -48,9 +48,9 @@ def test_photos_without_a_scene_or_with_only_one_are_no_lesson(tmp_path, write_p
 
 def test_accuracy_and_confusions_by_hand():
     """The head says category 3, 5 or 8, whichever feature is largest; category 9 it never saw."""
-    head = SceneHead(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), np.array([3, 5, 8]), side=8)
+    head = SceneHead(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), np.array([3, 5, 8], np.int32), side=8)
     features = np.array([[9, 1, 2], [1, 9, 2], [1, 9, 2], [2, 1, 9], [9, 2, 1]], np.float32)
-    result = measure(head, ScenePhotos(features, np.array([3, 3, 3, 8, 9])), folder="set", trained_on=7)
+    result = measure(head, ScenePhotos(features, np.array([3, 3, 3, 8, 9], np.int64)), folder="set", trained_on=7)
     assert result.scores.top1 == 2 / 5
     assert result.scores.top5 == 4 / 5
     assert result.confusions == [

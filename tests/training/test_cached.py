@@ -2,6 +2,7 @@
 
 import itertools
 from types import SimpleNamespace
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -48,7 +49,8 @@ class _Network(nn.Module):
 
 def _step(config):
     optimizer = optax.inject_hyperparams(optax.sgd)(learning_rate=0.01)
-    state = create_state(_Network().init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), train=True), optimizer)
+    variables: Any = _Network().init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), train=True)
+    state = create_state(variables, optimizer)
     step = make_train_step(
         _Network(),
         optimizer,
@@ -68,7 +70,7 @@ def test_the_losses_are_those_of_tf_datas_batches(tiny_config):
     cache.fill()
     losses = []
     for batches in (numpy_batches(dataset), cache.batches()):
-        state, step = _step(config)
+        (state, step), metrics = _step(config), None
         for batch in itertools.islice(batches, 3):
             state, metrics = step(state, batch)
         losses.append(jax.device_get(metrics))

@@ -1,5 +1,7 @@
 """Frozen encoder blocks: no gradient, no optimizer state, no movement."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -26,6 +28,7 @@ def test_frozen_blocks_get_no_gradient_and_no_moments(encoder):
         return sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(out))
 
     gradient = jax.grad(loss)(variables["params"])
+    updates: Any
     updates, state = optimizer.update(gradient, state, variables["params"], value=jnp.ones(()))
     moved = {name: bool(jnp.any(layer["kernel"])) for name, layer in updates["backbone"].items() if "conv" in name}
     assert moved == {name: not name.startswith(("conv1_", "conv2_")) for name in moved}

@@ -1,5 +1,7 @@
 """Photos that grow during training, blocks that thaw, averaged weights, the encoder's smaller rate."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -124,6 +126,7 @@ def test_the_encoder_takes_smaller_steps_by_its_factor(tiny_config):
         tiny_config.optimizer.encoder_rate = factor
         optimizer = build_optimizer(tiny_config, steps_per_epoch=10)
         state = optimizer.init(variables["params"])
+        updates: Any
         updates, _ = optimizer.update(gradient, state, variables["params"], value=jnp.ones(()))
         rates[factor] = {part: float(jax.tree.leaves(updates[part])[0].ravel()[0]) for part in ("backbone", "decoder")}
     assert rates[0.1]["decoder"] == rates[1.0]["decoder"] == pytest.approx(-tiny_config.schedule.stage1_rate)
@@ -145,8 +148,10 @@ def test_adam_moves_a_block_that_thaws_late_as_it_moves_one_that_begins_then(tin
         gradient = jax.tree.map(lambda w: jnp.asarray(rng.normal(size=w.shape), jnp.float32), params)
         if step < thaw:
             gradient["backbone"] = jax.tree.map(jnp.zeros_like, gradient["backbone"])
+        updates: Any
         updates, state = optimizer.update(gradient, state, params, value=jnp.ones(()))
         if step >= thaw:
+            expected: Any
             expected, fresh_state = fresh.update(gradient["backbone"], fresh_state)
             np.testing.assert_allclose(
                 updates["backbone"]["conv4_1"]["kernel"], expected["conv4_1"]["kernel"], rtol=1e-4

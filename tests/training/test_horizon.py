@@ -1,5 +1,7 @@
 """The two-stage learning rate over a run whose length changes while it runs."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -51,6 +53,7 @@ def test_the_optimizer_of_the_config_takes_the_joint_loss_like_every_other(sched
     config.schedule = schedule
     optimizer = build_optimizer(config, steps_per_epoch=7)
     params = {"decoder": {"kernel": jnp.ones((2, 2))}}
+    updates: Any
     updates, _ = optimizer.update(params, optimizer.init(params), params, value=jnp.ones(()))
     np.testing.assert_allclose(updates["decoder"]["kernel"], -schedule.stage1_rate / 4, rtol=1e-4)
 

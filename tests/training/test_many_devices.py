@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -178,7 +179,7 @@ def test_eight_devices(tmp_path):
 
 
 def test_a_state_is_split_by_its_longest_axis_that_divides_evenly():
-    mesh = jax.sharding.AbstractMesh((2, 4), ("data", "fsdp"))
+    mesh: Any = jax.sharding.AbstractMesh((2, 4), ("data", "fsdp"))
     state = {"kernel": np.zeros((3, 3, 8, 64)), "odd": np.zeros((9, 7)), "small": np.zeros(8)}
     specs = {name: of.spec for name, of in sharding.state_split(mesh, state, smallest=60).items()}
     assert specs["kernel"] == jax.P(None, None, None, "fsdp")
@@ -188,8 +189,9 @@ def test_a_state_is_split_by_its_longest_axis_that_divides_evenly():
 def test_devices_that_cannot_share_are_refused():
     config = default()
     config.data.batch_size = 7
+    mesh: Any = jax.sharding.AbstractMesh((2, 4), ("data", "fsdp"))
     with pytest.raises(UserError, match=r"batch_size is 7, but must be a multiple of the 8 devices"):
-        sharding.check_batch_size(config, jax.sharding.AbstractMesh((2, 4), ("data", "fsdp")))
+        sharding.check_batch_size(config, mesh)
     with pytest.raises(UserError, match=r"parallel.fsdp is 5, but must divide"):
         sharding.device_mesh(5)
 

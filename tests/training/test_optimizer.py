@@ -1,5 +1,7 @@
 """Both stages of the learning-rate scheme on a simulated run, and the optimizers' first updates by hand."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -148,6 +150,7 @@ def test_first_update_by_hand(name, expected):
     config.optimizer.name = name
     optimizer = build_optimizer(config, steps_per_epoch=10)
     params = {"w": jnp.zeros(())}
+    updates: Any
     updates, _ = optimizer.update({"w": jnp.asarray(2.0)}, optimizer.init(params), params, value=jnp.asarray(1.0))
     assert float(updates["w"]) == pytest.approx(-expected, rel=1e-3)
 
@@ -158,6 +161,7 @@ def test_clipping_bounds_the_gradient_norm():
     config.optimizer.clip_norm = 1.0
     optimizer = build_optimizer(config, steps_per_epoch=10)
     params = {"w": jnp.zeros(2)}
+    updates: Any
     updates, _ = optimizer.update(
         {"w": jnp.array([30.0, 40.0])}, optimizer.init(params), params, value=jnp.asarray(1.0)
     )
@@ -186,6 +190,7 @@ def test_weight_decay_is_part_of_the_gradient_and_spares_biases():
     optimizer = build_optimizer(config, steps_per_epoch=1)
     params = {"kernel": jnp.full((2, 2), 3.0), "bias": jnp.full(2, 3.0)}
     gradient = jax.tree.map(jnp.ones_like, params)
+    updates: Any
     updates, _ = optimizer.update(gradient, optimizer.init(params), params, value=jnp.ones(()))
     np.testing.assert_allclose(updates["kernel"], -(1 + 0.1 * 3.0), rtol=1e-6)
     np.testing.assert_allclose(updates["bias"], -1.0, rtol=1e-6)
@@ -198,6 +203,7 @@ def test_adam_takes_its_second_decay_from_the_config():
     config.schedule.update({"kind": "steps", "steps_rate": 1.0, "steps_total": 2})
     optimizer = build_optimizer(config, steps_per_epoch=1)
     params = {"w": jnp.zeros(1)}
+    updates: Any = {}
     state = optimizer.init(params)
     for gradient in (1.0, 0.0):
         updates, state = optimizer.update({"w": jnp.full(1, gradient)}, state, params, value=jnp.ones(()))
@@ -212,5 +218,6 @@ def test_adadelta_by_hand():
     config.schedule.update({"kind": "steps", "steps_rate": 1.0, "steps_total": 1})
     optimizer = build_optimizer(config, steps_per_epoch=1)
     params = {"w": jnp.zeros(1)}
+    updates: Any
     updates, _ = optimizer.update({"w": jnp.full(1, 2.0)}, optimizer.init(params), params, value=jnp.ones(()))
     np.testing.assert_allclose(updates["w"], -2 * np.sqrt(1e-6 / (0.05 * 4 + 1e-6)), rtol=1e-4)

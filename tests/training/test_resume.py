@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh
 
 from semcolor_jax.checkpoints.training_runs import Checkpoints, DataPosition
 from semcolor_jax.color import BIN_TABLE_ID
@@ -42,7 +43,7 @@ def train(monkeypatch, tmp_path):
             held_out=source,
             validation=(),
             phases=(),
-            mesh=None,
+            mesh=Mesh(np.array(jax.devices()[:1]), ("data",)),
             steps_per_epoch=4,
             rebalancing=np.ones(313),
             last_step=9,
@@ -130,6 +131,11 @@ class Renamed:
     def __len__(self):
         return len(self.names)
 
+    def read(self, index):
+        raise NotImplementedError  # no sample is looked at
+
+    load = read
+
 
 def test_other_photos_of_the_same_number_are_refused_and_a_renamed_folder_is_not(config, tmp_path):
     before = position_of(config, Renamed("photos", ["photos/a.jpg", "photos/b.jpg"]), step=5)
@@ -146,9 +152,7 @@ def test_the_work_directory_keeps_the_prior_that_a_training_began_with(config, t
 
     def prior_of(first):
         shares = [first, *[(1 - first) / 312] * 312]
-        return Prior(
-            jnp.asarray(shares), {"bin_table": BIN_TABLE_ID, "source": "x", "images": 1, "pixels": 1, "seed": 0}
-        )
+        return Prior(np.array(shares), {"bin_table": BIN_TABLE_ID, "source": "x", "images": 1, "pixels": 1, "seed": 0})
 
     config.data.prior = str(tmp_path / "given.json")
     save_prior(tmp_path / "given.json", prior_of(0.5))

@@ -1,5 +1,7 @@
 """A batch without a finite loss or gradient changes nothing but its count."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -46,7 +48,7 @@ def run():
     optimizer = optax.inject_hyperparams(optax.adam)(learning_rate=0.01)
 
     def run(steps, *, broken):
-        variables = Regression().init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), train=True)
+        variables: Any = Regression().init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), train=True)
         state = create_state(variables, optimizer, averaged=True)
         step = make_train_step(
             Regression(),

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +40,7 @@ def build(config):
     model = build_model(config)
     optimizer = build_optimizer(config, steps_per_epoch=10)
     state = create_state(init_variables(model, jax.random.key(0, impl="rbg"), config=config), optimizer)
-    step = make_train_step(model, optimizer, loss_config=config.loss, rebalancing=np.ones(313, np.float32), seed=0)
+    step: Any = make_train_step(model, optimizer, loss_config=config.loss, rebalancing=np.ones(313, np.float32), seed=0)
     return state, step
 
 
@@ -51,6 +52,7 @@ def test_the_joint_loss_falls_on_one_batch(tiny_config, variant):
     state, step = build(tiny_config)
     batch = random_batch(np.random.default_rng(0))
     state, first = step(state, batch)
+    last = first
     for _ in range(30):
         state, last = step(state, batch)
     assert set(first) == {
@@ -150,11 +152,11 @@ def test_the_compiled_step_holds_little_more_than_features_and_gradients():
     config = default()
     config.model.width = 16
     model, optimizer = build_model(config), build_optimizer(config, steps_per_epoch=10)
-    step = make_train_step(model, optimizer, loss_config=config.loss, rebalancing=np.ones(313, np.float32), seed=0)
+    step: Any = make_train_step(model, optimizer, loss_config=config.loss, rebalancing=np.ones(313, np.float32), seed=0)
     batch = random_batch(np.random.default_rng(5), size=128, batch=4)
     lightness = jnp.zeros((4, 128, 128, 1))
     state = jax.eval_shape(
-        lambda: create_state(model.init(jax.random.key(0, impl="rbg"), lightness, train=False), optimizer)
+        lambda: create_state(dict(model.init(jax.random.key(0, impl="rbg"), lightness, train=False)), optimizer)
     )
 
     def features(variables):

@@ -80,4 +80,9 @@ def test_a_source_that_cannot_say_is_taken_to_have_all():
         def __len__(self):
             return 2
 
+        def read(self, index):
+            raise NotImplementedError  # nobody looks at a sample
+
+        load = read
+
     assert supervision_of(Unknown()) == (2, 2, 2)

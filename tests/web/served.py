@@ -8,6 +8,7 @@ import json
 import threading
 import uuid
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -42,7 +43,12 @@ class Network:
         seg[..., 7] = 1
         seg[:, :, right, 9] = 2
         scenes = np.broadcast_to(np.arange(365, dtype=np.float32), (shape[0], 365))
-        return Predictions(ab=ab, color_logits=logits, seg_logits=seg, scene_logits=scenes)
+        return Predictions(
+            ab=jnp.asarray(ab),
+            color_logits=jnp.asarray(logits),
+            seg_logits=jnp.asarray(seg),
+            scene_logits=jnp.asarray(scenes),
+        )
 
 
 class Server:

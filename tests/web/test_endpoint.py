@@ -144,8 +144,12 @@ def test_photos_of_one_shape_are_one_batch_and_the_queue_is_bounded():
             np.testing.assert_array_equal(pixels(body), expected(server, png(seed=seed)))
 
 
+def never(lightness):
+    raise AssertionError("no photo comes as far as the network")
+
+
 def test_no_photo_is_taken_in_that_would_not_be_done_in_time():
-    engine = Engine(Colorizer(None), Limits(queue=64, answer_seconds=120))
+    engine = Engine(Colorizer(never), Limits(queue=64, answer_seconds=120))
     engine._seconds, engine._admitted = 3.0, 20
     engine.check_place()
     engine._admitted = 40

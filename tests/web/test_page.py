@@ -4,6 +4,7 @@ import io
 import json
 import zipfile
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,7 +73,7 @@ def test_a_download_is_what_the_python_api_gives(server, client, photo):
     colorizer = Colorizer(server.network, side=32, choice=ColorChoice("both", share=0.25))
     for settings in ({}, {"share": 0.7, "temperature": 0.9, "saturation": 1.5}):
         names = {"share": "soft_weight"}
-        asked = {names.get(key, key): value for key, value in settings.items()}
+        asked: Any = {names.get(key, key): value for key, value in settings.items()}
         expected = np.asarray(colorizer.colorize(png(40, 60), **asked).image.convert("RGB")).astype(int)
         status, headers, body = client.download(photo, **settings)
         assert status == 200

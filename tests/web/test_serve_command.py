@@ -2,7 +2,6 @@
 
 import http.client
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -32,9 +31,11 @@ def test_from_the_start_to_ctrl_c(more):
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
         try:
             line = process.stdout.readline()
-            port = int(re.search(r":(\d+)/", line).group(1))
+            port = int(line.rpartition(":")[2].partition("/")[0])
             connection = http.client.HTTPConnection(LOOPBACK, port, timeout=120)
             connection.request("GET", "/healthz", headers={"Host": f"localhost:{port}"})
             assert connection.getresponse().read().startswith(b'{"status":"ok"')

@@ -120,14 +120,14 @@ class Iizuka2016(nn.Module):
         ab = self._colorize(self._fuse(mid, picture), train=train)
         return Predictions(ab=ab[:, :height, :width], scene_logits=scene_logits)
 
-    def _global_features(self, shared: Float[Array, "B h w c"], *, train: bool) -> Float[Array, "B c"]:
+    def _global_features(self, shared: Float[Array, "B h w c"], *, train: bool) -> Float[Array, "B d"]:
         x = self._convolutions("global")(shared, train=train)
         x = x.reshape(x.shape[0], -1)
         for index, channels in enumerate(GLOBAL_DENSE, start=1):
             x = self._dense(x, channels, name=f"global_dense{index}")
         return x
 
-    def _fuse(self, mid: Float[Array, "B h w c"], picture: Float[Array, "B c"]) -> Float[Array, "B h w c"]:
+    def _fuse(self, mid: Float[Array, "B h w c"], picture: Float[Array, "B d"]) -> Float[Array, "B h w c"]:
         """Concatenates the global features to the local ones at every pixel, and mixes them."""
         everywhere = jnp.broadcast_to(picture[:, None, None], (*mid.shape[:3], picture.shape[-1]))
         both = jnp.concatenate([mid, everywhere.astype(mid.dtype)], axis=-1)

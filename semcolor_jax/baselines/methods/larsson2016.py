@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Num
 from ml_collections import ConfigDict
 
 from semcolor_jax.baselines.layers import conv, grey_of, linear, norm, scaled
@@ -223,7 +223,7 @@ def random_places(key: jax.Array, rgb: Float[Array, "b h w 3"], *, count: int) -
     return (share * jnp.asarray([height, width])).astype(jnp.int32)
 
 
-def grid_places(rgb: Float[Array, "b h w 3"]) -> Int[Array, "b p 2"]:
+def grid_places(rgb: Num[Array, "b h w 3"]) -> Int[Array, "b p 2"]:
     """Returns one pixel in every 4x4 of the photo."""
     batch, height, width = rgb.shape[:3]
     rows, columns = (jnp.arange(min(DENSE_STRIDE // 2, side - 1), side, DENSE_STRIDE) for side in (height, width))

@@ -1,6 +1,7 @@
 """Small films for the tests: a panning picture, a cut, a tone, subtitles."""
 
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -36,7 +37,7 @@ def write_film(
     height, width = frames[0].shape[:2]
     with av.open(str(path), "w") as out:
         out.metadata.update(metadata or {})
-        video = out.add_stream(codec, rate=RATE, options={"crf": "8"} if codec == "libx264" else {})
+        video: Any = out.add_stream(codec, rate=RATE, options={"crf": "8"} if codec == "libx264" else {})
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         video.time_base = video.codec_context.time_base = base
         if rotation:
@@ -81,6 +82,4 @@ def decoded(path):
     """The frames of a film: times in seconds, and pixels (n, height, width, 3)."""
     with av.open(str(path)) as container:
         frames = list(container.decode(video=0))
-    return [float(frame.pts * frame.time_base) for frame in frames], np.stack(
-        [frame.to_ndarray(format="rgb24") for frame in frames]
-    )
+    return [frame.time for frame in frames], np.stack([frame.to_ndarray(format="rgb24") for frame in frames])

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -33,7 +34,7 @@ class Warm:
         self.frames += len(lightness)
         ab = np.full((*lightness.shape[:3], 2), 20, np.float32)
         ab[..., 0] += 0.05 * lightness[..., 0]  # each frame somewhat otherwise
-        return Predictions(ab=ab)
+        return Predictions(ab=jnp.asarray(ab))
 
 
 def colorizer(network=None):
@@ -164,7 +165,8 @@ def test_files_that_are_no_films(tmp_path):
         stream = out.add_stream("pcm_s16le", rate=8000, layout="mono")
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
         frame.sample_rate = 8000
-        out.mux(stream.encode(frame)), out.mux(stream.encode(None))
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
     with pytest.raises(UserError, match="has no film in it"):
         Film(tmp_path / "sound.wav")
 
