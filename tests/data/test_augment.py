@@ -33,6 +33,12 @@ def _run(op, example=None, seed=SEED):
     return {key: np.asarray(value) for key, value in result.items()}
 
 
+def _run_often(op, example, *, seed, times):
+    """The samples that an op makes of the seeds (seed, 0), (seed, 1), ..., by one graph."""
+    seeds = tf.data.Dataset.range(times).map(lambda i: tf.stack([tf.constant(seed, tf.int64), i]))
+    return list(seeds.map(lambda pair: op(example, pair)).as_numpy_iterator())
+
+
 def _far_from_borders(labels, distance):
     """Pixels around which all labels are known and equal; the crop may have cut off a border close by."""
     size = 2 * distance + 1
@@ -119,7 +125,7 @@ def test_the_square_comes_from_every_place_equally_often():
         "labels": tf.constant(position),
     }
     op = augment.random_geometry(2, short_side=4)
-    squares = [_run(op, example, seed=(0, i)) for i in range(900)]
+    squares: Any = _run_often(op, example, seed=0, times=900)
     for square in squares[:20]:
         corner = square["labels"][0, 0]
         np.testing.assert_array_equal(square["labels"], corner + np.array([[0, 1], [4, 5]]))
@@ -137,7 +143,8 @@ def test_flip_mirrors_with_its_probability():
     np.testing.assert_array_equal(result["image"], np.asarray(example["image"])[:, ::-1])
     np.testing.assert_array_equal(result["labels"], np.asarray(example["labels"])[:, ::-1])
     flip = augment.random_geometry(**whole, flip=0.25)
-    flipped = [_run(flip, example, seed=(5, i))["labels"][0, 0] == 1 for i in range(400)]
+    samples: Any = _run_often(flip, example, seed=5, times=400)
+    flipped = [sample["labels"][0, 0] == 1 for sample in samples]
     assert np.mean(flipped) == pytest.approx(0.25, abs=0.09)  # four standard deviations
 
 
