@@ -1,7 +1,8 @@
 """Checks the shapes and dtypes that functions promise: pyproject.toml names `checked` to jaxtyping's import hook.
 
 Types without a shape are pyright's business. Of lists beartype looks at one item, another one each time, so what holds
-arrays of several shapes would pass or fail by chance: they are left out, too.
+arrays of several shapes would pass or fail by chance: they are left out, too. So are constructors: JAX builds pytrees of
+whatever it has in the place of an array.
 """
 
 import inspect
@@ -17,7 +18,7 @@ _beartype: Any = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is 
 def checked(function: Any) -> Any:
     """Has beartype check those annotations of a function that are arrays of a shape."""
     shapes = {name: hint for name, hint in function.__annotations__.items() if _has_shape(hint)}
-    if not shapes:
+    if not shapes or function.__name__ == "__init__":
         return function
     function.__annotations__ = shapes
     return _beartype(function)

@@ -64,7 +64,7 @@ def test_archives_are_downloaded_and_a_download_goes_on(archives, tmp_path, monk
 def test_a_download_with_a_wrong_checksum_is_refused(archives, tmp_path, monkeypatch):
     with serving() as server:
         server.files = {f"/{name}": (archives / name).read_bytes() for name in published.PUBLISHED}
-        _publish(monkeypatch, archives, url=server.url("/{}"), **{"train2017.zip": {"sha256": "0" * 64}})
+        _publish(monkeypatch, archives, url=server.url("/{}"), wrong={"train2017.zip": {"sha256": "0" * 64}})
         with pytest.raises(UserError, match=r"train2017\.zip sent is not the published file"):
             prepare(tmp_path / "data")
 
