@@ -1,8 +1,8 @@
 """Checks the shapes and dtypes that functions promise: pyproject.toml names `checked` to jaxtyping's import hook.
 
 Types without a shape are pyright's business. Of lists beartype looks at one item, another one each time, so what holds
-arrays of several shapes would pass or fail by chance: they are left out, too. So are constructors: JAX builds pytrees of
-whatever it has in the place of an array.
+arrays of several shapes would pass or fail by chance: they are left out, too. So are constructors: JAX builds pytrees
+of whatever it has in the place of an array.
 """
 
 import inspect
