@@ -69,6 +69,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--workdir", type=Path, default=ROOT / "runs" / "long_training")
+    parser.add_argument("--output", type=Path, default=RESULT)
     options = parser.parse_args()
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     from traced import no_events, small_config, train
@@ -80,7 +81,7 @@ def main() -> int:
     with mock.patch("semcolor_jax.training.scalars._tensorboard", new=no_events):
         train(small_config(steps=options.steps, cadence=CADENCE), options.workdir, memory)
     result = summary(memory.megabytes) | {"minutes": round((time.perf_counter() - begun) / 60, 1)}
-    write_json(RESULT, result)
+    write_json(options.output, result)
     print({name: value for name, value in result.items() if name != "megabytes"})
     return int(not result["flat"])
 
