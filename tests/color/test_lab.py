@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semcolor_jax.color import lab_to_rgb, rgb_to_lab
+from semcolor_jax.color.lab import inverse_f, inverse_f_slope
 
 COLORS = np.random.default_rng(0).integers(0, 256, (100_000, 3), dtype=np.uint8)
 CORNERS = np.array([(r, g, b) for r in (0, 1, 255) for g in (0, 1, 255) for b in (0, 1, 255)], dtype=np.uint8)
@@ -112,3 +113,9 @@ def test_wrong_input_is_refused(bad):
 def test_lab_cannot_be_uint8():
     with pytest.raises(ValueError, match="floating"):
         lab_to_rgb(np.zeros((4, 3), np.uint8))
+
+
+def test_the_slope_of_the_inverse_is_its_derivative_on_both_sides_of_the_bend():
+    f = np.array([0.0, 0.14, 0.2, 0.21, 0.5, 1.0], np.float64)
+    numeric = (inverse_f(f + 1e-6, xp=np) - inverse_f(f - 1e-6, xp=np)) / 2e-6
+    np.testing.assert_allclose(inverse_f_slope(f, xp=np), numeric, rtol=1e-6)

@@ -51,6 +51,16 @@ def test_soft_encoding_loss_and_gradient(monkeypatch, chunk_pixels):
     assert_same_gradients(fused, plain, random_map(), random_head(6, 313))
 
 
+@pytest.mark.usefixtures("cpu_form")
+def test_logits_beyond_the_range_of_float32s_exponential_are_no_harm():
+    """exp(89) is infinite in float32, exp(-104) is 0; here logits reach several hundred on either side."""
+    labels = jnp.asarray(RNG.integers(0, 5, size=(2, 4, 3)), jnp.uint8)
+    x_map, head = 300 * random_map((2, 4, 3, 6)), random_head(6, 5)
+    fused = jax.jit(lambda x, h: fused_heads.softmax_dice_loss(x, h, labels=labels))(x_map, head)
+    plain = losses.softmax_dice_loss(x_map @ head.kernel + head.bias, labels)
+    assert float(fused) == pytest.approx(float(plain), rel=1e-5)
+
+
 @pytest.mark.parametrize("chunk_pixels", [1, 40, 100_000], ids=["rows", "some rows", "whole"])
 @pytest.mark.parametrize(
     "labels",
