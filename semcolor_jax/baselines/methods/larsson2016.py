@@ -100,7 +100,7 @@ class Larsson2016(nn.Module):
 
     @nn.compact
     def histogram_logits(
-        self, lightness: Float[Array, "B H W 1"], *, train: bool, places: Float[Array, "B P 2"] | None = None
+        self, lightness: Float[Array, "B H W 1"], *, train: bool, places: Num[Array, "B P 2"] | None = None
     ) -> HueChroma:
         """Returns the logits of both histograms.
 
@@ -160,7 +160,7 @@ class Larsson2016(nn.Module):
 
 
 def sample_bilinear(
-    features: Float[Array, "B h w C"], places: Float[Array, "B P 2"], *, stride: int
+    features: Float[Array, "B h w C"], places: Num[Array, "B P 2"], *, stride: int
 ) -> Float[Array, "B P C"]:
     """Reads a feature map at places given in pixels of the image.
 
