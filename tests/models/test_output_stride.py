@@ -110,10 +110,10 @@ def test_plain_and_fused_heads_have_one_definition(stride):
     config, model, variables = network(stride)
     rng = np.random.default_rng(3)
     batch = {
-        "image": rng.integers(0, 256, (2, 32, 32, 3)).astype(np.uint8),
-        "labels": rng.choice(np.array([0, 3, 182, 255], np.uint8), (2, 32, 32)),
-        "scene_index": np.tile(np.arange(5, dtype=np.int32), (2, 1)),
-        "scene_prob": np.full((2, 5), 0.2, np.float32),
+        "image": jnp.asarray(rng.integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)),
+        "labels": jnp.asarray(rng.choice(np.array([0, 3, 182, 255], np.uint8), (2, 32, 32))),
+        "scene_index": jnp.tile(jnp.arange(5, dtype=jnp.int32), (2, 1)),
+        "scene_prob": jnp.full((2, 5), 0.2, jnp.float32),
     }
     lab, weights = rgb_to_lab(batch["image"]), jnp.asarray(rng.uniform(0.5, 2, 313), jnp.float32)
 

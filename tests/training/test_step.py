@@ -98,7 +98,7 @@ def test_the_step_for_cuda_is_plain_xla(tiny_config, dtype):
 @pytest.mark.usefixtures("xla_form")
 def test_the_joint_loss_differentiates_forward(tiny_config):
     model = build_model(tiny_config)
-    batch = random_batch(np.random.default_rng(0))
+    batch = jax.tree.map(jnp.asarray, random_batch(np.random.default_rng(0)))
     inputs = Inputs(batch, rgb_to_lab(batch["image"]), tiny_config.loss, rebalancing=jnp.ones(313), rngs={})
     variables = init_variables(model, jax.random.key(0, impl="rbg"), config=tiny_config)
 
