@@ -139,7 +139,7 @@ class _Tally:
         }
         truth = means.pop("truth")
         return EvaluationResult(
-            protocol=_protocol(size=size, temperature=temperature),
+            protocol=_protocol(size=size, temperature=temperature if "soft" in self._sums else None),
             images=self.images,
             available=available or self.images,
             size=size,
@@ -175,15 +175,16 @@ def _colourfulness(image: np.ndarray) -> float:
     return float(similarity.colourfulness(image[None]).absolute[0])
 
 
-def _protocol(*, size: int | None, temperature: float) -> str:
+def _protocol(*, size: int | None, temperature: float | None) -> str:
     area = (
         "whole photos at full size"
         if size is None
         else f"short side resized to {size} pixels (antialiased bilinear), central {size}x{size} square"
     )
+    annealed = "" if temperature is None else f"annealed mean at T={temperature:g}; "
     return (
-        f"{area}; true lightness, out-of-gamut colours reduced in chroma, uint8 RGB; annealed mean at "
-        f"T={temperature:g}; means over images, an identical image or channel counting "
+        f"{area}; true lightness, out-of-gamut colours reduced in chroma, uint8 RGB; {annealed}"
+        "means over images, an identical image or channel counting "
         f"{similarity.PSNR_CEILING:.1f} dB; PSNR and L2ab (eq. 23): mean of those of the channels (the paper's form), "
         "and pooled over the channels (the field's); SSIM of Wang et al. 2004"
     )

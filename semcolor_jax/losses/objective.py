@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -33,6 +33,18 @@ class ModelLosses(NamedTuple):
 
 Objective = Callable[[nn.Module, Mapping[str, Any], Inputs], ModelLosses]
 """(model, variables, inputs) -> losses; differentiated with respect to the variables' "params"."""
+
+
+def weights_of(terms: Collection[str], loss_config: ConfigDict) -> dict[str, float]:
+    """Returns the weight of each loss, a field of its name in `config.loss`.
+
+    Raises:
+      ValueError: the method has a loss that the config has no weight for.
+    """
+    for name in terms:
+        if name not in loss_config:
+            raise ValueError(f"the method has the loss {name!r}, but config.loss has no weight of that name.")
+    return {name: loss_config[name] for name in terms}
 
 
 def apply_model(model: nn.Module, variables: Mapping[str, Any], inputs: Inputs, **arguments: Any) -> tuple[Any, Any]:

@@ -17,7 +17,7 @@ from semcolor_jax import backend
 from semcolor_jax.baselines.registry import find_method
 from semcolor_jax.data.device_cache import CachedBatch
 from semcolor_jax.losses import terms as losses
-from semcolor_jax.losses.objective import Batch, Inputs
+from semcolor_jax.losses.objective import Batch, Inputs, weights_of
 from semcolor_jax.training.preparation import Prepare, only_lab
 from semcolor_jax.training.sharding import whole
 from semcolor_jax.training.state import PyTree, TrainState, average
@@ -79,8 +79,7 @@ def make_train_step(
         def joint(params):
             params = params if mesh is None else whole(params, mesh)
             result = objective(model, {"params": params, "batch_stats": state.batch_stats}, inputs)
-            alphas = {name: loss_config[name] for name in result.terms}
-            return losses.joint_loss(result.terms, weights=alphas), result
+            return losses.joint_loss(result.terms, weights=weights_of(result.terms, loss_config)), result
 
         (loss, result), grads = jax.value_and_grad(joint, has_aux=True)(state.params)
         # Weights change when all gradients are there. Else XLA copies them first, for gradients that still need them.

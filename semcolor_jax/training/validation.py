@@ -18,7 +18,7 @@ from semcolor_jax import backend
 from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.data.example import Batch, Sample
 from semcolor_jax.evaluation.evaluate import center_square
-from semcolor_jax.losses.objective import Inputs, Objective
+from semcolor_jax.losses.objective import Inputs, Objective, weights_of
 from semcolor_jax.losses.terms import joint_loss
 
 LossStep = Callable[[Mapping[str, Any], Batch], dict[str, jax.Array]]
@@ -55,7 +55,7 @@ def make_loss_step(
             train=False,
         )
         terms = objective(model, variables, inputs).terms
-        return {"loss": joint_loss(terms, weights={name: loss_config[name] for name in terms}), **terms}
+        return {"loss": joint_loss(terms, weights=weights_of(terms, loss_config)), **terms}
 
     return jax.jit(losses, compiler_options=backend.compiler_options())
 

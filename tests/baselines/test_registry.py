@@ -21,6 +21,7 @@ from semcolor_jax.baselines.registry import (
 )
 from semcolor_jax.config import default
 from semcolor_jax.errors import UserError
+from semcolor_jax.losses.objective import weights_of
 from semcolor_jax.training.optimizer import build_optimizer
 from semcolor_jax.training.state import create_state
 from semcolor_jax.training.step import make_train_step
@@ -37,8 +38,14 @@ def new_method(monkeypatch):
     sys.modules.pop("semcolor_jax.baselines.methods.mean_color", None)
 
 
-def test_the_methods_are_those_of_the_paper():
-    assert set(ALL) == {"semcolor", "zhang2016", "siggraph17", "larsson2016", "iizuka2016"}
+def test_the_methods_of_the_paper_are_there():
+    assert {"semcolor", "zhang2016", "siggraph17", "larsson2016", "iizuka2016"} <= set(ALL)
+
+
+def test_a_loss_without_a_weight_in_the_config_is_named():
+    with pytest.raises(ValueError, match=r"the loss 'squared', but config\.loss has no weight of that name"):
+        weights_of(["reg", "squared"], default().loss)
+    assert weights_of(["reg", "soft"], default().loss) == {"reg": 1.0, "soft": 1.0}
 
 
 def test_a_new_method_is_one_file(new_method, image):
@@ -98,7 +105,7 @@ def test_with_method_takes_the_methods_defaults_too():
         ("iizuka2016", "model.global_side", 0, "above 0"),
         ("zhang2016", "model.frozen_blocks", 2, "0 encoder blocks"),
         ("zhang2016", "data.batch_size", 0, "above 0"),
-        ("zhang2016", "model.method", "zhang2061", "iizuka2016, larsson2016, semcolor, siggraph17, zhang2016"),
+        ("zhang2016", "model.method", "zhang2061", ", ".join(ALL)),
     ],
 )
 def test_a_bad_value_names_the_field_and_what_is_allowed(method, field, value, said):

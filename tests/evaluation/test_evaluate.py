@@ -199,6 +199,7 @@ def test_table_names_the_networks_ab_as_the_network_says(make_sample):
     table = format_table(evaluate(predict, [make_sample()], temperature=1.0, size=None))
     assert "decoded histograms  " in table
     assert "regression" not in table
+    assert "annealed mean" not in table
 
 
 def test_table_leaves_out_what_was_not_measured(make_sample):
