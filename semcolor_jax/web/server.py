@@ -8,6 +8,7 @@ import secrets
 import socket
 import webbrowser
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -53,13 +54,20 @@ def make_server(app: Any, *, limits: Limits, on_start: Callable[[], None] | None
         timeout_graceful_shutdown=5,
         backlog=_BACKLOG,
     )
-    return uvicorn.Server(config) if on_start is None else _Announcing(config, on_start)
+    return _Server(config, on_start or (lambda: None))
 
 
-class _Announcing(uvicorn.Server):
+class _Server(uvicorn.Server):
+    """Uvicorn's, which says when it is there, and ends in order however often it is asked to."""
+
     def __init__(self, config: uvicorn.Config, on_start: Callable[[], None]):
         super().__init__(config)
         self._on_start = on_start
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Heeds the first signal; at a second one uvicorn would leave the application with a traceback."""
+        if not self.should_exit:  # the end has a bound: `timeout_graceful_shutdown`
+            super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
