@@ -41,9 +41,8 @@ def weights_of(terms: Collection[str], loss_config: ConfigDict) -> dict[str, flo
     Raises:
       ValueError: the method has a loss that the config has no weight for.
     """
-    for name in terms:
-        if name not in loss_config:
-            raise ValueError(f"the method has the loss {name!r}, but config.loss has no weight of that name.")
+    for name in sorted(set(terms) - set(loss_config)):
+        raise ValueError(f"the method has the loss {name!r}, but config.loss has no weight of that name.")
     return {name: loss_config[name] for name in terms}
 
 
