@@ -41,9 +41,14 @@ def weights_of(terms: Collection[str], loss_config: ConfigDict) -> dict[str, flo
     Raises:
       ValueError: the method has a loss that the config has no weight for.
     """
-    for name in sorted(set(terms) - set(loss_config)):
-        raise ValueError(f"the method has the loss {name!r}, but config.loss has no weight of that name.")
-    return {name: loss_config[name] for name in terms}
+    weights = {}
+    for name in terms:
+        try:
+            weights[name] = loss_config[name]
+        except KeyError as error:
+            message = f"the method has the loss {name!r}, but config.loss has no weight of that name."
+            raise ValueError(message) from error
+    return weights
 
 
 def apply_model(model: nn.Module, variables: Mapping[str, Any], inputs: Inputs, **arguments: Any) -> tuple[Any, Any]:
