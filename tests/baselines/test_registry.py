@@ -40,6 +40,7 @@ def new_method(monkeypatch):
 
 def test_the_methods_of_the_paper_are_there():
     assert {"semcolor", "zhang2016", "siggraph17", "larsson2016", "iizuka2016"} <= set(ALL)
+    assert set(ALL) == {path.stem for path in Path(methods.__path__[0]).iterdir() if path.name[0] != "_"}
 
 
 def test_a_loss_without_a_weight_in_the_config_is_named():

@@ -152,7 +152,8 @@ def test_smoke_passes_on_made_up_photos_without_tensorflow(tmp_path):
     results = run_job("smoke", out, work, "--budget", "60")
     assert results["whole"]["steps"] > 0
     assert results["resumed"]["steps"] > results["whole"]["steps"]
-    assert 0 < results["whole"]["last_rate"] <= 1.01e-5  # the lowest, or below it while warming up
+    lowest = 1e-5 * min(results["whole"]["steps"] / 5, 1)  # the first five updates warm up
+    assert results["whole"]["last_rate"] == pytest.approx(lowest, rel=0.01)
     assert all("images_per_second" in form for form in results["forms"].values())
     assert {"report.tar.gz", "caches.tar", "weights.part1"} <= {path.name for path in out.iterdir()}
     assert read_parts(out).facts["steps"] == results["resumed"]["steps"]
