@@ -38,26 +38,26 @@ def make_reference(model, *, side):
     return Reference(model, layers, photos)
 
 
-def make_vgg16(*, side):
-    """The network for photos of `side` pixels, with narrow dense layers: the published have 120 million weights."""
+def make_vgg16(*, side, dense):
+    """The network for photos of `side` pixels, its dense layers of these widths."""
     import keras
 
     vgg16: Any = keras.applications.VGG16  # whose annotations do not know None
     trunk = vgg16(weights=None, include_top=False, input_shape=(side, side, 3))
     x = keras.layers.Flatten(name="flatten")(trunk.output)
-    x = keras.layers.Dense(24, activation="relu", name="fc1")(x)
-    x = keras.layers.Dense(16, activation="relu", name="fc2")(x)
+    x = keras.layers.Dense(dense[0], activation="relu", name="fc1")(x)
+    x = keras.layers.Dense(dense[1], activation="relu", name="fc2")(x)
     x = keras.layers.Dense(365, name="predictions")(x)
     return make_reference(keras.Model(trunk.input, x), side=side)
 
 
 @pytest.fixture(scope="session")
 def small():
-    """64 pixels a side, so that "fc6" sees a 2x2 map."""
-    return make_vgg16(side=64)
+    """64 pixels a side, so that "fc6" sees a 2x2 map, and narrow dense layers."""
+    return make_vgg16(side=64, dense=(24, 16))
 
 
 @pytest.fixture
-def full_size():
-    """224 pixels a side, as published: "fc6" sees a 7x7 map."""
-    return make_vgg16(side=224)
+def published():
+    """The published sizes: 138 million parameters, 224 pixels a side, so that "fc6" sees a 7x7 map."""
+    return make_vgg16(side=224, dense=(4096, 4096))

@@ -121,8 +121,8 @@ def test_the_logits_are_those_of_keras(tmp_path, small, write):
 
 
 @pytest.mark.slow
-def test_the_logits_are_those_of_keras_at_full_size(tmp_path, full_size):
-    assert_same_logits(load_caffe_vgg16(write_today(tmp_path / "vgg16.caffemodel", full_size)), full_size)
+def test_the_logits_are_those_of_keras_at_full_size(tmp_path, published):
+    assert_same_logits(load_caffe_vgg16(write_today(tmp_path / "vgg16.caffemodel", published)), published)
 
 
 @pytest.fixture

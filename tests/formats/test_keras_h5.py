@@ -64,10 +64,10 @@ def test_the_logits_are_those_of_keras(tmp_path, small, write):
 
 
 @pytest.mark.slow
-def test_the_logits_are_those_of_keras_at_full_size(tmp_path, full_size):
-    weights = load_keras_vgg16(write_keras2(tmp_path / "weights.h5", full_size))
-    assert weights.params["fc6"]["kernel"].shape == (7 * 7 * 512, 24)
-    assert_same_logits(weights, full_size, keras_logits(full_size))
+def test_the_logits_are_those_of_keras_at_full_size(tmp_path, published):
+    weights = load_keras_vgg16(write_keras2(tmp_path / "weights.h5", published))
+    assert weights.params["fc6"]["kernel"].shape == (7 * 7 * 512, 4096)
+    assert_same_logits(weights, published, keras_logits(published))
 
 
 def test_the_colour_channels_matter(tmp_path, small):
