@@ -12,6 +12,8 @@ import argparse
 import asyncio
 import contextlib
 import io
+import os
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +32,8 @@ from semcolor_jax.web.app import make_app
 from semcolor_jax.web.limits import Limits
 from semcolor_jax.web.server import LOOPBACK, make_server, open_socket
 
-CHROMIUM = "/usr/bin/chromium"
+BROWSERS = [path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))]
+CHROMIUM = os.environ.get("CHROMIUM") or (BROWSERS[0] if BROWSERS else "/usr/bin/chromium")
 FLAGS = [
     "--headless",
     "--no-sandbox",

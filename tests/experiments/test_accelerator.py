@@ -9,15 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from semcolor_jax.config import default
-from semcolor_jax.errors import UserError
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))
 from accelerator_jobs.balance import balanced_weights
 from accelerator_jobs.parts import read_parts, write_parts
 from accelerator_jobs.session import Session
 from accelerator_jobs.training import new_horizon
+
+from semcolor_jax.config import default
+from semcolor_jax.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 

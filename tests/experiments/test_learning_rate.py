@@ -1,12 +1,7 @@
 """experiments/learning_rate.py: the picture shows what the scheme does by default."""
 
-import sys
-from pathlib import Path
-
-import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))
 import learning_rate
+import numpy as np
 
 
 def test_the_plateau_fires_in_stage_1_and_stage_2_cycles():

@@ -3,12 +3,12 @@
 import csv
 import dataclasses
 import re
-import sys
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
+import paper
 import pytest
+from paper_report import curves, layout, pictures, published, scoring, tables
 from PIL import Image
 
 from semcolor_jax.color import rgb_to_lab
@@ -19,10 +19,6 @@ from semcolor_jax.inference.colorize import Colorizer
 from semcolor_jax.metrics import similarity
 from semcolor_jax.models import Predictions
 from semcolor_jax.photos.files import read_photo, write_image
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))
-import paper
-from paper_report import curves, layout, pictures, published, scoring, tables
 
 SIDE = 64
 METHODS = ("zhang2016", "segclasregsoft", "mine")

@@ -3,24 +3,20 @@
 import csv
 import io
 import json
-import sys
 import tarfile
 import zipfile
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
+import paper
 import pytest
+from paper_report import coloring
 from PIL import Image
 
 from semcolor_jax.data.embedded import photos
 from semcolor_jax.inference.branches import ColorChoice
 from semcolor_jax.inference.colorize import Colorizer
 from semcolor_jax.models import Predictions
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))
-import paper
-from paper_report import coloring
 
 pytestmark = pytest.mark.slow
 SIDE, COUNT = 48, 2

@@ -1,11 +1,6 @@
 """Collectives of compiled programs, counted with the trips of the loops that they stand in."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))
 import scaling
 
 LOOP = """

@@ -1,13 +1,8 @@
 """What the long runs of `make soak` conclude from what they saw."""
 
 import random
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "experiments" / "soak"))
-
 from kills import Event, aim, lengths, table
 from long_training import summary
 

@@ -1,13 +1,8 @@
 """SIGKILL, which no process can answer: the next call goes on from the last whole checkpoint to the very same end."""
 
 import signal
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "experiments" / "soak"))
-
 from kills import differences, finish, half_written, start, steps_in
 
 

@@ -1,8 +1,5 @@
 """The network, losses and gradients are those of an independent PyTorch implementation with the same parameters."""
 
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +7,6 @@ import pytest
 from skimage.color import rgb2lab
 
 torch = pytest.importorskip("torch")
-sys.path.insert(0, str(Path(__file__).parents[2] / "experiments" / "benchmarks"))
 import torch_unet  # noqa: E402
 
 from semcolor_jax.baselines.build import build_model, init_variables  # noqa: E402

@@ -3,8 +3,6 @@
 import base64
 import contextlib
 import io
-import os
-import shutil
 import zipfile
 from pathlib import Path
 
@@ -14,19 +12,8 @@ from PIL import Image
 from served import pixels, png, serving
 
 sync_api = pytest.importorskip("playwright.sync_api")
+from page_pictures import CHROMIUM, FLAGS  # noqa: E402  (imports playwright)
 
-BROWSERS = [path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))]
-CHROMIUM = os.environ.get("CHROMIUM") or (BROWSERS[0] if BROWSERS else "/usr/bin/chromium")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 PATIENCE = 180_000  # milliseconds; CI's cores are shared
 
 pytestmark = [
