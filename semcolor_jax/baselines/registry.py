@@ -40,6 +40,7 @@ class Method:
       check: raises `UserError` for a bad value of one of these fields.
       start: replaces freshly initialised variables, by pretrained ones for instance.
       labels: which labels the losses learn from, of "scene" and "seg".
+      rebalances: whether the losses weigh colours by their rarity (eq. 12), so that training measures the colour prior.
       encoder_blocks: how many blocks `config.model.frozen_blocks` can freeze.
       load_published: reads the file of weights that the method's authors published. Raises `UserError`.
     """
@@ -50,6 +51,7 @@ class Method:
     check: Callable[[ConfigDict], None] = lambda config: None
     start: Callable[[Variables, ConfigDict], Variables] = lambda variables, config: variables
     labels: Callable[[ConfigDict], Collection[str]] = lambda config: ()
+    rebalances: bool = False
     encoder_blocks: int = 0
     load_published: Callable[[Path], PublishedWeights] | None = None
 

@@ -23,7 +23,7 @@ from semcolor_jax.baselines.registry import checked, find_method
 from semcolor_jax.checkpoints.ranking import Ranking
 from semcolor_jax.checkpoints.start import start_from
 from semcolor_jax.checkpoints.training_runs import Checkpoints, has_checkpoints, make_workdir
-from semcolor_jax.color import rebalancing_weights
+from semcolor_jax.color import NUM_BINS, rebalancing_weights
 from semcolor_jax.data.device_cache import CachedBatch
 from semcolor_jax.data.example import Batch, Sample, Source
 from semcolor_jax.data.pipeline import eval_samples, numpy_batches, prefetch_to_device, train_batches
@@ -301,7 +301,12 @@ def _phase_configs(config: ConfigDict, *, steps_per_epoch: int) -> dict[int, Con
 
 
 def _rebalancing(config: ConfigDict, workdir: Path, source: Source) -> np.ndarray:
-    """Returns the rebalancing weights from the config's prior, the work directory's, or a new measurement."""
+    """Returns the rebalancing weights from the config's prior, the work directory's, or a new measurement.
+
+    All are 1 for a method that does not rebalance.
+    """
+    if not find_method(config.model.method).rebalances:
+        return np.ones(NUM_BINS, np.float32)
     kept = workdir / "prior.json"  # of what was given, too, so that a resumed run has the same
     new = True
     if config.data.prior and not (kept.exists() and has_checkpoints(workdir)):

@@ -38,4 +38,4 @@ def start(variables: Variables, config: ConfigDict) -> Variables:
     return variables
 
 
-METHOD = Method(build=build, objective=paper.semcolor, start=start, labels=branches, encoder_blocks=5)
+METHOD = Method(build=build, objective=paper.semcolor, start=start, labels=branches, rebalances=True, encoder_blocks=5)

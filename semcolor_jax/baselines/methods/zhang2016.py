@@ -211,5 +211,6 @@ METHOD = Method(
         "inference": dict(branch="soft", temperature=0.38),
     },
     check=check,
+    rebalances=True,
     load_published=load_published,
 )
