@@ -9,7 +9,7 @@ python experiments/accelerator.py JOB --budget SECONDS [--config configs/acceler
   benchmark   the step against PyTorch's, in the same call
   ablation    the paper's ablations, as many images each; --finished names the results of an earlier session
   comparison  the comparison methods, likewise
-  assemble    from --resume PARTS to a released model in --output, without any training
+  assemble    from --resume PARTS to a released model in --output, with the final colour of --config; no training
 
 With `--device cpu` smoke makes its own photos and every size is small, so that a fresh clone can try it. The folder
 --output then holds at most a few files: report.tar.gz (log, results, tables, metrics), weights.part1, 2, ... and
@@ -128,7 +128,7 @@ def run(session: Any, options: argparse.Namespace, config: ConfigDict) -> None:
         case "comparison":
             trials.run_comparison(session, config, images=options.images, finished=finished, seed=options.seed)
         case "assemble":
-            release.assemble(session, options.resume)
+            release.assemble(session, options.resume, config=config)
 
 
 if __name__ == "__main__":

@@ -71,8 +71,10 @@ def run_balance(session: Session, config: ConfigDict, *, until: float) -> dict[s
     return measure("after", setup, dataclasses.replace(fresh, **last))
 
 
-def assemble(session: Session, parts: Path | None) -> None:
+def assemble(session: Session, parts: Path | None, *, config: ConfigDict) -> None:
     """Writes the weights of saved parts as a released model, OUTPUT/model, which every command takes.
+
+    Its final colour is as `config.inference` says, and it computes in float32, which every device does fast.
 
     Raises:
       UserError: no parts were named, or they cannot be read; the model exists already.
@@ -83,7 +85,9 @@ def assemble(session: Session, parts: Path | None) -> None:
     if model.exists():
         raise UserError(f"{model} exists already: remove it, or name another --output.")
     saved = read_parts(parts)
-    config = saved.config.copy_and_resolve_references()
-    config.data.update(dict(source="embedded", dir="", mix="", prior=""))  # no folder of the machine it was trained on
-    save_release(saved.variables, model, config=config)
+    released = saved.config.copy_and_resolve_references()
+    released.data.update(dict(source="embedded", dir="", mix="", prior="", cache="none"))  # no folder of the machine
+    released.inference.update(config.inference)
+    released.model.dtype = "float32"
+    save_release(saved.variables, model, config=released)
     session.log(f"{model}: {saved.facts}")

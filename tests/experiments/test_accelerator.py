@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 from accelerator_jobs.balance import balanced_weights
 from accelerator_jobs.parts import read_parts, write_parts
+from accelerator_jobs.release import assemble
 from accelerator_jobs.session import Session
 from accelerator_jobs.training import new_horizon
 
+from semcolor_jax.checkpoints.configs import load_config
+from semcolor_jax.checkpoints.releases import load_release
 from semcolor_jax.config import default
 from semcolor_jax.errors import UserError
 
@@ -110,6 +113,24 @@ def test_a_session_keeps_its_report_and_its_compiled_programs_as_single_files(tm
         assert report.getnames() == ["results.json"]
     again = Session(output=tmp_path / "out", workdir=tmp_path / "fresh", budget=100)
     assert (again.restore_caches(tmp_path / "out" / "caches.tar") / "program").read_bytes() == b"1"
+
+
+def test_a_release_is_assembled_with_the_given_final_colour_and_for_every_device(tmp_path, variables, config):
+    config.model.dtype = "bfloat16"
+    config.data.update(dict(source="folder", dir="/somewhere/photos", cache="device"))
+    save(tmp_path, variables, config)
+    asked = default()
+    asked.inference.update(dict(side=64, branch="both", share=0.2))
+    session = Session(output=tmp_path / "out", workdir=tmp_path / "work", budget=100)
+    assemble(session, tmp_path, config=asked)
+    released = load_config(tmp_path / "out" / "model")
+    assert released.inference.to_dict() == asked.inference.to_dict()
+    assert (released.model.dtype, released.model.width, released.data.cache) == ("float32", 7, "none")
+    assert "somewhere" not in (tmp_path / "out" / "model" / "config.json").read_text()
+    kernel = load_release(tmp_path / "out" / "model")["params"]["head"]["kernel"]
+    np.testing.assert_array_equal(kernel, variables["params"]["head"]["kernel"].astype(np.float16))
+    with pytest.raises(UserError, match="exists already"):
+        assemble(session, tmp_path, config=asked)
 
 
 def test_a_run_ends_in_time_but_never_before_an_update_at_the_lowest_rate():
