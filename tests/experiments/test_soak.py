@@ -4,7 +4,7 @@ import random
 
 import pytest
 from kills import Event, aim, lengths, table
-from long_training import summary
+from memory import summary
 
 
 def test_memory_is_flat_once_the_caches_are_full_or_it_is_not():
