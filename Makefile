@@ -6,7 +6,7 @@ QUICKSTART := runs/quickstart
 BENCH_PYTHON ?= .venv-bench/bin/python
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: setup quickstart notebooks wheel docs browser benchmark parity test test-fast test-all soak mutation coverage lint types format clean
+.PHONY: setup quickstart notebooks wheel docs browser benchmark parity beam test test-fast test-all soak mutation coverage lint types format clean
 
 # Two stamps, so that `make setup CUDA=1` after a plain set-up installs the NVIDIA build, and so that no later target
 # takes it away again: it stays until `make clean`.
@@ -78,13 +78,28 @@ parity: .venv-parity/.ready
 	.venv-parity/bin/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 
-# Two minutes of fuzzing for each kind of file that strangers make; 30 kills at random moments; 5,000 steps of flat memory.
+# The tests that need Apache Beam, which does not install beside constraints.txt: an environment of its own.
+BEAM_TESTS := tests/data/test_beam.py tests/data/test_prepare_at_scale.py tests/scenes/test_label_at_scale.py
+beam: .venv-beam/.ready
+	.venv-beam/bin/python -m pytest $(BEAM_TESTS)
+
+.venv-beam/.ready: requirements/base.txt requirements/train.txt requirements/beam.txt constraints-beam.txt pyproject.toml | setup
+	rm -rf .venv-beam
+	$(PYTHON_ENV) -m venv .venv-beam
+	.venv-beam/bin/python -m pip install --quiet -c constraints-beam.txt -r requirements/base.txt \
+	  -r requirements/train.txt -r requirements/beam.txt pytest beartype hypothesis
+	.venv-beam/bin/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+# Two minutes of fuzzing for each kind of file that strangers make; 30 kills at random moments; flat memory over 5,000
+# steps, and over an hour of `semcolor serve`.
 soak: setup
 	$(PYTHON_ENV) -m pip install --quiet -c constraints.txt -r requirements/soak.txt
 	$(PYTHON_ENV) tools/soak/fuzz_photos.py -max_total_time=120
 	$(PYTHON_ENV) tools/soak/fuzz_weights.py -max_total_time=120
 	$(PYTHON_ENV) experiments/soak/kills.py
 	$(PYTHON_ENV) experiments/soak/long_training.py
+	$(PYTHON_ENV) experiments/soak/long_serving.py
 
 # Do the tests notice small faults? 400 of them in color, losses and metrics: hours.
 mutation: setup
@@ -107,4 +122,4 @@ format: setup
 	$(PYTHON_ENV) -m ruff format .
 
 clean:
-	rm -rf .venv .venv-parity runs build *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf .venv .venv-parity .venv-beam runs build *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage

@@ -36,7 +36,7 @@ def test_the_full_set_is_all_of_them():
 
 def test_a_package_that_stands_twice_has_one_bound():
     bounds = {}
-    for name in FILES:
+    for name in (*FILES, "beam"):
         for package, specifier in requirements(name).items():
             if package != "jax":  # jax and jax[cuda12]
                 assert bounds.setdefault(package, specifier) == specifier, package
@@ -46,6 +46,14 @@ def test_a_package_that_stands_twice_has_one_bound():
 def test_every_requirement_has_a_tested_version(name):
     pinned = {line.partition("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines()}
     assert requirements(name).keys() <= pinned
+
+
+def test_the_engine_has_tested_versions_of_its_own():
+    """What Beam asks for is older than constraints.txt (requirements/beam.txt)."""
+    pinned = {line.partition("==")[0] for line in (ROOT / "constraints-beam.txt").read_text().splitlines()}
+    for name in ("base", "train", "beam"):
+        assert requirements(name).keys() <= pinned
+    assert "apache-beam" not in (ROOT / "constraints.txt").read_text()
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make")

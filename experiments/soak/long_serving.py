@@ -24,8 +24,7 @@ from typing import Any
 
 from memory import resident_mb, summary
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))  # run from anywhere, without an installation
+sys.path.insert(0, str(Path(__file__).parents[2]))  # run from anywhere, without an installation
 
 from experiments.benchmarks import common
 from experiments.benchmarks.serve_load import form, photo, start_server

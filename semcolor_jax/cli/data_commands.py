@@ -38,6 +38,7 @@ def _add_prepare(steps: Any) -> None:
         "--short-side", type=positive_int, default=256, metavar="N", help="pixels of the short side (%(default)s)"
     )
     scene_commands.add_teacher(prepare, required=False, help="then label the scenes of all photos by ")
+    scene_commands.add_engine(prepare)
     prepare.set_defaults(run=run_prepare)
 
 
@@ -89,14 +90,16 @@ def run_prepare(arguments: argparse.Namespace) -> None:
     """Prepares a published data set and labels its scenes. Raises `UserError` for a mistake of the user's."""
     from semcolor_jax.data import coco_stuff
 
-    teacher = None
+    options, teacher = scene_commands.engine(arguments), None
     if arguments.teacher:  # read first: a mistyped name is said before hours of work
         from semcolor_jax.scenes.teacher import load_teacher
 
         teacher = load_teacher(arguments.teacher)
-    coco_stuff.prepare(arguments.output, archives=arguments.archives, short_side=arguments.short_side)
+    coco_stuff.prepare(
+        arguments.output, archives=arguments.archives, short_side=arguments.short_side, beam_options=options
+    )
     if teacher:
-        scene_commands.label_coco_stuff(arguments.output, teacher)
+        scene_commands.label_coco_stuff(arguments.output, teacher, options=options)
 
 
 def run_prior(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from semcolor_jax.scenes import HEAD_L2, HEAD_SIDE
 
 if TYPE_CHECKING:
     from semcolor_jax.data.example import Source
-    from semcolor_jax.scenes.label import Labelling
+    from semcolor_jax.scenes.label import Labelling, Shard
     from semcolor_jax.scenes.teacher import Teacher
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,8 @@ def add_parsers(steps: Any) -> None:
         "-o", "--output", type=path, metavar="FILE", help="file to write (default: the scenes.json that --source reads)"
     )
     label.add_argument("--smoothing", choices=["top5", "gaussian"], default="top5", help="default: %(default)s")
-    label.add_argument("--shard", default="1/1", metavar="i/n", help="this process's share of the photos")
+    label.add_argument("--shard", metavar="i/n", help="this process's share of the photos")
+    add_engine(label)
     label.set_defaults(run=run_label_scenes)
 
 
@@ -58,6 +60,33 @@ def add_teacher(parser: argparse.ArgumentParser, *, required: bool, help: str = 
     """Adds `--teacher`, which `scenes.teacher.load_teacher` reads; `help` says what becomes of it."""
     kinds = "VGG16-Places365 (.h5, .caffemodel), .npz of train-teacher, or small: the stand-in of the package"
     parser.add_argument("--teacher", type=path, required=required, metavar="FILE|small", help=f"{help}{kinds}")
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """Adds `--runner` and `--runner-option`, which `engine` reads."""
+    parser.add_argument(
+        "--runner",
+        metavar="NAME",
+        help="share the work out by Apache Beam: DirectRunner (this machine), FlinkRunner, SparkRunner, DataflowRunner",
+    )
+    parser.add_argument(
+        "--runner-option",
+        action="append",
+        default=[],
+        metavar="NAME[=VALUE]",
+        help="an option of Beam or of the runner, such as flink_master=host:8081; may be given again",
+    )
+
+
+def engine(arguments: argparse.Namespace) -> Any:
+    """Returns Beam's options by `--runner`, or None. Raises `UserError` as `data.beam.pipeline_options`."""
+    if arguments.runner:
+        from semcolor_jax.data.beam import pipeline_options
+
+        return pipeline_options(arguments.runner, arguments.runner_option)
+    if arguments.runner_option:
+        raise UserError("--runner-option is of the engine that --runner names, and there is no --runner.")
+    return None
 
 
 def run_train_teacher(arguments: argparse.Namespace) -> None:
@@ -73,24 +102,60 @@ def run_train_teacher(arguments: argparse.Namespace) -> None:
 
 def run_label_scenes(arguments: argparse.Namespace) -> None:
     """Writes the scene labels of a data set. Raises `UserError` for a mistake of the user's."""
-    from semcolor_jax.scenes.label import label_folder, label_sources, parse_shard
+    from semcolor_jax.scenes.label import parse_shard
     from semcolor_jax.scenes.teacher import load_teacher
 
-    data, shard, teacher = arguments.data, parse_shard(arguments.shard), load_teacher(arguments.teacher)
+    if arguments.runner and arguments.shard:
+        raise UserError("--shard and --runner both share out the photos: give one of them.")
+    shard = parse_shard(arguments.shard or "1/1")
+    options, teacher = engine(arguments), load_teacher(arguments.teacher)
+    data, smoothing = arguments.data, arguments.smoothing
     if arguments.source == "folder":
         output = arguments.output or data / "scenes.json"
-        result = label_folder(data, teacher, output=output, smoothing=arguments.smoothing, shard=shard)
+        _say(_label_folder(data, teacher, output, smoothing=smoothing, shard=shard, options=options))
     else:
         output = arguments.output or coco_stuff_scenes(data)
-        result = label_sources(_coco_stuff(data), teacher, output=output, smoothing=arguments.smoothing, shard=shard)
-    _say(result)
+        _say(_label_coco_stuff(data, teacher, output, smoothing=smoothing, shard=shard, options=options))
 
 
-def label_coco_stuff(data_dir: Path, teacher: Teacher) -> None:
-    """Labels prepared COCO-Stuff where training looks for it. Raises `UserError` as `scenes.label.label_sources`."""
+def label_coco_stuff(data_dir: Path, teacher: Teacher, *, options: Any = None) -> None:
+    """Labels prepared COCO-Stuff where training looks for it.
+
+    Args:
+      data_dir: the TFDS data_dir.
+      teacher: what looks at the photos.
+      options: of `engine`; None: no engine.
+
+    Raises:
+      UserError: as `scenes.label.label_sources`.
+    """
+    output = coco_stuff_scenes(data_dir)
+    _say(_label_coco_stuff(data_dir, teacher, output, smoothing="top5", shard=None, options=options))
+
+
+def _label_folder(
+    folder: Path, teacher: Teacher, output: Path, *, smoothing: str, shard: Shard, options: Any
+) -> Labelling:
+    if options:
+        from semcolor_jax.scenes.label_at_scale import label_folder_on
+
+        return label_folder_on(options, folder, teacher, output=output, smoothing=smoothing)
+    from semcolor_jax.scenes.label import label_folder
+
+    return label_folder(folder, teacher, output=output, smoothing=smoothing, shard=shard)
+
+
+def _label_coco_stuff(
+    data_dir: Path, teacher: Teacher, output: Path, *, smoothing: str, shard: Shard | None, options: Any
+) -> Labelling:
+    open_sources = functools.partial(_coco_stuff, data_dir.absolute())
+    if options:
+        from semcolor_jax.scenes.label_at_scale import label_sources_on
+
+        return label_sources_on(options, open_sources, teacher, output=output, smoothing=smoothing)
     from semcolor_jax.scenes.label import label_sources
 
-    _say(label_sources(_coco_stuff(data_dir), teacher, output=coco_stuff_scenes(data_dir)))
+    return label_sources(open_sources(), teacher, output=output, smoothing=smoothing, shard=shard)
 
 
 def coco_stuff_scenes(data_dir: Path) -> Path:

@@ -128,20 +128,64 @@ def label_photos(
       UserError: the output cannot be written or was made by hand, or its parts by another teacher.
     """
     output, shard = Path(output), shard or Shard()
-    parts = _open_parts(output, teacher)
-    done = _read_parts(parts)
+    parts = open_parts(output, teacher.name)
     mine = list(photos)[shard.number - 1 :: shard.total]
-    todo = [name for name in mine if name not in done]
-    with tqdm(total=len(mine), initial=len(mine) - len(todo), desc="scenes", unit="photo") as progress:
-        for start in range(0, len(todo), _PART):
-            names = todo[start : start + _PART]
-            _write_part(parts, names, _look([photos[name] for name in names], teacher))
+    todo = unlabelled(parts, mine)
+    left = sum(map(len, todo))
+    with tqdm(total=len(mine), initial=len(mine) - left, desc="scenes", unit="photo") as progress:
+        for names in todo:
+            write_part(parts, names, [photos[name] for name in names], teacher)
             progress.update(len(names))
-    labels = _read_parts(parts)  # again, because other shards have been at work
-    left = sum(name not in labels for name in photos)
+    return gather(parts, list(photos), output=output, smoothing=smoothing, labelled=left)
+
+
+def open_parts(output: Path, teacher: str) -> Path:
+    """Returns the folder that collects the labels of a teacher for the sidecar file `output`; makes it if need be.
+
+    Raises:
+      UserError: it cannot be written, `output` was made by hand, or the labels in the folder by another teacher.
+    """
+    parts = output.with_suffix(".parts")
+    if output.exists() and not parts.exists():
+        raise UserError(f"{output} was not made by this command ({parts} is missing): move it away, or name another.")
+    try:
+        parts.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {parts}: {error.strerror}.") from error
+    made_by = parts / "teacher.json"
+    if not made_by.exists():
+        write_json(made_by, {"teacher": teacher})
+    known = read_json(made_by)
+    if known != {"teacher": teacher}:
+        raise UserError(f"{parts} holds labels of another teacher ({known}): delete it, or name another output.")
+    return parts
+
+
+def unlabelled(parts: Path, names: Sequence[str]) -> list[list[str]]:
+    """Returns those photos that have no label yet, in the groups that `write_part` takes. Raises `UserError`."""
+    done = _read_parts(parts)
+    todo = [name for name in names if name not in done]
+    return [todo[start : start + _PART] for start in range(0, len(todo), _PART)]
+
+
+def write_part(parts: Path, names: Sequence[str], photos: Sequence[ReadPhoto], teacher: Teacher) -> None:
+    """Labels photos and adds the labels to the folder. Raises `UserError` if a photo is damaged."""
+    labels = _look(photos, teacher)
+    lines = [json.dumps({"photo": name, "scenes": pairs}) for name, pairs in zip(names, labels, strict=True)]
+    write_text(parts / f"{uuid.uuid4().hex}.jsonl", "\n".join(lines) + "\n")
+
+
+def gather(parts: Path, names: Sequence[str], *, output: Path, smoothing: str, labelled: int) -> Labelling:
+    """Writes the sidecar file if all photos have a label now; `labelled` is how many got theirs in this run.
+
+    Raises:
+      UserError: the output cannot be written, or the folder is damaged.
+    """
+    labels = _read_parts(parts)  # again, because other processes have been at work
+    left = sum(name not in labels for name in names)
     if not left:
-        write_text(output, _sidecar({name: labels[name] for name in photos}, smoothing))
-    return Labelling(labelled=len(todo), left=left, output=None if left else output)
+        write_text(output, _sidecar({name: labels[name] for name in names}, smoothing))
+    return Labelling(labelled=labelled, left=left, output=None if left else output)
 
 
 def top_scenes(probabilities: np.ndarray, categories: np.ndarray) -> Pairs:
@@ -160,28 +204,6 @@ def _look(photos: Sequence[ReadPhoto], teacher: Teacher) -> list[Pairs]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         squares = pool.map(lambda read: fit_square(read(), side=teacher.side), photos)
         return [top_scenes(row, teacher.categories) for row in map_batches(teacher.probabilities, squares)]
-
-
-def _open_parts(output: Path, teacher: Teacher) -> Path:
-    parts = output.with_suffix(".parts")
-    if output.exists() and not parts.exists():
-        raise UserError(f"{output} was not made by this command ({parts} is missing): move it away, or name another.")
-    try:
-        parts.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write to {parts}: {error.strerror}.") from error
-    made_by = parts / "teacher.json"
-    if not made_by.exists():
-        write_json(made_by, {"teacher": teacher.name})
-    known = read_json(made_by)
-    if known != {"teacher": teacher.name}:
-        raise UserError(f"{parts} holds labels of another teacher ({known}): delete it, or name another output.")
-    return parts
-
-
-def _write_part(parts: Path, names: Sequence[str], labels: Sequence[Pairs]) -> None:
-    lines = [json.dumps({"photo": name, "scenes": pairs}) for name, pairs in zip(names, labels, strict=True)]
-    write_text(parts / f"{uuid.uuid4().hex}.jsonl", "\n".join(lines) + "\n")
 
 
 def _read_parts(parts: Path) -> dict[str, Pairs]:

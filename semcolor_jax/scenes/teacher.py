@@ -41,12 +41,14 @@ class Teacher:
       side: pixels a side of the squares that it looks at.
       categories: (k,) Places365 ids.
       probabilities: from uint8 sRGB photos (B, side, side, 3) to (B, k).
+      path: from which `load_teacher` reads it in another process; None if it was made in this one.
     """
 
     name: str
     side: int
     categories: Int32[np.ndarray, " k"]
     probabilities: BatchFunction
+    path: Path | None = None
 
 
 def load_teacher(path: str | os.PathLike[str]) -> Teacher:
@@ -62,11 +64,11 @@ def load_teacher(path: str | os.PathLike[str]) -> Teacher:
     if path == Path(SMALL_TEACHER):
         head = load_head(_SMALL)
         logger.info("%s", _what_small_knows(head))
-        return _from_head(_SMALL, head)
+        return _from_head(_SMALL, head, path=path)
     if not path.is_file():
         raise UserError(f"there is no teacher file {path}: {WHERE_TEACHERS_ARE}.")
     if path.suffix == ".npz":
-        return _from_head(path, load_head(path))
+        return _from_head(path, load_head(path), path=path.absolute())
     if path.suffix in CONVERTERS:
         return _from_classifier(path)
     kinds = ", ".join([".npz", *CONVERTERS])
@@ -84,13 +86,14 @@ def _what_small_knows(head: SceneHead) -> str:
     )
 
 
-def _from_head(path: Path, head: SceneHead) -> Teacher:
+def _from_head(file: Path, head: SceneHead, *, path: Path) -> Teacher:
     features = imagenet_features()
     return Teacher(
-        name=_fingerprint(path),
+        name=_fingerprint(file),
         side=head.side,
         categories=head.categories,
         probabilities=lambda photos: head.probabilities(features(photos)),
+        path=path,
     )
 
 
@@ -101,6 +104,7 @@ def _from_classifier(path: Path) -> Teacher:
         side=classifier.side,
         categories=np.arange(NUM_SCENES, dtype=np.int32),
         probabilities=lambda photos: jax.nn.softmax(classifier.logits(photos)),
+        path=path.absolute(),
     )
 
 

@@ -1,12 +1,19 @@
-"""The three archives of COCO-Stuff in their published layout, with tiny samples."""
+"""The three archives of COCO-Stuff in their published layout, with tiny samples, or with real ones."""
 
 import io
+import json
+import tarfile
 import zipfile
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from semcolor_jax.data.coco_stuff import CocoStuffSource, find_prepared
+from semcolor_jax.taxonomy.label_sets import load_taxonomy
+
+PANOPTIC = Path(__file__).parents[3] / "shared" / "data" / "labelled" / "coco_panoptic.tar"
+"""Real COCO photos with label maps; not part of the project."""
 
 LABELS = "stuffthingmaps_trainval2017.zip"
 SIZES = {
@@ -54,6 +61,24 @@ def files():
         archives[f"{name.split('/')[0]}.zip"][f"{name}.jpg"] = encoded(photo(name), "jpg", quality=95)
         archives[LABELS][f"{name}.png"] = encoded(ids(width, height), "png")
     return archives
+
+
+def real(folder, *, count):
+    """Unpacks PANOPTIC into a folder; returns the files of so many photos a split, and the class of each of its ids."""
+    with tarfile.open(PANOPTIC) as tar:
+        tar.extractall(folder, filter="data")
+    label_of_id = np.zeros(256, np.uint8)
+    for number, name in json.loads((folder / "labels.json").read_text())["classes"].items():
+        label = load_taxonomy("coco_panoptic").label_id(name)  # the "-merged" ones go where the table sends them
+        label_of_id[int(number)] = 0 if label == 255 else label
+    archives = {"train2017.zip": {}, "val2017.zip": {}, LABELS: {}}
+    for split in ("train", "val"):
+        for path in sorted((folder / split / "images").glob("*.jpg"))[:count]:
+            archives[f"{split}2017.zip"][f"{split}2017/{path.name}"] = path.read_bytes()
+            labels = label_of_id[np.array(Image.open(path.parents[1] / "labels" / f"{path.stem}.png"))]
+            raw = np.where(labels == 0, 255, labels - 1).astype(np.uint8)
+            archives[LABELS][f"{split}2017/{path.stem}.png"] = encoded(raw, "png")
+    return archives, label_of_id
 
 
 def write(folder, archives=None):

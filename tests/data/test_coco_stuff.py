@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import coco_archives
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from coco_archives import LABELS, encoded, ids, opened
+from coco_archives import LABELS, PANOPTIC, encoded, ids, opened
 from PIL import Image
 
 from semcolor_jax.config import default
@@ -20,10 +19,9 @@ from semcolor_jax.data.coco_stuff import Builder, CocoStuffSource, find_prepared
 from semcolor_jax.data.cpu_tf import tf
 from semcolor_jax.data.sources import make_source
 from semcolor_jax.errors import UserError
-from semcolor_jax.taxonomy.label_sets import coco_stuff_id, load_taxonomy, places365_id
+from semcolor_jax.taxonomy.label_sets import coco_stuff_id, places365_id
 
 ROOT = Path(__file__).parents[2]
-PANOPTIC = ROOT.parent / "shared" / "data" / "labelled" / "coco_panoptic.tar"
 PERSON, SKY = coco_stuff_id("person"), coco_stuff_id("sky-other")
 
 
@@ -350,20 +348,7 @@ def test_our_own_command(archives, tmp_path):
 
 @pytest.mark.skipif(not PANOPTIC.is_file(), reason="the set of real photos is not here")
 def test_real_photos_repacked_into_the_published_layout(tmp_path):
-    with tarfile.open(PANOPTIC) as tar:
-        tar.extractall(tmp_path / "raw", filter="data")
-    classes = json.loads((tmp_path / "raw" / "labels.json").read_text())["classes"]
-    label_of_id = np.zeros(256, np.uint8)
-    for number, name in classes.items():  # the "-merged" ones go where the table sends them
-        label = load_taxonomy("coco_panoptic").label_id(name)
-        label_of_id[int(number)] = 0 if label == 255 else label
-    content = {"train2017.zip": {}, "val2017.zip": {}, LABELS: {}}
-    for split in ("train", "val"):
-        for path in sorted((tmp_path / "raw" / split / "images").glob("*.jpg"))[:20]:
-            content[f"{split}2017.zip"][f"{split}2017/{path.name}"] = path.read_bytes()
-            labels = label_of_id[np.array(Image.open(path.parents[1] / "labels" / f"{path.stem}.png"))]
-            raw = np.where(labels == 0, 255, labels - 1).astype(np.uint8)
-            content[LABELS][f"{split}2017/{path.stem}.png"] = encoded(raw, "png")
+    content, label_of_id = coco_archives.real(tmp_path / "raw", count=20)
     prepare(tmp_path / "data", archives=coco_archives.write(tmp_path / "archives", content))
     for split in ("train", "val"):
         source = opened(tmp_path / "data", split)

@@ -1,15 +1,17 @@
 """The TFDS builder `coco_stuff`: `tfds.builder("coco_stuff")` after importing this package, or `tfds build FOLDER`.
 
 It does not derive from `GeneratorBasedBuilder`, which starts a split anew when it has been interrupted, but writes its
-shards itself, in parallel, and keeps what is finished.
+shards itself, in parallel, and keeps what is finished. With Beam's options in the `DownloadConfig`, as `tfds build
+--beam_pipeline_options` puts them there, an engine writes them: the same files.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -18,6 +20,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
 from tensorflow_datasets.core.splits import SplitDict
 
+from semcolor_jax.data import beam
 from semcolor_jax.data.archive import Archive, open_archive
 from semcolor_jax.data.coco_stuff import published, shards
 from semcolor_jax.errors import UserError
@@ -86,7 +89,7 @@ class Builder(FileReaderBuilder):
         """
         manual = download_config.manual_dir if download_config else None
         folder = Path(self._data_dir).parent  # of the temporary folder, which is that of the version, too
-        staging = folder / f"{self.version}.partial"
+        staging = (folder / f"{self.version}.partial").absolute()
         if manual:
             archives = published.find_archives(Path(manual))
         else:
@@ -104,7 +107,12 @@ class Builder(FileReaderBuilder):
             photos = sum(map(len, names.values()))
             published.check_space({"prepared": (folder, self._bytes_missing(photos, staging))})
         shards.open_staging(staging, archives, verify=published.verify_archives if manual else lambda archives: None)
-        finished = {split: self._write_shards(split, names[split], opened, staging) for split in SPLITS}
+        todo = {split: self._shards(split, names[split], opened, staging) for split in SPLITS}
+        if download_config and (download_config.beam_runner or download_config.beam_options):
+            self._write_on_engine(todo, archives, staging, download_config)
+            finished = {split: parts.finished() for split, parts in todo.items()}
+        else:
+            finished = {split: shards.write_shards(parts) for split, parts in todo.items()}
         self._finish(finished)
         shutil.rmtree(staging)
 
@@ -112,11 +120,9 @@ class Builder(FileReaderBuilder):
         photos = archives[f"{SPLITS[split]}.zip"]
         return shards.find_photos(SPLITS[split], photos=photos, labels=archives[published.LABEL_ARCHIVE])
 
-    def _write_shards(
-        self, split: str, names: list[str], archives: Mapping[str, Archive], folder: Path
-    ) -> list[shards.Shard]:
+    def _shards(self, split: str, names: Sequence[str], archives: Mapping[str, Archive], folder: Path) -> shards.Shards:
         template = self._get_filename_template(split)
-        return shards.write_shards(
+        return shards.Shards(
             folder,
             names,
             shard_name=lambda index, count: template.sharded_filepath(shard_index=index, num_shards=count).name,
@@ -125,6 +131,38 @@ class Builder(FileReaderBuilder):
             short_side=self._short_side,
             serialize=cast(tfds.features.FeaturesDict, self.info.features).serialize_example,
         )
+
+    def _write_on_engine(
+        self,
+        todo: Mapping[str, shards.Shards],
+        archives: Mapping[str, Path],
+        staging: Path,
+        config: tfds.download.DownloadConfig,
+    ) -> None:
+        """Has Apache Beam write the shards. Raises `UserError` as `data.beam.share_out`, or if there are none then."""
+        units = [(split, index) for split, parts in todo.items() for index in parts.missing()]
+        places = {name: path.absolute() for name, path in archives.items()}
+        if units:  # otherwise an interrupted run had written all
+            beam.share_out(
+                units,
+                functools.partial(self._shard_writer, places, staging),  # a builder pickles as its arguments
+                folder=staging,
+                options=config.beam_options,
+                runner=config.beam_runner,
+            )
+        if any(parts.missing() for parts in todo.values()):
+            raise UserError(f"shards are missing in {staging}, {beam.SAME_PATHS}.")
+
+    def _shard_writer(self, archives: Mapping[str, Path], staging: Path) -> beam.Work[tuple[str, int]]:
+        """Opens the archives in a worker; returns what writes a shard, given its split and index."""
+        opened = {name: open_archive(path) for name, path in archives.items()}
+        todo = {split: self._shards(split, self._find_photos(split, opened), opened, staging) for split in SPLITS}
+
+        def write(unit: tuple[str, int]) -> None:
+            split, index = unit
+            todo[split].write(index)
+
+        return write
 
     def _finish(self, finished: Mapping[str, list[shards.Shard]]) -> None:
         """Moves the shards to where TFDS looks for them, and tells it of them."""

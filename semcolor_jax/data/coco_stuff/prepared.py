@@ -61,6 +61,7 @@ def prepare(
     *,
     archives: str | os.PathLike[str] | None = None,
     short_side: int = SHORT_SIDE,
+    beam_options: Any = None,
 ) -> Path:
     """Prepares COCO-Stuff for training; interrupted, the same call goes on.
 
@@ -68,6 +69,8 @@ def prepare(
       data_dir: the TFDS data_dir to prepare into; made if it does not exist.
       archives: folder of the published archives; None: they are downloaded to data_dir/downloads/coco_stuff.
       short_side: pixels.
+      beam_options: of `data.beam.pipeline_options`: an engine reduces the photos, whose workers see `data_dir` and
+        `archives` under the same paths; None: this process does.
 
     Returns:
       the folder of the prepared data set.
@@ -83,7 +86,9 @@ def prepare(
             data_dir=os.fspath(data_dir), config=config.name if config.name in Builder.builder_configs else config
         )
         builder.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(manual_dir=archives and Path(archives)),
+            download_config=tfds.download.DownloadConfig(
+                manual_dir=archives and Path(archives), beam_options=beam_options
+            ),
             download_dir=Path(data_dir, "downloads"),
         )
     except OSError as error:

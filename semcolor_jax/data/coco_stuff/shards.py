@@ -9,10 +9,11 @@ A folder collects, until the data set is complete:
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeAlias
 
@@ -46,6 +47,14 @@ class Shard(NamedTuple):
     path: Path
     image_ids: Sequence[int]
     grey: Sequence[int]
+
+
+class _Record(NamedTuple):
+    """A stored sample: its bytes, its id, and whether its photo has no colour."""
+
+    content: bytes
+    image_id: int
+    grey: bool
 
 
 def open_staging(folder: Path, archives: Mapping[str, Path], *, verify: Callable[[Mapping[str, Path]], None]) -> None:
@@ -90,69 +99,108 @@ def find_photos(folder: str, *, photos: Archive, labels: Archive) -> list[str]:
     return names
 
 
-def write_shards(
-    folder: Path,
-    names: Sequence[str],
-    *,
-    shard_name: ShardName,
-    photos: Archive,
-    labels: Archive,
-    short_side: int,
-    serialize: Serialize,
-) -> list[Shard]:
-    """Prepares the photos of a split on all cores, in their order; shards that are there already are kept.
+@dataclasses.dataclass(frozen=True)
+class Shards:
+    """The shards of a split, which are written one by one.
 
-    Args:
-      folder: where the shards go.
-      names: the photos.
+    Attributes:
+      folder: where they go.
+      names: the photos, in their order.
       shard_name: how shards are called.
       photos: the archive of photos.
       labels: the archive of label maps.
-      short_side: to which they are reduced, in pixels.
+      short_side: to which photos are reduced, in pixels.
       serialize: makes the record of the features `image`, `segmentation` and `image_id`.
-
-    Raises:
-      UserError: as `store_sample`, or if the folder cannot be written.
     """
 
-    def record(name: str) -> tuple[bytes, bool]:
-        sample = store_sample(name, label_map_of(name), photos=photos, labels=labels, short_side=short_side)
-        features = {"image": sample.image, "segmentation": sample.segmentation, "image_id": _image_id(name)}
-        return serialize(features), sample.grey
+    folder: Path
+    names: Sequence[str]
+    shard_name: ShardName
+    photos: Archive
+    labels: Archive
+    short_side: int
+    serialize: Serialize
 
-    parts = [names[start : start + SHARD_LENGTH] for start in range(0, len(names), SHARD_LENGTH)]
-    description = f"preparing {PurePosixPath(names[0]).parent}"
-    with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=len(names), desc=description, unit="photo") as progress:
-        shards = []
-        for index, part in enumerate(parts):
-            path = folder / shard_name(index, len(parts))
-            if path.exists():
-                progress.update(len(part))
-            else:
-                _write_shard(path, part, record, pool=pool, progress=progress)
-            shards.append(Shard(path, [_image_id(name) for name in part], read_json(_grey_file(path))))
-    return shards
+    def __len__(self) -> int:
+        return -(-len(self.names) // SHARD_LENGTH)
+
+    def missing(self) -> list[int]:
+        """Returns the indices of those that have not been written yet."""
+        return [index for index in range(len(self)) if not self._path(index).exists()]
+
+    def photos_of(self, index: int) -> Sequence[str]:
+        """Returns the names of the photos in a shard."""
+        return self.names[index * SHARD_LENGTH : (index + 1) * SHARD_LENGTH]
+
+    def write(self, index: int, *, records: Callable[..., Iterable[_Record]] = map) -> None:
+        """Writes a shard.
+
+        Args:
+          index: which.
+          records: a `map`, with which the photos are read and reduced.
+
+        Raises:
+          UserError: as `store_sample`, or if the folder cannot be written.
+        """
+        path, grey = self._path(index), []
+        with replacing(path) as temporary:
+            writer = ArrayRecordWriter(os.fspath(temporary), "group_size:1")  # each record can be read alone
+            try:
+                for record in records(self._record, self.photos_of(index)):
+                    writer.write(record.content)
+                    grey += [record.image_id] if record.grey else []
+            finally:
+                writer.close()
+            write_json(_grey_file(path), grey)
+
+    def finished(self) -> list[Shard]:
+        """Returns all of them, once they are written."""
+        paths = map(self._path, range(len(self)))
+        return [
+            Shard(path, [_image_id(name) for name in self.photos_of(index)], read_json(_grey_file(path)))
+            for index, path in enumerate(paths)
+        ]
+
+    def _path(self, index: int) -> Path:
+        return self.folder / self.shard_name(index, len(self))
+
+    def _record(self, name: str) -> _Record:
+        sample = store_sample(
+            name, label_map_of(name), photos=self.photos, labels=self.labels, short_side=self.short_side
+        )
+        image_id = _image_id(name)
+        features = {"image": sample.image, "segmentation": sample.segmentation, "image_id": image_id}
+        return _Record(self.serialize(features), image_id, sample.grey)
+
+
+def write_shards(shards: Shards) -> list[Shard]:
+    """Writes the shards of a split on all cores; those that are there already are kept.
+
+    Raises:
+      UserError: as `Shards.write`.
+    """
+    missing = shards.missing()
+    total = len(shards.names)
+    left = sum(len(shards.photos_of(index)) for index in missing)
+    description = f"preparing {PurePosixPath(shards.names[0]).parent}"
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        tqdm(total=total, initial=total - left, desc=description, unit="photo") as progress,
+    ):
+
+        def counted(function: Callable[[str], _Record], names: Sequence[str]) -> Iterable[_Record]:
+            for record in pool.map(function, names):
+                yield record
+                progress.update()
+
+        for index in missing:
+            shards.write(index, records=counted)
+    return shards.finished()
 
 
 def label_map_of(photo: str) -> str:
     """Returns the name of a photo's label map."""
     return str(PurePosixPath(photo).with_suffix(".png"))
-
-
-def _write_shard(
-    path: Path, names: Sequence[str], record: Callable[[str], tuple[bytes, bool]], *, pool: Executor, progress: tqdm
-) -> None:
-    grey = []
-    with replacing(path) as temporary:
-        writer = ArrayRecordWriter(os.fspath(temporary), "group_size:1")  # each record can be read alone
-        try:
-            for name, (content, is_grey) in zip(names, pool.map(record, names), strict=True):
-                writer.write(content)
-                grey += [_image_id(name)] if is_grey else []
-                progress.update()
-        finally:
-            writer.close()
-        write_json(_grey_file(path), grey)
 
 
 def _grey_file(shard: Path) -> Path:
