@@ -24,6 +24,9 @@ Work: TypeAlias = Callable[[Unit], None]
 SAME_PATHS = "though the engine has done its work: all its workers must see that folder under the same path"
 """The end of what is said where results are missing."""
 
+_HERE = "FnApiRunner"
+"""What runs a pipeline as DirectRunner: Beam would first download a program, Prism, to do it with."""
+
 _HAVE_OWN_OPTIONS = ("flink", "spark", "portable")
 """Runners whose job server knows options that Beam itself does not."""
 
@@ -39,7 +42,10 @@ def pipeline_options(runner: str, settings: Sequence[str] = ()) -> Any:
       UserError: Beam is not installed, or knows no such runner or option, or lacks a package for it.
     """
     options_of = _beam().options.pipeline_options.PipelineOptions
-    known = [f"--runner={runner}", *(f"--{setting}" for setting in settings)]
+    known = [
+        f"--runner={_HERE if runner.lower() in ('direct', 'directrunner') else runner}",
+        *(f"--{setting}" for setting in settings),
+    ]
     from apache_beam.runners.runner import create_runner  # pyright: ignore[reportMissingImports]
 
     said = io.StringIO()

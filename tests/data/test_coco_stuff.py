@@ -93,6 +93,14 @@ def test_grey_photos_stay_in_the_data_set_but_not_in_training(data_dir, caplog):
     assert info.metadata["gray"] == {"train": [30], "validation": []}
 
 
+def test_features_are_stored_in_the_order_of_their_names(data_dir):
+    """Else two processes write other bytes: the order of a protobuf's map changes with each."""
+    builder: Any = tfds.builder("coco_stuff", data_dir=data_dir)
+    raw = tfds.decode.DeserializeMethod.RAW_BYTES
+    for record in builder.as_data_source("train", deserialize_method=raw):
+        assert record == tf.train.Example.FromString(record).SerializeToString(deterministic=True)
+
+
 def test_tfds_reads_what_was_prepared(data_dir):
     builder: Any = tfds.builder("coco_stuff", data_dir=data_dir)
     assert str(builder.version) == "1.0.0"

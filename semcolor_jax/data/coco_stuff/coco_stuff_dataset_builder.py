@@ -23,6 +23,7 @@ from tensorflow_datasets.core.splits import SplitDict
 from semcolor_jax.data import beam
 from semcolor_jax.data.archive import Archive, open_archive
 from semcolor_jax.data.coco_stuff import published, shards
+from semcolor_jax.data.cpu_tf import tf
 from semcolor_jax.errors import UserError
 from semcolor_jax.taxonomy.label_sets import COCO_STUFF
 
@@ -129,8 +130,13 @@ class Builder(FileReaderBuilder):
             photos=archives[f"{SPLITS[split]}.zip"],
             labels=archives[published.LABEL_ARCHIVE],
             short_side=self._short_side,
-            serialize=cast(tfds.features.FeaturesDict, self.info.features).serialize_example,
+            serialize=self._serialize,
         )
+
+    def _serialize(self, features: Mapping[str, Any]) -> bytes:
+        """Returns a record, its features in the order of their names: TFDS's own order is another in each process."""
+        record = cast(tfds.features.FeaturesDict, self.info.features).serialize_example(features)
+        return tf.train.Example.FromString(record).SerializeToString(deterministic=True)
 
     def _write_on_engine(
         self,
@@ -140,12 +146,14 @@ class Builder(FileReaderBuilder):
         config: tfds.download.DownloadConfig,
     ) -> None:
         """Has Apache Beam write the shards. Raises `UserError` as `data.beam.share_out`, or if there are none then."""
+        from semcolor_jax.data.coco_stuff.prepared import shard_writer  # which imports this module
+
         units = [(split, index) for split, parts in todo.items() for index in parts.missing()]
         places = {name: path.absolute() for name, path in archives.items()}
         if units:  # otherwise an interrupted run had written all
             beam.share_out(
                 units,
-                functools.partial(self._shard_writer, places, staging),  # a builder pickles as its arguments
+                functools.partial(shard_writer, self._data_dir_root, self._short_side, places, staging),
                 folder=staging,
                 options=config.beam_options,
                 runner=config.beam_runner,
@@ -153,8 +161,8 @@ class Builder(FileReaderBuilder):
         if any(parts.missing() for parts in todo.values()):
             raise UserError(f"shards are missing in {staging}, {beam.SAME_PATHS}.")
 
-    def _shard_writer(self, archives: Mapping[str, Path], staging: Path) -> beam.Work[tuple[str, int]]:
-        """Opens the archives in a worker; returns what writes a shard, given its split and index."""
+    def shard_writer(self, archives: Mapping[str, Path], staging: Path) -> beam.Work[tuple[str, int]]:
+        """Opens the archives; returns what writes a shard into the folder `staging`, given its split and index."""
         opened = {name: open_archive(path) for name, path in archives.items()}
         todo = {split: self._shards(split, self._find_photos(split, opened), opened, staging) for split in SPLITS}
 

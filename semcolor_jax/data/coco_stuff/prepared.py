@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.constants import get_default_data_dir
 
+from semcolor_jax.data.beam import Work
 from semcolor_jax.data.coco_stuff.coco_stuff_dataset_builder import SHORT_SIDE, Builder, CocoStuffConfig
 from semcolor_jax.data.coco_stuff.published import PHOTOS, PUBLISHED
 from semcolor_jax.data.coco_stuff.source import CocoStuffSource
@@ -80,11 +82,8 @@ def prepare(
     """
     if short_side < 1:
         raise UserError(f"the short side is {short_side}, but must be above 0.")
-    config = CocoStuffConfig(name=f"{short_side}px", short_side=short_side)
     try:
-        builder: Any = Builder(  # Any, because TFDS declares its info optional
-            data_dir=os.fspath(data_dir), config=config.name if config.name in Builder.builder_configs else config
-        )
+        builder: Any = _builder(data_dir, short_side)  # Any, because TFDS declares its info optional
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(
                 manual_dir=archives and Path(archives), beam_options=beam_options
@@ -97,3 +96,26 @@ def prepare(
         grey = len(builder.info.metadata["gray"][split])
         logger.info("%s: %s photos, %d of them without colour", split, f"{info.num_examples:,}", grey)
     return Path(builder.data_dir)
+
+
+def shard_writer(
+    data_dir: str | os.PathLike[str], short_side: int, archives: Mapping[str, Path], staging: Path
+) -> Work[tuple[str, int]]:
+    """Returns what writes a shard, given its split and index, as `Builder.shard_writer` does: in a worker of an engine.
+
+    Args:
+      data_dir: the TFDS data_dir.
+      short_side: pixels.
+      archives: their names and where they are.
+      staging: the folder of the shards.
+
+    Raises:
+      UserError: if an archive is missing, damaged or another one.
+    """
+    return _builder(data_dir, short_side).shard_writer(archives, staging)
+
+
+def _builder(data_dir: str | os.PathLike[str], short_side: int) -> Builder:
+    config = CocoStuffConfig(name=f"{short_side}px", short_side=short_side)
+    known = config.name in Builder.builder_configs
+    return Builder(data_dir=os.fspath(data_dir), config=config.name if known else config)
