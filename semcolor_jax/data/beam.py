@@ -8,6 +8,7 @@ scale"), so it is imported only where it is used.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 from collections.abc import Callable, Sequence
@@ -120,10 +121,23 @@ def _submit(pipeline: Any) -> Any:
 def _attempt(unit: Unit, prepare: Callable[[], Work[Unit]], shared: Any) -> list[str]:
     """Returns the sentence if the unit fails by a mistake of the user's, which no engine should try again."""
     try:
-        shared.acquire(prepare)(unit)
+        shared.acquire(functools.partial(_prepared, prepare))(unit)
     except UserError as error:
         return [" ".join(str(error).split())]
     return []
+
+
+def _prepared(prepare: Callable[[], Work[Unit]]) -> Work[Unit]:
+    """Returns what `prepare` does, or what fails every unit with its sentence: a file is not read again for each."""
+    try:
+        return prepare()
+    except UserError as error:
+        sentence = str(error)
+
+    def fail(unit: Unit) -> None:
+        raise UserError(sentence)
+
+    return fail
 
 
 def _raise_first(failed: Path) -> None:

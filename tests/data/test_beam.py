@@ -62,6 +62,19 @@ def test_a_unit_that_fails_is_named_and_the_others_are_done(tmp_path):
     assert not (tmp_path / "failed.txt").exists()
 
 
+def _unable(folder):
+    (folder / f"prepared-{len(list(folder.glob('prepared-*')))}").touch()
+    raise UserError("there is no teacher.")
+
+
+@needs_beam
+def test_a_worker_that_cannot_begin_tries_once(tmp_path):
+    options = pipeline_options("DirectRunner")
+    with pytest.raises(UserError, match=r"^there is no teacher\. \(4 more such sentences are in "):
+        share_out(range(5), functools.partial(_unable, tmp_path), folder=tmp_path, options=options)
+    assert len(list(tmp_path.glob("prepared-*"))) == 1
+
+
 @needs_beam
 def test_a_fault_of_ours_keeps_its_own_kind(tmp_path):
     with pytest.raises(Exception, match="division by zero") as raised:

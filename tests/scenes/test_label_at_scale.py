@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import socket
+import subprocess
 import sys
 
 import jax.numpy as jnp
@@ -83,6 +85,31 @@ def test_processes_of_their_own_make_the_same_labels(folder, tmp_path):
     engine = ["--runner", "DirectRunner", *(f"--runner-option={setting}" for setting in several)]
     main([*arguments, str(tmp_path / "engine.json"), *engine])
     assert (tmp_path / "engine.json").read_bytes() == (tmp_path / "plain.json").read_bytes()
+
+
+@pytest.fixture
+def job_server(tmp_path):
+    """The port of Beam's own job server, in a process of its own."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    server = [sys.executable, "-m", "apache_beam.runners.portability.local_job_service_main", "--port", str(port)]
+    with (tmp_path / "server.log").open("w") as log, subprocess.Popen(server, stdout=log, stderr=log) as process:
+        yield port
+        process.terminate()
+
+
+@needs_beam
+@pytest.mark.slow
+def test_a_job_server_takes_the_pipeline(folder, job_server, tmp_path):
+    """The way of Flink and Spark: the pipeline goes to a server, whose workers come back for the work."""
+    arguments = ["data", "label-scenes", str(folder), "--teacher", "small", "-o"]
+    main([*arguments, str(tmp_path / "plain.json")])
+    settings = [f"job_endpoint=localhost:{job_server}", "environment_type=LOOPBACK"]
+    engine = ["--runner", "PortableRunner", *(f"--runner-option={setting}" for setting in settings)]
+    main([*arguments, str(tmp_path / "engine.json"), *engine])
+    assert (tmp_path / "engine.json").read_bytes() == (tmp_path / "plain.json").read_bytes()
+    assert "Completed job" in (tmp_path / "server.log").read_text()
 
 
 def test_labels_that_workers_wrote_elsewhere_are_missed(folder, tmp_path, monkeypatch):
