@@ -24,7 +24,8 @@ def summary(megabytes: Sequence[float], *, unit: str = "steps", per: int = 1000)
 
     The first fifth is left out: caches fill, and every program is compiled by then. Flat means that the medians of the
     second and the last fifth differ by less than `FLAT`. Both are given, what a least-squares line through all but the
-    first fifth adds in `per` units, and fifty to a hundred of the values themselves (all, if there are fewer).
+    first fifth adds in `per` units, how many values there are (by the name of the unit), and fifty to a hundred of them
+    (all, if there are fewer).
     """
     fifth = len(megabytes) // 5
     after = np.asarray(megabytes[fifth:])

@@ -1,9 +1,11 @@
 """What the long runs of `make soak` conclude from what they saw."""
 
 import random
+import socket
 
 import pytest
 from kills import Event, aim, lengths, table
+from long_serving import Visitor
 from memory import summary
 
 
@@ -17,6 +19,23 @@ def test_memory_is_flat_once_the_caches_are_full_or_it_is_not():
     leaking = summary([megabytes + 0.01 * step for step, megabytes in enumerate(filling)])
     assert leaking["mb_per_1000_steps"] == pytest.approx(10)
     assert not leaking["flat"]
+
+
+def test_memory_of_an_hour_is_told_in_minutes():
+    told = summary([500.0 + minute for minute in range(61)], unit="minutes", per=60)
+    assert told["minutes"] == len(told["megabytes"]) == 61
+    assert told["mb_per_60_minutes"] == pytest.approx(60)
+    assert (told["second_fifth_mb"], told["last_fifth_mb"], told["flat"]) == (517.5, 554.5, False)
+
+
+def test_a_photo_that_is_not_coloured_is_counted():
+    with socket.socket() as nobody:  # bound, but not listening
+        nobody.bind(("127.0.0.1", 0))
+        visitor = Visitor(nobody.getsockname()[1])
+        visitor.bring()
+        visitor.bring()
+    assert [answer.partition(",")[0] for answer in visitor.answers] == ["by_endpoint", "by_page"]
+    assert all("refused" in answer and not answer.endswith("coloured") for answer in visitor.answers)
 
 
 def test_kills_are_aimed_at_what_is_left_of_a_training():
