@@ -1,4 +1,4 @@
-"""What the released checkpoint `semcolor-v1` is trained with.
+"""What semcolor-v1 was trained with, from which `release_v1_1.py` goes on to the released checkpoint.
 
 semcolor train --config release:DATA --workdir runs/release
 

@@ -1,6 +1,6 @@
 """How steady the colours of a film are, and whether moving things leave ghosts: a film made for it, and its figures.
 
-python experiments/film.py [--model semcolor-v1] [--workdir runs/film] [--output FILE.json] [--picture FILE.jpg]
+python experiments/film.py [--model semcolor-v1.1] [--workdir runs/film] [--output FILE.json] [--picture FILE.jpg]
 
 Writes WORKDIR/film.mkv: ten seconds at 854 x 480 with a tone, black and white, of the photos that come with the
 dependencies. The camera pans over the first scene; at five seconds there is a cut; in the second the camera rests. A

@@ -1,6 +1,6 @@
 """What a few hints change: five photos that come with the dependencies, before and after, and figures.
 
-python experiments/hints.py [--model semcolor-v1] [--points 3] [--output FILE.json] [--picture FILE.jpg]
+python experiments/hints.py [--model semcolor-v1.1] [--points 3] [--output FILE.json] [--picture FILE.jpg]
 
 The hints are those of somebody who knows the photo and mends what is worst: of the places where the network's colour is
 farthest from the true one, in the mean over a small square, one after the other is taken, and the true colour given.

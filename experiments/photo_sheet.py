@@ -1,6 +1,6 @@
 """Sheets to look at: photos of a folder, coloured, in other plausible colours, and explained.
 
-python experiments/photo_sheet.py --photos DIR --output SHEETS [--limit 10] [--model semcolor-v1]
+python experiments/photo_sheet.py --photos DIR --output SHEETS [--limit 10] [--model semcolor-v1.1]
 
 `colours_1.jpg` and so on have a row for each photo: without its colour, coloured, and the other variants of `semcolor
 colorize --variants`. `explain_1.jpg` and so on have the pictures of `--explain`, one beneath the other.

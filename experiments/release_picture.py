@@ -1,6 +1,6 @@
 """The picture of README.md: the photos that come with the dependencies, which the model has never seen, coloured by it.
 
-python experiments/release_picture.py [--model semcolor-v1] [--output docs/images/semcolor-v1.jpg]
+python experiments/release_picture.py [--model semcolor-v1.1] [--output docs/images/semcolor-v1.1.jpg]
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from semcolor_jax.inference.restore import DEFAULT_MODEL, load_colorizer
 from semcolor_jax.photos.files import write_image
 
 MODEL = flags.DEFINE_string("model", DEFAULT_MODEL, "Released model, or work directory of a training.")
-OUTPUT = flags.DEFINE_string("output", "docs/images/semcolor-v1.jpg", "The picture.")
+OUTPUT = flags.DEFINE_string("output", "docs/images/semcolor-v1.1.jpg", "The picture.")
 
 SIDE = 150  # short side of the photos, in pixels
 

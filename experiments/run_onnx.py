@@ -1,6 +1,6 @@
 """Colours a photo with an exported network, without JAX: onnxruntime, numpy and Pillow are enough.
 
-semcolor model export --model semcolor-v1 --format onnx -o semcolor.onnx
+semcolor model export --model semcolor-v1.1 --format onnx -o semcolor.onnx
 python experiments/run_onnx.py semcolor.onnx old.jpg new.png
 """
 

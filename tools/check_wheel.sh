@@ -30,7 +30,7 @@ echo "check_wheel: $megabytes MB installed"
 for package in tensorflow tensorflow_datasets sklearn tensorboard; do
     ! python -c "import $package" 2>/dev/null || { echo "error: $package came with the wheel." >&2; exit 1; }
 done
-cp "$root/docs/images/semcolor-v1.jpg" photo.jpg
+cp "$root/docs/images/semcolor-v1.1.jpg" photo.jpg
 semcolor colorize photo.jpg -o coloured
 test -s coloured/photo.jpg
 ! semcolor data sample-photos -o photos 2>sentence || { echo "error: sample-photos ran without its extra." >&2; exit 1; }

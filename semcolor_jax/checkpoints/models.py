@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 RELEASES = Path(__file__).parents[1] / "weights"
 """The released models that come with the package."""
 
-DEFAULT_MODEL = "semcolor-v1"
+DEFAULT_MODEL = "semcolor-v1.1"
 """What the commands and `semcolor_jax.load` colour with, unless told otherwise."""
 
 

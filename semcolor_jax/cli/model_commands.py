@@ -22,7 +22,7 @@ def add_parsers(commands: Any) -> None:
         steps,
         "export",
         help="write the weights of a training in 16 or 8 bits, or a network as ONNX or StableHLO",
-        example="semcolor model export --model semcolor-v1 --format onnx -o semcolor.onnx",
+        example="semcolor model export --model semcolor-v1.1 --format onnx -o semcolor.onnx",
     )
     export.add_argument(
         "--model", type=model, required=True, metavar="M", help="work directory of a training, or a released model"
@@ -64,7 +64,7 @@ def add_parsers(commands: Any) -> None:
         steps,
         "info",
         help="say what a model is: its network, its training, its size",
-        example="semcolor model info semcolor-v1",
+        example="semcolor model info semcolor-v1.1",
     )
     info.add_argument("model", type=model, metavar="MODEL", help="name, released model or work directory")
     info.set_defaults(run=run_info)

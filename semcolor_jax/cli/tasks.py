@@ -92,7 +92,8 @@ def evaluate(
     _check_at_least_one(limit, "--limit")
     path = find_model(model)
     config = checked(config or load_config(path))
-    output = output or (Path("runs") / path.stem if is_release(path) else path)
+    name = path.name if path.is_dir() else path.stem  # a released model, or a file of weights
+    output = output or (Path("runs") / name if is_release(path) else path)
     make_workdir(output)
     predictor, source = load_predictor(path, checkpoint=checkpoint), make_source(config, split)
     temperature, size = config.inference.temperature, _last_size(config)

@@ -35,7 +35,7 @@ def add_parsers(commands: Any) -> None:
         commands,
         "evaluate",
         help="measure a network on a split of its data",
-        example="semcolor evaluate --model semcolor-v1 --config quickstart --limit 20",
+        example="semcolor evaluate --model semcolor-v1.1 --config quickstart --limit 20",
     )
     evaluate.add_argument(
         "--model", type=model, required=True, metavar="M", help="work directory of a training, or a released model"

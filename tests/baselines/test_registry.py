@@ -19,6 +19,7 @@ from semcolor_jax.baselines.registry import (
     method_names,
     with_method,
 )
+from semcolor_jax.checkpoints.models import DEFAULT_MODEL, find_model
 from semcolor_jax.config import default
 from semcolor_jax.errors import UserError
 from semcolor_jax.losses.objective import weights_of
@@ -139,8 +140,7 @@ def test_a_config_of_an_earlier_version_loads():
 
 
 def test_the_released_config_loads_as_the_papers_method():
-    released = Path(methods.__path__[0]).parents[1] / "weights" / "semcolor-v1" / "config.json"
-    config = config_from_saved(json.loads(released.read_text()))
+    config = config_from_saved(json.loads((find_model(DEFAULT_MODEL) / "config.json").read_text()))
     assert set(config.loss) == set(default().loss)
     assert config.loss.reg == 10.0
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
@@ -47,14 +48,21 @@ def test_what_is_packed_comes_back_in_float32():
 
 @pytest.mark.slow
 def test_eight_bits_hardly_change_the_released_models_colours():
-    """Measured over all pixels of the embedded photos: mean 0.17, largest 3.8 ab units; the bounds are twice that."""
+    """Measured over all pixels of the embedded photos: mean 0.13, largest 1.7 ab units; bounds: 0.3 and 5.
+
+    The release itself is in 8 bits, so its kernels are first moved by a hundredth of their spread, off that grid.
+    """
     released = load_colorizer(DEFAULT_MODEL)
     assert isinstance(released.predictor, Predictor)
-    model, variables = released.predictor.model, released.predictor.variables
-    again = unflatten_dict(unpack(pack(variables, bits=8)), sep="/")
-    quantized = dataclasses.replace(released, predictor=Predictor(model, again | {"batch_stats": {}}))
+    rng = np.random.default_rng(0)
+    model, variables = released.predictor.model, jax.device_get(released.predictor.variables)
+    moved_off = jax.tree.map(lambda a: a + (0.01 * np.std(a) * rng.standard_normal(a.shape)).astype(a.dtype), variables)
+    again = unflatten_dict(unpack(pack(moved_off, bits=8)), sep="/") | {"batch_stats": {}}
+    before, after = (
+        dataclasses.replace(released, predictor=Predictor(model, weights)) for weights in (moved_off, again)
+    )
     photos = [sample.image for sample in embedded.photos()]
-    moved = [released.colors([photo])[0] - quantized.colors([photo])[0] for photo in photos]
+    moved = [before.colors([photo])[0] - after.colors([photo])[0] for photo in photos]
     distances = np.concatenate([np.linalg.norm(ab, axis=-1).ravel() for ab in moved])
-    assert distances.mean() < 0.35
-    assert distances.max() < 7.7
+    assert 0 < distances.mean() < 0.3
+    assert distances.max() < 5

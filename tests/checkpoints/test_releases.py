@@ -93,7 +93,7 @@ def test_a_release_of_a_later_version_is_refused_and_of_an_earlier_one_gets_defa
 def test_the_released_model_is_whole_and_opens():
     manifest = checksums.verify(RELEASES / DEFAULT_MODEL)
     assert manifest is not None
-    assert manifest["format"] == 1
+    assert (manifest["format"], manifest["bits"]) == (2, 8)
     assert open_model(DEFAULT_MODEL).variables["params"]["backbone"]["conv1_1"]["kernel"].shape == (3, 3, 3, 64)
 
 

@@ -7,6 +7,7 @@ import pytest
 from tiny_training import MemorySource
 
 from semcolor_jax.checkpoints.configs import save_config
+from semcolor_jax.checkpoints.models import DEFAULT_MODEL
 from semcolor_jax.cli import tasks
 from semcolor_jax.errors import UserError
 from semcolor_jax.models import Predictions
@@ -40,9 +41,9 @@ def test_a_limit_says_how_many_of_how_many(stubs, tiny_config, tmp_path, capsys)
 
 
 def test_a_released_model_is_evaluated_at_its_last_size_and_written_beside_no_weights(stubs, tmp_path):
-    result = tasks.evaluate(None, "semcolor-v1", limit=1)
+    result = tasks.evaluate(None, DEFAULT_MODEL, limit=1)
     assert result.size == 96  # photos grew during its training
-    assert (tmp_path / "runs" / "semcolor-v1" / "metrics.json").is_file()
-    assert (tmp_path / "runs" / "semcolor-v1" / "samples.png").is_file()
-    tasks.evaluate(None, "semcolor-v1", limit=1, output=tmp_path / "elsewhere")
+    assert (tmp_path / "runs" / DEFAULT_MODEL / "metrics.json").is_file()
+    assert (tmp_path / "runs" / DEFAULT_MODEL / "samples.png").is_file()
+    tasks.evaluate(None, DEFAULT_MODEL, limit=1, output=tmp_path / "elsewhere")
     assert (tmp_path / "elsewhere" / "metrics.json").is_file()

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from semcolor_jax.baselines.build import build_model
-from semcolor_jax.checkpoints.models import OpenedModel
+from semcolor_jax.checkpoints.models import DEFAULT_MODEL, OpenedModel
 from semcolor_jax.checkpoints.releases import save_release
 from semcolor_jax.cli.main import main
 from semcolor_jax.config import default
@@ -122,7 +122,7 @@ def test_the_command_writes_stablehlo_and_says_what_it_takes(tiny, tmp_path, cap
 @pytest.mark.parametrize("option", ["--trained", "--bits=8"])
 def test_options_of_released_models_are_refused(option, tmp_path, capsys):
     with pytest.raises(SystemExit):
-        main(["model", "export", "--model=semcolor-v1", "--format=onnx", f"-o{tmp_path / 'a.onnx'}", option])
+        main(["model", "export", f"--model={DEFAULT_MODEL}", "--format=onnx", f"-o{tmp_path / 'a.onnx'}", option])
     assert "is for released models" in capsys.readouterr().err
 
 
