@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from absl import app, flags
-from release_sets import MIN_CHROMA, groups, half, validation_photos
+from release_sets import MIN_CHROMA, groups, half, spread, validation_photos
 
 from semcolor_jax.cli import flags as cli
 from semcolor_jax.color import rgb_to_lab
@@ -99,10 +99,8 @@ def score(truth: np.ndarray, images: Images) -> dict[str, dict[str, float]]:
 def chosen_photos(data: Path, *, per_set: int) -> Iterator[tuple[str, np.ndarray]]:
     """Yields (data set, photo of a short side of at most 256), without those of almost no colour."""
     for name in itertools.chain(*(names for group, names in groups().items() if group != "unseen")):
-        files = half(validation_photos(data, name), choosing=True)
-        count = min(per_set, len(files))
-        for index in range(count):
-            photo = shrink(read_photo(files[index * len(files) // count]), side=256)
+        for file in spread(half(validation_photos(data, name), choosing=True), limit=per_set):
+            photo = shrink(read_photo(file), side=256)
             if np.linalg.norm(rgb_to_lab(photo, xp=np)[..., 1:], axis=-1).mean() >= MIN_CHROMA:
                 yield name, photo
 

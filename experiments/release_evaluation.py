@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from absl import app, flags
-from release_sets import Photo, group_rows, groups, half, photos_folder, summary, validation_photos
+from release_sets import Photo, group_rows, groups, half, photos_folder, spread, summary, validation_photos
 
 from semcolor_jax import config as configs
 from semcolor_jax.cli import flags as cli
@@ -56,9 +56,8 @@ def prepare(data: Path, folder: Path, *, limit: int) -> dict[str, bool]:
     """Writes the originals and their grey copies; returns whether each, by its name, may choose the final colour."""
     files = validation_photos(data, folder.name)
     chosen = set(half(files, choosing=True))
-    count = min(limit or len(files), len(files))
     names = {}
-    for file in (files[i * len(files) // count] for i in range(count)):
+    for file in spread(files, limit=limit):
         name = file.relative_to(photos_folder(data, folder.name)).with_suffix(".png").as_posix().replace("/", "__")
         names[name] = file in chosen
         if not (folder / "grey" / name).exists():

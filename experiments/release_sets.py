@@ -51,6 +51,12 @@ def half(files: Sequence[Path], *, choosing: bool) -> list[Path]:
     return list(files[0 if choosing else 1 :: 2])
 
 
+def spread(files: Sequence[Path], *, limit: int) -> list[Path]:
+    """Returns at most `limit` of the files, evenly spread over all; 0: all."""
+    count = min(limit or len(files), len(files))
+    return [files[index * len(files) // count] for index in range(count)]
+
+
 @dataclasses.dataclass(frozen=True)
 class Photo:
     """One photo's values."""

@@ -5,7 +5,7 @@ import runpy
 from pathlib import Path
 
 import pytest
-from release_sets import COLUMNS, CONFIGS, UNSEEN, Photo, group_rows, groups, half, summary
+from release_sets import COLUMNS, CONFIGS, UNSEEN, Photo, group_rows, groups, half, spread, summary
 
 
 def photo(psnr, *, choosing, chroma):
@@ -18,6 +18,8 @@ def test_every_photo_either_may_choose_or_only_judges():
     choosing, judging = half(files, choosing=True), half(files, choosing=False)
     assert [path.stem for path in choosing] == ["00", "02", "04", "06"]
     assert sorted(choosing + judging) == files
+    assert spread(files, limit=3) == [files[0], files[2], files[4]]
+    assert spread(files, limit=0) == spread(files, limit=9) == files
 
 
 @pytest.mark.parametrize(
