@@ -1,8 +1,10 @@
 """What a set-up installs: requirement files, their pins, and when `make setup` runs again."""
 
+import os
 import re
 import shutil
 import subprocess
+import time
 import tomllib
 from pathlib import Path
 
@@ -64,6 +66,10 @@ def test_make_setup_knows_which_jaxlib_is_there(tmp_path):
     shutil.copytree(ROOT / "requirements", tmp_path / "requirements")
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools/setup.sh").write_text('rm -rf .venv; mkdir .venv; echo "installed CUDA=$CUDA"\n')
+    # Dates that are set, not waited for: the clock of a virtual machine may step back between two commands.
+    yesterday = time.time() - 86_400
+    for file in filter(Path.is_file, tmp_path.rglob("*")):
+        os.utime(file, (yesterday, yesterday))
 
     def make(*arguments):
         done = subprocess.run(["make", *arguments], cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -73,7 +79,9 @@ def test_make_setup_knows_which_jaxlib_is_there(tmp_path):
     assert make("setup") == []
     assert make("setup", "CUDA=1") == ["1"]
     assert make("setup") == []
-    (tmp_path / "requirements/base.txt").touch()
+    os.utime(tmp_path / ".venv/.ready-cuda", (yesterday + 1, yesterday + 1))
+    assert make("setup") == []
+    os.utime(tmp_path / "requirements/base.txt", (yesterday + 2, yesterday + 2))
     assert make("setup") == ["1"]
 
 
