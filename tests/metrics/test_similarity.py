@@ -194,7 +194,8 @@ def test_metrics_are_symmetric(one, other, grey):
     one = one[..., :1].repeat(3, -1) if grey else one
     values, mirrored = similarity.of_pair(one, other), similarity.of_pair(other, one)
     for name in values.keys() - {"colourfulness"}:
-        assert mirrored[name] == pytest.approx(values[name], rel=1e-5, abs=1e-6)
+        # The ab of greys is float32 rounding, about 1e-3, and differs by some 1e-6 from one argument to the other.
+        assert mirrored[name] == pytest.approx(values[name], rel=1e-5, abs=1e-5)
 
 
 def test_wide_images_do_not_overflow():
