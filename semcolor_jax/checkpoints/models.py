@@ -13,9 +13,9 @@ from ml_collections import ConfigDict
 
 from semcolor_jax.baselines.build import build_model
 from semcolor_jax.checkpoints.configs import load_config
+from semcolor_jax.checkpoints.ranking import BEST, LATEST
 from semcolor_jax.checkpoints.releases import holds_release, load_release
 from semcolor_jax.checkpoints.trained_part import load_trained
-from semcolor_jax.checkpoints.training_runs import BEST, LATEST, read_checkpoint
 from semcolor_jax.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -51,6 +51,9 @@ def open_model(name: str | os.PathLike[str], *, checkpoint: str | int = BEST) ->
     """
     path = find_model(name)
     if not is_release(path):
+        # Here, as in the modules below: orbax takes 0.25 s to import, and releases do without it.
+        from semcolor_jax.checkpoints.training_runs import read_checkpoint
+
         config, restored = load_config(path), read_checkpoint(path, checkpoint=checkpoint)
         opened = OpenedModel(
             config, build_model(config), restored.variables, path=path, step=restored.step, origin=restored.origin

@@ -8,6 +8,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+BEST, LATEST = "best", "latest"
+"""Names of checkpoints: that of the best evaluation, for use; and the newest, to go on from."""
+
 AUTO = "auto"
 """`config.train.best_metric`: the joint validation loss where it is computed, or else the mean PSNR."""
 

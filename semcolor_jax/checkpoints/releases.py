@@ -24,7 +24,7 @@ from semcolor_jax.checkpoints import checksums
 from semcolor_jax.checkpoints.checksums import DamagedError
 from semcolor_jax.checkpoints.compact import Bits, pack, unpack
 from semcolor_jax.checkpoints.configs import load_config, portable, save_config
-from semcolor_jax.checkpoints.training_runs import BEST, read_arrays, read_checkpoint
+from semcolor_jax.checkpoints.ranking import BEST
 from semcolor_jax.errors import UserError
 
 Variables = dict[str, Any]
@@ -54,6 +54,8 @@ def export_release(model: Path, output: Path, *, checkpoint: str | int = BEST, b
     if holds_release(model):
         variables, origin = load_release(model), str(model)
     else:
+        from semcolor_jax.checkpoints.training_runs import read_checkpoint
+
         restored = read_checkpoint(model, checkpoint=checkpoint)
         variables, origin = restored.variables, restored.origin
     save_release(variables, output, config=portable(config), bits=bits)
@@ -97,6 +99,8 @@ def load_release(folder: Path) -> Variables:
 
 
 def _read_tree(path: Path) -> Variables:
+    from semcolor_jax.checkpoints.training_runs import read_arrays
+
     return read_arrays(path.absolute(), names=("params", "batch_stats"))
 
 

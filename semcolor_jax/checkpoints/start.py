@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 
 from semcolor_jax.checkpoints.compact import Arrays
 from semcolor_jax.checkpoints.models import open_model
+from semcolor_jax.checkpoints.ranking import LATEST
 from semcolor_jax.checkpoints.trained_part import Variables, read_trained
-from semcolor_jax.checkpoints.training_runs import LATEST
 from semcolor_jax.errors import UserError
 
 

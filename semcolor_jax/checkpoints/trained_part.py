@@ -23,7 +23,7 @@ from ml_collections import ConfigDict
 from semcolor_jax.baselines.build import build_model
 from semcolor_jax.checkpoints.compact import Arrays, Bits, pack, unpack
 from semcolor_jax.checkpoints.configs import load_config, parse_config, portable
-from semcolor_jax.checkpoints.training_runs import LATEST, read_checkpoint
+from semcolor_jax.checkpoints.ranking import LATEST
 from semcolor_jax.config import always_frozen
 from semcolor_jax.errors import UserError
 from semcolor_jax.files import replacing
@@ -57,6 +57,8 @@ def save_trained(workdir: Path, output: Path, *, checkpoint: str | int = LATEST,
     Raises:
       UserError: `workdir` has no such checkpoint; `output` cannot be written.
     """
+    from semcolor_jax.checkpoints.training_runs import read_checkpoint
+
     config = load_config(workdir)
     frozen = always_frozen(config)
     restored = read_checkpoint(workdir, checkpoint=checkpoint)

@@ -29,7 +29,7 @@ from orbax.checkpoint import checkpoint_managers
 from semcolor_jax.checkpoints import checksums
 from semcolor_jax.checkpoints.checksums import DamagedError
 from semcolor_jax.checkpoints.configs import load_config
-from semcolor_jax.checkpoints.ranking import Ranking
+from semcolor_jax.checkpoints.ranking import BEST, LATEST, Ranking
 from semcolor_jax.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -37,8 +37,6 @@ logger = logging.getLogger(__name__)
 State = TypeVar(
     "State", bound=Any
 )  # of the training: a dataclass with the fields params, batch_stats, ema, opt_state, step
-
-BEST, LATEST = "best", "latest"
 
 _FOLDER = "checkpoints"
 _DAMAGED = "damaged_checkpoints"

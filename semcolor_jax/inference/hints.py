@@ -21,7 +21,6 @@ from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.errors import UserError
 from semcolor_jax.files import read_json
 from semcolor_jax.inference.flat import Coloured
-from semcolor_jax.inference.spreading import spread
 from semcolor_jax.inference.strips import Pixels, Shift, merge, values_at
 
 SOLVE_PIXELS = 2**16
@@ -136,6 +135,8 @@ class _Marked(NamedTuple):
 
 def _shift(photo: Pixels, ab: Float[np.ndarray, "h w 2"], marked: _Marked, coloured: Coloured | None) -> Shift:
     """Returns what is to be added to the colours of the photo."""
+    from semcolor_jax.inference.spreading import spread  # here: scipy takes 0.2 s to import
+
     height, width = photo.shape[:2]
     lightness = _small_lightness(photo)
     rows, columns = lightness.shape

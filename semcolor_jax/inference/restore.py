@@ -7,7 +7,7 @@ import os
 from ml_collections import ConfigDict
 
 from semcolor_jax.checkpoints.models import DEFAULT_MODEL, OpenedModel, open_model
-from semcolor_jax.checkpoints.training_runs import BEST
+from semcolor_jax.checkpoints.ranking import BEST
 from semcolor_jax.inference.branches import ColorChoice
 from semcolor_jax.inference.colorize import Colorizer
 from semcolor_jax.models import Predictor

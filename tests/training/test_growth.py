@@ -10,7 +10,8 @@ import pytest
 from tiny_training import stop_after
 
 from semcolor_jax.baselines.build import build_model, init_variables
-from semcolor_jax.checkpoints.training_runs import LATEST, read_checkpoint
+from semcolor_jax.checkpoints.ranking import LATEST
+from semcolor_jax.checkpoints.training_runs import read_checkpoint
 from semcolor_jax.training import loop
 from semcolor_jax.training.optimizer import build_optimizer
 from semcolor_jax.training.state import average

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from tiny_training import stop_after
 
-from semcolor_jax.checkpoints.training_runs import LATEST, read_checkpoint
+from semcolor_jax.checkpoints.ranking import LATEST
+from semcolor_jax.checkpoints.training_runs import read_checkpoint
 from semcolor_jax.errors import PREEMPTED, UserError
 from semcolor_jax.inference.restore import load_colorizer
 from semcolor_jax.training import loop
