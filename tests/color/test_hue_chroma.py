@@ -1,5 +1,6 @@
 """Hue, chroma and their histograms against scikit-image and numpy."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -30,6 +31,12 @@ def test_hue_and_chroma_are_those_of_the_hsv_hexcone(rgb):
     np.testing.assert_allclose(chroma, hsv[:, 1] * hsv[:, 2], atol=1e-6)
     difference = np.abs(np.asarray(hue) - hsv[:, 0])
     assert np.max(np.minimum(difference, 1 - difference)) < 1e-5
+
+
+def test_no_value_along_the_way_is_nan(rgb):
+    """Users look for their own NaN by this switch of JAX."""
+    with jax.debug_nans(True):
+        rgb_to_hue_chroma(jnp.asarray(rgb))
 
 
 def test_back_to_rgb_as_scikit_image_does(rgb):
