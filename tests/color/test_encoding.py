@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
 from semcolor_jax.color import AB_BINS, SoftCode, bins, nearest_bin, rgb_to_lab, soft_encode, soft_encode_planes
-from semcolor_jax.color.encoding import SORTING_NETWORK
+from semcolor_jax.color.encoding import SORTING_NETWORK, soft_encode_nearest
 from semcolor_jax.errors import UserError
 
 encode = jax.jit(soft_encode)
@@ -68,6 +68,18 @@ def test_equals_brute_force_next_to_the_borders_of_cells():
     ab = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     for chunk in in_chunks(ab):
         assert_is_the_brute_force_code(encode(chunk), chunk)
+
+
+def test_any_number_of_bins_equals_brute_force():
+    ab = np.random.default_rng(2).uniform(-130, 130, (40, 50, 2)).astype(np.float32)
+    indices, weights = soft_encode_nearest(ab, nearest=10, sigma=7.0)
+    squared = squared_distances(ab.reshape(-1, 2)).reshape(40, 50, -1)
+    expected = np.sort(squared, axis=-1)[..., :10]
+    np.testing.assert_allclose(
+        np.take_along_axis(squared, np.asarray(indices), axis=-1), expected, rtol=2e-6, atol=1e-4
+    )
+    gaussian = np.exp(-expected / (2 * 7.0**2))
+    np.testing.assert_allclose(weights, gaussian / gaussian.sum(axis=-1, keepdims=True), atol=1e-5)
 
 
 @given(

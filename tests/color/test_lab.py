@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semcolor_jax.color import lab_to_rgb, rgb_to_lab
-from semcolor_jax.color.lab import inverse_f, inverse_f_slope
+from semcolor_jax.color.lab import inverse_f, inverse_f_slope, rgb_planes_to_ab
 
 COLORS = np.random.default_rng(0).integers(0, 256, (100_000, 3), dtype=np.uint8)
 CORNERS = np.array([(r, g, b) for r in (0, 1, 255) for g in (0, 1, 255) for b in (0, 1, 255)], dtype=np.uint8)
@@ -22,6 +22,11 @@ def test_rgb_to_lab_agrees_with_skimage(xp, colors, floating):
     lab = rgb_to_lab(rgb, xp=xp)
     assert lab.dtype == np.float32
     np.testing.assert_allclose(lab, skimage.color.rgb2lab(colors / 255.0), atol=1e-3)
+
+
+def test_a_and_b_from_planes_are_those_of_the_whole_colour():
+    a, b = rgb_planes_to_ab(*(jnp.asarray(COLORS[:, channel]) for channel in range(3)))
+    np.testing.assert_allclose(np.stack([a, b], axis=-1), skimage.color.rgb2lab(COLORS / 255.0)[:, 1:], atol=1e-3)
 
 
 @pytest.mark.parametrize("xp", [jnp, np])
