@@ -1,6 +1,8 @@
 import contextlib
+import gc
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,15 @@ def pytest_sessionstart(session):
     """Begins the cache anew when it has grown too large: JAX's own limit has every write look at every file."""
     if not hasattr(session.config, "workerinput") and sum(file.stat().st_size for file in CACHE.glob("*")) > 2**30:
         shutil.rmtree(CACHE)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forgets_the_programs_of_a_file():
+    """Frees what a file's tests have compiled: those of all files are a gigabyte in each process."""
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
+        gc.collect()
 
 
 @contextlib.contextmanager
