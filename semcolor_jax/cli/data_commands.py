@@ -91,7 +91,7 @@ def run_prepare(arguments: argparse.Namespace) -> None:
     from semcolor_jax.data import coco_stuff
 
     options, teacher = scene_commands.engine(arguments), None
-    if arguments.teacher:  # read first: a mistyped name is said before hours of work
+    if arguments.teacher:  # read first: a mistyped name is reported before hours of work
         from semcolor_jax.scenes.teacher import load_teacher
 
         teacher = load_teacher(arguments.teacher)
