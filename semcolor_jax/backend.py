@@ -1,4 +1,4 @@
-"""Chooses between the XLA and the CPU-tuned form of the operators; one switch, and what depends on it.
+"""Chooses between the plain XLA and the CPU-tuned form of the network's operators.
 
 Each operator has two forms. "xla" is plain `lax` and Flax: it runs on any accelerator, splits over devices, and can be
 differentiated in forward and reverse mode. "cpu" has the rewrites that pay on one CPU device: convolutions with fewer

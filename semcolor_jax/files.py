@@ -1,4 +1,4 @@
-"""Atomic file writes: readers never see a partial file."""
+"""Writes files atomically: readers never see a partial file."""
 
 from __future__ import annotations
 

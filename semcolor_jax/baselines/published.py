@@ -1,4 +1,4 @@
-"""Maps the weight files that the authors of other methods published onto the networks of this project.
+"""Loads weight files published by the authors of other methods into this project's networks.
 
 Each method's file maps its own layers (`Method.load_published`); shared code is here. Convolutions are (O, I, H, W) in
 PyTorch's files and in Caffe's, transposed ones (I, O, H, W); Caffe's statistics of a batch normalisation are sums,

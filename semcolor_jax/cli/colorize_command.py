@@ -1,4 +1,4 @@
-"""The command `semcolor colorize PHOTO... -o DIR`."""
+"""The command `semcolor colorize PHOTO... -o DIR`, which colours photos."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def add_parser(commands: Any) -> None:
     add("--hints", metavar="FILE.json", help="colours that you know, of one photo (docs/hints.md)")
     add("--compare", action="store_true", help="also write before and after side by side")
     add("--stretch", action="store_true", help="spread the greys of faded photos")
-    add("--overwrite", action="store_true", help="do finished photos again")
+    add("--overwrite", action="store_true", help="redo finished photos")
     everything = add("--help-all", action=_HelpAll, help="show all options")
     _add_rare(parser, everything)
 
@@ -92,9 +92,9 @@ def _add_rare(parser: argparse.ArgumentParser, everything: Any) -> None:
     )
     add("--size", type=int, metavar="N", help="short side in pixels that the network sees (default: the model's)")
     add("--tta", action="store_true", help="average with the mirrored photo: twice the time, steadier colours")
-    add("--suffix", default="", metavar="TEXT", help="put behind each name; allows to write beside the photos")
+    add("--suffix", default="", metavar="TEXT", help="appended to each name; allows writing beside the photos")
     add("--strip-metadata", action="store_true", help="write no EXIF, XMP or text")
-    add("--tolerant", action="store_true", help="colour what there is of photos that are cut short")
+    add("--tolerant", action="store_true", help="colour what is left of truncated photos")
     add("--from-file", metavar="LIST", help="read paths of photos from a text file, one a line")
     add("--json", action="store_true", help="print one JSON object per photo instead of its path")
     add("--watch", metavar="FOLDER", help="colour what is put into a folder, until Ctrl-C")

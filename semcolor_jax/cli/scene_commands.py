@@ -1,4 +1,4 @@
-"""The commands `semcolor data train-teacher` and `semcolor data label-scenes`."""
+"""The commands `semcolor data train-teacher` and `label-scenes`, which label photos with their scenes."""
 
 from __future__ import annotations
 

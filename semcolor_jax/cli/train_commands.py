@@ -43,7 +43,7 @@ def add_parsers(commands: Any) -> None:
     add_checkpoint(evaluate)
     add_config(evaluate)
     evaluate.add_argument("--split", choices=["train", "val"], default="val", help="default: %(default)s")
-    evaluate.add_argument("--limit", type=positive_int, metavar="N", help="measure so many samples (default: all)")
+    evaluate.add_argument("--limit", type=positive_int, metavar="N", help="measure this many samples (default: all)")
     evaluate.add_argument(
         "-o",
         "--output",

@@ -1,4 +1,4 @@
-"""The command `semcolor video FILM -o RESULT`."""
+"""The command `semcolor video FILM -o RESULT`, which colours a film."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def add_parser(commands: Any) -> None:
     add("--end", type=seconds, metavar="T", help="where to end, from the film's beginning")
     add("--steady", type=positive_int, metavar="N", help="frames that colours are averaged over; 1: none (12)")
     add("--quality", type=int, metavar="Q", help="of the pictures, 0 (lossless) to 51 (16)")
-    add("--overwrite", action="store_true", help="replace a result that is there")
+    add("--overwrite", action="store_true", help="replace an existing result")
     add("--model", type=model, metavar="M", help="released model, work directory or weights (default: the release)")
     add("--checkpoint", default="best", metavar="best|latest|STEP", help="of a training (default: best)")
     add("--saturation", type=float, metavar="S", help="strength of the colours; 1 is the network's own")

@@ -1,4 +1,4 @@
-"""The command `semcolor serve`."""
+"""The command `semcolor serve`, which opens a web page to colour photos on."""
 
 from __future__ import annotations
 

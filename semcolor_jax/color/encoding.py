@@ -1,4 +1,4 @@
-"""Soft-encoding: a colour as Gaussian weights of its five nearest bins (paper, section III-B).
+"""Soft-encodes colours as Gaussian weights of their five nearest bins (paper, section III-B).
 
 The search looks up the colour's cell, computes 7 distances instead of 313, and sorts them by a fixed network of
 compare-exchanges, which runs on whole vectors of pixels where `lax.top_k` would run pixel by pixel. The optimization

@@ -1,4 +1,4 @@
-"""Colour hints: points and strokes of a known colour, exact where they are and spread up to the photo's edges.
+"""Applies colour hints: points and strokes of a known colour, exact in place and spread up to the photo's edges.
 
 The difference between the hints and the network's colours is spread at a small size (`spreading`) and added to the
 photo at full size, following its own edges (`strips.Shift`). docs/hints.md has the JSON format and the limits.

@@ -91,8 +91,7 @@ class _Read:
 def colorize_files(
     colorizer: Colorizer, paths: Iterable[str | os.PathLike[str]], out_dir: str | os.PathLike[str]
 ) -> list[Path]:
-    """Colours all image files into a folder, finished ones again; returns what it wrote. `make_plan` says what goes
-    where.
+    """Colours image files into a folder, redoing finished ones; returns what it wrote. `make_plan` says where.
 
     Raises:
       UserError: the call is wrong; or, after all good photos have been written, some could not be coloured.

@@ -118,8 +118,7 @@ class Result:
         return np.asarray(probability_near(self._logits, self._ab_of_logits[None], radius)[0])
 
     def variants(self, count: int) -> list[Result]:
-        """Returns the result and count - 1 plausible alternatives, likeliest first
-        (`inference.variants.make_variants`).
+        """Returns the result and count - 1 other plausible ones, likeliest first (`inference.variants.make_variants`).
 
         All have the result's lightness. Where the network is certain, they hardly differ.
 
@@ -155,7 +154,8 @@ class Result:
     def save(self, path: str | os.PathLike[str], *, quality: int = QUALITY) -> list[str]:
         """Writes the result in the format that the suffix names, with the photo's metadata and an sRGB profile.
 
-        Returns: what the format cannot hold, each a clause.
+        Returns:
+          what the format cannot hold, each a clause.
 
         Raises:
           UserError: the suffix is unknown, or the file cannot be written.

@@ -1,4 +1,4 @@
-"""Semantic interpretability (Zhang et al. 2016, section 4.2): does a classifier still know what a coloured photo shows?
+"""Measures whether a classifier recognises coloured photos: semantic interpretability (Zhang et al. 2016, section 4.2).
 
 VGG16 for ImageNet or for Places365 classifies the coloured photos, and the originals for comparison.
 """

@@ -1,4 +1,4 @@
-"""Fréchet distance between two sets of features (Heusel et al. 2017): their Gaussians' squared Wasserstein distance.
+"""Computes the Fréchet distance of two feature sets (Heusel et al. 2017): squared Wasserstein distance of Gaussians.
 
 |mu_1 - mu_2|^2 + tr(S_1 + S_2 - 2 (S_1 S_2)^(1/2)). It is called FID only with the features of an Inception network.
 """

@@ -1,4 +1,4 @@
-"""The expanding path D(X_enc): from the encoding back to a feature map of the image's resolution, X_map."""
+"""The U-Net's decoder D(X_enc): from the encoding back to a feature map of the image's resolution, X_map."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contracting path E(X_L): four blocks that halve the resolution, and the middle block that gives X_enc.
+"""The U-Net's encoder E(X_L): four blocks that halve the resolution, and the middle block that outputs X_enc.
 
 Which features the decoder gets. The paper puts stride 2 into a block's last convolution and connects "the
 last convolution in the encoding block" to the decoding block "at the same depth level". Taken word for

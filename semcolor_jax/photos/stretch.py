@@ -23,7 +23,7 @@ def is_faded(pixels: Pixels) -> bool:
 
 
 def stretched(pixels: Pixels) -> Pixels:
-    """Returns the photo with its values spread linearly, so that `ENDS` become black and white; blank pages stay."""
+    """Returns the photo with values spread linearly, `ENDS` becoming black and white; blank pages are unchanged."""
     low, high = _ends(pixels)
     if high - low <= _BLANK:
         return pixels

@@ -1,4 +1,4 @@
-"""Bookkeeping of the training loop: cadences, step losses and stop requests."""
+"""Bookkeeping of the training loop: cadences, step losses, remaining time and stop requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks that a resumed training has the config and the data that it was started with."""
+"""Checks that a resumed training has the config and data with which it started."""
 
 from __future__ import annotations
 

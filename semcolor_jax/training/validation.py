@@ -1,4 +1,4 @@
-"""The validation losses, which the plateau schedule watches and which can choose the best checkpoint."""
+"""Computes the validation losses, which the plateau schedule watches and which can choose the best checkpoint."""
 
 from __future__ import annotations
 

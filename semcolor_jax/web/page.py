@@ -1,4 +1,4 @@
-"""Requests of the web page: it sends photos, gets planes to mix colours from, and coloured photos and archives."""
+"""Serves the web page's requests: photos in; planes for mixing colours, coloured photos and archives out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work on one photo of a web page: runs the network once, and colours it at full size."""
+"""Processes one photo of the web page: runs the network once, and colours it at full size."""
 
 from __future__ import annotations
 

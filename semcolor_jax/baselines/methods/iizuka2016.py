@@ -1,4 +1,4 @@
-"""Iizuka, Simo-Serra, Ishikawa: Let there be Color! (SIGGRAPH 2016).
+"""Comparison method: Iizuka, Simo-Serra, Ishikawa: Let there be Color! (SIGGRAPH 2016).
 
     photo ----- low-level /8 --- mid-level --+
                   (shared)                   +-- fusion -- colorization x8 --> ab

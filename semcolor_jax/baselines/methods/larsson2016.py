@@ -1,4 +1,4 @@
-"""Larsson, Maire, Shakhnarovich: Learning Representations for Automatic Colorization (ECCV 2016).
+"""Comparison method: Larsson, Maire, Shakhnarovich: Learning Representations for Automatic Colorization (ECCV 2016).
 
 VGG16 on the grey photo, with its first two dense layers as convolutions; the hypercolumn of a place is all layers'
 features there, 12 417 numbers; one hidden layer turns it into histograms of 32 hues and 32 chromas.

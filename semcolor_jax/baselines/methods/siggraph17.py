@@ -1,4 +1,4 @@
-"""Zhang et al.: Real-Time User-Guided Image Colorization with Learned Deep Priors (SIGGRAPH 2017), "siggraph17".
+"""Comparison method "siggraph17": Zhang et al., Real-Time User-Guided Image Colorization (SIGGRAPH 2017).
 
 The trunk of `zhang2016`, skip connections, and a decoder to full resolution; it takes colour hints, and has a side task
 of 529 classes at H/4. Parameters at width 64, in the form of the authors' PyTorch port: 34 187 027.

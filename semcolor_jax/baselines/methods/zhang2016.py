@@ -1,4 +1,4 @@
-"""Zhang, Isola, Efros: Colorful Image Colorization (ECCV 2016), "eccv16": a distribution over the 313 bins at H/4.
+"""Comparison method "eccv16": Zhang, Isola, Efros: Colorful Image Colorization (ECCV 2016); 313 bins at H/4.
 
     block        1    2    3    4    5    6    7     8
     channels    64  128  256  512  512  512  512   256   (times width / 64)

@@ -101,8 +101,7 @@ def prepare(
 def shard_writer(
     data_dir: str | os.PathLike[str], short_side: int, archives: Mapping[str, Path], staging: Path
 ) -> Work[tuple[str, int]]:
-    """Returns a function that writes a shard, given its split and index, like `Builder.shard_writer`, on an engine's
-    worker.
+    """Returns a function that writes a shard on an engine's worker, given split and index, like `Builder.shard_writer`.
 
     Args:
       data_dir: the TFDS data_dir.

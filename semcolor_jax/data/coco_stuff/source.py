@@ -1,4 +1,4 @@
-"""Prepared COCO-Stuff as a source of samples, by random access."""
+"""Reads the samples of prepared COCO-Stuff, with random access."""
 
 from __future__ import annotations
 
