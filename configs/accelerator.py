@@ -1,4 +1,4 @@
-"""What a few minutes on one accelerator train: the recipe of the jobs in experiments/accelerator.py.
+"""A training of a few minutes on one accelerator: the recipe of the jobs in experiments/accelerator.py.
 
 python experiments/accelerator.py release --device gpu --budget 480 --config configs/accelerator.py:DATA --output out
 
@@ -21,7 +21,7 @@ WEIGHTS = {
     "intel_scenes": 2.0,
     "pexels": 2.0,
     "natural_scenes": 2.0,
-    "tiny_imagenet": 2.0,  # of 64 pixels only
+    "tiny_imagenet": 2.0,  # photos of only 64 pixels
     "caltech101": 1.5,
     "coco_panoptic": 1.5,
     "human_seg": 1.5,

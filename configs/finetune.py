@@ -1,14 +1,14 @@
-"""The released model, fine-tuned on a folder of photos of one's own: a family album's years, a town's archive, flowers.
+"""Fine-tunes the released model on your own folder of photos: a family album, a town's archive, flowers.
 
 semcolor train --config finetune PHOTOS
-semcolor train --config finetune:200 PHOTOS --workdir runs/album    # so many updates instead of 500
+semcolor train --config finetune:200 PHOTOS --workdir runs/album    # 200 updates instead of 500
 
 PHOTOS is any folder of colour photos like those to be coloured later; every twentieth is held out, or PHOTOS/val. The
-encoder stays as it is, decoder and heads learn slowly; without labels the branches of scene and segmentation are
-left out of the loss. At the end held-out photos are coloured by the release and by the new weights: a table, and
-`before_after.png`. `semcolor colorize old/ --model runs/finetune` colours with them.
+encoder stays frozen, decoder and heads learn slowly; without labels the scene and segmentation branches are left out of
+the loss. At the end, the release and the new weights colour held-out photos: a table, and `before_after.png`. `semcolor
+colorize old/ --model runs/finetune` colours with them.
 
-Time: 500 updates are twenty minutes of processor time; the command says how long they take once six are done.
+Time: 500 updates are twenty minutes of processor time; after six, the command estimates how long they take.
 """
 
 from ml_collections import ConfigDict
@@ -30,8 +30,8 @@ def get_config(steps: str = "500") -> ConfigDict:
     for field in config.loss:
         config.loss[field] = released.loss[field]
     config.inference.update(released.inference)
-    config.data.source, config.data.dir = "folder", "photos"  # until the command line names one
-    grown = released.growth if released.growth.epoch else released.data  # the size that its training ended with
+    config.data.source, config.data.dir = "folder", "photos"  # set on the command line
+    grown = released.growth if released.growth.epoch else released.data  # the size at the end of its training
     config.data.short_side, config.data.image_size = grown.short_side, grown.image_size
     config.data.batch_size = 16
     config.data.prior_images = 1000

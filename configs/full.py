@@ -1,4 +1,4 @@
-"""The paper: COCO-Stuff 118k, 224x224, four branches, two stages.
+"""The paper's training: COCO-Stuff 118k, 224x224, four branches, two stages.
 
 semcolor train --config full
 semcolor train --config full:regsoft --workdir runs/regsoft            # ablations of Table 2:
@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from semcolor_jax.config import VARIANTS, default
 from semcolor_jax.errors import UserError
 
-# Of eq. 16: with them, all losses have like gradients at the encoder (experiments/results/loss_weights.md).
+# Of eq. 16: with them, all losses have similar gradients at the encoder (experiments/results/loss_weights.md).
 LOSS_WEIGHTS = {"soft": 1.0, "reg": 46.0, "scene": 0.13, "seg": 3.5}
 
 
@@ -31,7 +31,7 @@ def get_config(arg: str = "") -> ConfigDict:
         variant, options = "segclasregsoft", ["runlocal"]
     config.name = variant
     config.model.variant = variant
-    config.data.require_labels = arg.startswith(variant)  # asked for by name: trained as such, or not at all
+    config.data.require_labels = arg.startswith(variant)  # requested by name: trained in full, or not at all
     if "runlocal" in options:
         config.model.width = 8
         config.data.batch_size = 2

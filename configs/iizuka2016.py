@@ -3,10 +3,10 @@
 semcolor train --config iizuka2016 --config.data.source=folder --config.data.dir=DIR --workdir W
 semcolor train --config iizuka2016:runlocal --config.data.source=embedded --workdir W   # to try code
 
-The photos' scenes train its classifier: label them with `semcolor data label-scenes`; without, colour is
-trained alone. The paper trains on Places; its batch of 128, Adadelta and 11 epochs of 2.3 million photos are quoted
-from memory, see docs/comparison_methods.md. The published weights, a Torch7 file, need a conversion of
-their own: tools/iizuka_t7_to_npz.py.
+The photos' scenes train its classifier: label them with `semcolor data label-scenes`; without labels, only colour is
+trained. The paper trains on Places; its batch of 128, Adadelta and 11 epochs of 2.3 million photos are quoted from
+memory, see docs/comparison_methods.md. The published weights, a Torch7 file, need their own converter:
+tools/iizuka_t7_to_npz.py.
 
 Expected time: weeks on one GPU; not measured here. `runlocal`: minutes on two CPU cores.
 Expected result: not measured here at full size, because it needs Places.
@@ -24,7 +24,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config = default_config("iizuka2016")
     config.name = "iizuka2016"
     config.data.batch_size = 128
-    config.augment.update(dict(rotate=0.0, scale=0.0, translate=0.0, contrast=0.0, brightness=0.0))  # mirrored alone
+    config.augment.update(dict(rotate=0.0, scale=0.0, translate=0.0, contrast=0.0, brightness=0.0))  # mirrored only
     config.optimizer.name = "adadelta"
     config.schedule.update(dict(kind="steps", steps_rate=1.0, steps_at=(), steps_total=200_000))
     if arg == "runlocal":

@@ -23,7 +23,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.name = "larsson2016"
     config.data.short_side = 352
     config.data.image_size = 352
-    config.augment.update(dict(rotate=0.0, scale=0.0, translate=0.0, contrast=0.0, brightness=0.0))  # mirrored alone
+    config.augment.update(dict(rotate=0.0, scale=0.0, translate=0.0, contrast=0.0, brightness=0.0))  # mirrored only
     config.optimizer.update(dict(name="sgd", momentum=0.9, weight_decay=5e-4))
     config.schedule.update(
         dict(

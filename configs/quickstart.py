@@ -1,9 +1,9 @@
-"""Minutes on two CPU cores: the paper's network, small, on photos that arrive with the dependencies.
+"""A first training, in minutes on two CPU cores: the paper's network, small, on photos from the dependencies.
 
 semcolor train --config quickstart        (or: make quickstart)
 
-It trains on crops of seven photos and is evaluated on other parts of the same photos: a check that all four branches
-learn and that everything runs, not a colorizer for photos that it has not seen.
+It trains on crops of seven photos and is evaluated on other parts of the same photos: a check that everything runs and
+all four branches learn, not a colorizer for unseen photos.
 """
 
 from ml_collections import ConfigDict
@@ -14,7 +14,7 @@ from semcolor_jax.config import default
 def get_config() -> ConfigDict:
     config = default()
     config.name = "quickstart"
-    config.model.encoder = "vgg16"  # with ImageNet weights, kept as they are: seven photos teach a decoder, no encoder
+    config.model.encoder = "vgg16"  # ImageNet weights, frozen: seven photos can train a decoder, but not an encoder
     config.model.frozen_blocks = 5
     config.model.width = 16
     config.model.scene_features = 128
@@ -26,7 +26,7 @@ def get_config() -> ConfigDict:
     config.schedule.stage1_rate = 1e-3  # a small decoder takes larger steps than the paper's network
     config.schedule.cycle_high = 2e-3
     config.schedule.stage1_epochs = 10
-    config.schedule.stage2_epochs = 4  # half a cycle: it ends at the lowest rate
+    config.schedule.stage2_epochs = 4  # half a cycle, to end at the lowest rate
     config.train.log_every_steps = 50
     config.train.checkpoint_every_steps = 200
     config.train.eval_every_steps = 400

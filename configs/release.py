@@ -1,4 +1,4 @@
-"""What semcolor-v1 was trained with, from which `release_v1_1.py` goes on to the released checkpoint.
+"""The training of semcolor-v1, which `release_v1_1.py` continues to the released checkpoint.
 
 semcolor train --config release:DATA --workdir runs/release
 
@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from semcolor_jax.config import default
 
 WEIGHTS = {
-    "tiny_imagenet": 8.0,  # 27,000 photos of everything, but of 64 pixels only
+    "tiny_imagenet": 8.0,  # 27,000 photos of everything, but only 64 pixels
     "intel_scenes": 4.0,
     "pexels": 3.0,
     "natural_scenes": 2.5,
@@ -67,5 +67,5 @@ def get_config(data: str = "data") -> ConfigDict:
     config.train.eval_every_steps = 1000
     config.train.eval_samples = 150
     config.train.grid_samples = 16
-    config.inference.update(dict(side=96, branch="both", share=0.25))  # by experiments/color_choice.py
+    config.inference.update(dict(side=96, branch="both", share=0.25))  # chosen by experiments/color_choice.py
     return config

@@ -1,13 +1,13 @@
-"""What the released checkpoint `semcolor-v1.1` is trained with: semcolor-v1 goes on, with more photos of more kinds.
+"""The training of the released checkpoint `semcolor-v1.1`: semcolor-v1, continued with more photos of more kinds.
 
 python experiments/accelerator.py release --device cpu --budget SECONDS --config configs/release_v1_1.py:DATA --output A
 python experiments/accelerator.py release --device cpu --budget SECONDS --config configs/release_v1_1.py:DATA,96 \\
     --resume A --output B
 
 DATA holds one folder for each part of the mix below, each with train/ and val/. The first run sees photos of 64 pixels
-with the whole encoder frozen; the second goes on with 96 pixels, and blocks 4 and 5 of the encoder move, too. It starts
-from semcolor-v1, which lies in the history of this repository (docs/release.md). Convolutions compute in bfloat16; on a
-processor with AVX512-BF16, XLA_FLAGS=--xla_cpu_experimental_onednn_custom_call=true makes these faster.
+with the whole encoder frozen; the second continues with 96 pixels, and also trains blocks 4 and 5 of the encoder. It
+starts from semcolor-v1, which lies in the history of this repository (docs/release.md). Convolutions compute in
+bfloat16; on a processor with AVX512-BF16, XLA_FLAGS=--xla_cpu_experimental_onednn_custom_call=true makes these faster.
 """
 
 import runpy
@@ -55,7 +55,7 @@ def get_config(spec: str = "data") -> ConfigDict:
     config.data.min_chroma = 2.5
     config.model.dtype = "bfloat16"
     config.augment.border = 0.02
-    config.growth.epoch = 0.0  # each run has one size
+    config.growth.epoch = 0.0  # one size per run
     config.growth.thaw_epoch = 0.0
     config.optimizer.clip_norm = 1.0
     config.schedule.kind = "horizon"

@@ -23,7 +23,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.name = "zhang2016"
     config.data.image_size = 176
     config.data.batch_size = 40
-    config.augment.update(dict(rotate=0.0, scale=0.0, translate=0.0, contrast=0.0, brightness=0.0))  # mirrored alone
+    config.augment.update(dict(rotate=0.0, scale=0.0, translate=0.0, contrast=0.0, brightness=0.0))  # mirrored only
     config.optimizer.update(dict(name="adam", beta2=0.99, weight_decay=1e-3))
     config.schedule.update(
         dict(kind="steps", steps_rate=3e-5, steps_factor=0.1, steps_at=(225_000, 450_000), steps_total=500_000)

@@ -1,13 +1,13 @@
-"""Do scene and segmentation help? The paper's ablations and comparison methods, trained alike and compared.
+"""Tests whether scene and segmentation help: trains the paper's ablations and comparison methods alike, and compares.
 
 python experiments/ablation.py --data DATA --workdir runs/ablation [--steps 2000] [--seeds 3] [--width 16]
 
-All six networks see the same photos of `configs/release.py`'s mix in the same order, for as many steps, with Adam at
-the same rates and random first weights of the same seeds. `--encoder vgg16` begins with ImageNet's frozen encoder
-instead. The comparison methods have no such encoder and are left out then, and so is ClasRegSoft: the scene branch
-reads the encoder alone, so where that is frozen, it changes no colour. All are evaluated on the same validation photos.
-The output file has every run, mean and spread over the seeds, and seconds per run; `.md` beside it the table, and
-`.png` the cumulative histograms of ab distances (Fig. 12). A stopped run goes on where it was.
+All six networks see the same photos of `configs/release.py`'s mix in the same order, for the same number of steps, with
+Adam at the same rates and random initial weights from the same seeds. `--encoder vgg16` starts with ImageNet's frozen
+encoder instead. The comparison methods have no such encoder and are then left out, and so is ClasRegSoft: the scene
+branch reads only the encoder, so with that frozen, it changes no colour. All are evaluated on the same validation
+photos. The output file has every run, mean and spread over the seeds, and seconds per run; the `.md` beside it has the
+table, and the `.png` the cumulative histograms of ab distances (Fig. 12). A stopped run resumes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ COMPARISONS = {"Zhang 2016": "zhang2016", "Larsson 2016": "larsson2016", "Iizuka
 
 
 def config_of(method: str, *, seed: int) -> ConfigDict:
-    """Returns the training of one method; all else is alike."""
+    """Returns the training of one method; everything else is equal."""
     config = short_config(DATA.value, steps=STEPS.value, width=WIDTH.value, encoder=ENCODER.value, seed=seed)
     config.name = method
     if method in ABLATIONS:
@@ -70,7 +70,7 @@ def main(_: list[str]) -> None:
     samples, results = begin(config_of("RegSoft", seed=0), photos=PHOTOS.value)
     runs: dict[str, list[dict[str, Any]]] = {method: [] for method in methods}
     output = Path(OUTPUT.value)
-    for seed, method in itertools.product(range(SEEDS.value), methods):  # a stopped experiment has fair halves
+    for seed, method in itertools.product(range(SEEDS.value), methods):  # a stopped experiment has complete rounds
         workdir = Path(WORKDIR.value) / f"{method.replace(' ', '_')}_{seed}"
         runs[method].append(run(config_of(method, seed=seed), workdir, samples=samples))
         results[method] = {"runs": runs[method], **summary(runs[method])}

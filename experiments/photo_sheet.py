@@ -1,9 +1,9 @@
-"""Sheets to look at: photos of a folder, coloured, in other plausible colours, and explained.
+"""Draws contact sheets of a folder's photos: coloured, in other plausible colours, and explained.
 
 python experiments/photo_sheet.py --photos DIR --output SHEETS [--limit 10] [--model semcolor-v1.1]
 
 `colours_1.jpg` and so on have a row for each photo: without its colour, coloured, and the other variants of `semcolor
-colorize --variants`. `explain_1.jpg` and so on have the pictures of `--explain`, one beneath the other.
+colorize --variants`. `explain_1.jpg` and so on have the pictures of `--explain`, stacked vertically.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""How well models colour the validation photos of the release's data sets, as `semcolor colorize` does.
+"""Evaluates how well models colour the validation photos of the release's data sets, as `semcolor colorize` does.
 
 python experiments/release_evaluation.py --models semcolor-v1.1,OTHER --data DATA --output OUT
 
 For each data set (`release_sets`) the photos of DATA/SET/val, of the unseen set all photos, are written to OUT/SET as
-PNG files: the originals, the grey copies, and what each model makes of these by its defaults. Then they are scored at
-full size. `experiments/results/release_evaluation.json` has the means of each set and of the groups of sets, these also
-without the photos whose own mean chroma is below 3 and over the half of the photos that took no part in choosing the
-final colour; and how well the first model names the classes and scenes of the labelled sets. `release_evaluation.md`
-is the same as tables, and OUT/grid.png shows 60 photos, drawn by seed 0. Whatever is in OUT already is not made again.
+PNG files: the originals, the grey copies, and each model's results with its defaults. Then they are scored at full
+size. `experiments/results/release_evaluation.json` has the means of each set and of the groups of sets, the latter also
+without photos of a mean chroma below 3, and over the half of the photos not used to choose the final colour; and how
+well the first model predicts the classes and scenes of the labelled sets. `release_evaluation.md` is the same as
+tables, and OUT/grid.png shows 60 photos, drawn by seed 0. Existing files in OUT are kept.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ SCENE_SETS = ("intel_scenes", "sun_scenes")  # by their folders; the other sets'
 
 
 def prepare(data: Path, folder: Path, *, limit: int) -> dict[str, bool]:
-    """Writes the originals and their grey copies; returns whether each, by its name, may choose the final colour."""
+    """Writes the originals and their grey copies; returns, by name, whether each may choose the final colour."""
     files = validation_photos(data, folder.name)
     chosen = set(half(files, choosing=True))
     names = {}
@@ -69,7 +69,7 @@ def prepare(data: Path, folder: Path, *, limit: int) -> dict[str, bool]:
 
 
 def colorize(colorizer: Colorizer, folder: Path, *, method: str) -> None:
-    """Colours the grey copies that have not been coloured yet."""
+    """Colours the grey copies not coloured yet."""
     missing = [grey for grey in list_images(folder / "grey") if not (folder / method / grey.name).exists()]
     if missing:
         colorize_files(colorizer, missing, folder / method)
@@ -99,7 +99,7 @@ def _colour(file: Path) -> tuple[float, float]:
 
 
 def labels(colorizer: Colorizer, sets: Sequence[str]) -> dict[str, Any]:
-    """Returns how the network does on the labels of these sets, beside always answering the most frequent one."""
+    """Returns the network's scores on the labels of these sets, and those of always answering the most frequent one."""
     config = configs.default()
     config.data.source = "mix"
     config.data.mix = ",".join(f"folder:{DATA.value}/{name}=1" for name in sets)
@@ -130,7 +130,7 @@ def markdown(result: Mapping[str, Any]) -> str:
 
 
 def _table(rows: Mapping[str, Mapping[str, Any]], models: Sequence[str]) -> str:
-    """Returns a row for each set and group; ab distances are parts of the grey copy's."""
+    """Returns a row for each set and group; ab distances are relative to the grey copy's."""
     header = ["photos of", "number", "LPIPS of grey"]
     for model in models:
         header += [f"{model}: PSNR above grey (dB)", "ab distance", "colourfulness of the originals'", "LPIPS"]

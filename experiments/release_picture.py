@@ -1,4 +1,4 @@
-"""The picture of README.md: the photos that come with the dependencies, which the model has never seen, coloured by it.
+"""Draws the picture of README.md: photos from the dependencies, which the model has never seen, coloured by it.
 
 python experiments/release_picture.py [--model semcolor-v1.1] [--output docs/images/semcolor-v1.1.jpg]
 """

@@ -1,4 +1,4 @@
-"""The data sets of the released models, and which of their validation photos choose and which judge.
+"""Lists the released models' data sets, and which of their validation photos choose the final colour or judge it.
 
 Every second validation photo of a set, in the order of the names and beginning with the first, may choose the final
 colour (`choosing=True`); the others only judge it. `UNSEEN` takes no part in training, trials or any choice.
@@ -21,18 +21,18 @@ UNSEEN = ("pacs_photo",)
 
 COLUMNS = ("psnr", "ssim", "ab_distance", "lpips_alex", "colourfulness")
 MIN_CHROMA = 3.0
-"""Photos of a lower mean chroma, in CIE units, have no colour to speak of."""
+"""Photos below this mean chroma, in CIE units, are almost colourless."""
 
 
 def groups() -> Mapping[str, Sequence[str]]:
-    """Returns the names of the sets by group: those of semcolor-v1, those that were added since, and the unseen one."""
+    """Returns the names of the sets by group: those of semcolor-v1, those added since, and the unseen one."""
     old = runpy.run_path(str(CONFIGS / "release.py"))["WEIGHTS"]
     every = runpy.run_path(str(CONFIGS / "release_v1_1.py"))["WEIGHTS"]
     return {"sets of v1": list(old), "new sets": [name for name in every if name not in old], "unseen": UNSEEN}
 
 
 def photos_folder(data: Path, name: str) -> Path:
-    """Returns the folder of a set's validation photos: of the unseen set, all that it has."""
+    """Returns the folder of a set's validation photos; of the unseen set, all its photos."""
     return data / name if name in UNSEEN else data / name / "val"
 
 
@@ -43,7 +43,7 @@ def validation_photos(data: Path, name: str) -> list[Path]:
       UserError: there is no such folder, or no photo in it.
     """
     photos = photos_folder(data, name)
-    return list_images(photos / "images" if (photos / "images").is_dir() else photos)  # beside it lie label maps
+    return list_images(photos / "images" if (photos / "images").is_dir() else photos)  # label maps lie beside it
 
 
 def half(files: Sequence[Path], *, choosing: bool) -> list[Path]:

@@ -24,7 +24,7 @@ found = session.run(["ab"], {"lightness": (116 * f_dim - 16).astype(np.float32)[
 planes = np.moveaxis(np.asarray(found[0])[0], -1, 0)
 a, b = (np.asarray(Image.fromarray(plane).resize(photo.size, Image.Resampling.BILINEAR)) for plane in planes)
 
-fxyz = np.stack([f + a / 500, f, f - b / 200], axis=-1)  # Lab to sRGB; colours outside it are cut off
+fxyz = np.stack([f + a / 500, f, f - b / 200], axis=-1)  # Lab to sRGB; colours outside it are clipped
 xyz = np.where(fxyz > 0.2069, fxyz**3, (fxyz - 16 / 116) / 7.787) * [0.95047, 1, 1.08883]
 linear = xyz @ np.array([[3.2405, -1.5371, -0.4985], [-0.9693, 1.8760, 0.0416], [0.0556, -0.2040, 1.0572]]).T
 linear = np.clip(linear, 0, 1)

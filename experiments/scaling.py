@@ -1,10 +1,10 @@
-"""What the full-size step costs, from its compiled program, and what that means for 8 and 256 GPUs.
+"""Estimates the cost of the full-size step from its compiled program, and what it means for 8 and 256 GPUs.
 
   python experiments/scaling.py
 
 Nothing here is measured on a GPU. FLOPs and bytes are XLA's counts for the form that several devices take ("xla" of
-`semcolor_jax.backend`, with the config's heads) at 224 x 224. Collectives, with the trips of the loops around them, are
-read off the program compiled for 8 and 64 fake CPU devices. Rates of GPUs and links are inputs (`DEVICES`, `LINKS`,
+`semcolor_jax.backend`, with the config's heads) at 224 x 224. Collectives, with the trip counts of their loops, are
+read from the program compiled for 8 and 64 fake CPU devices. Rates of GPUs and links are inputs (`DEVICES`, `LINKS`,
 vendors' figures) and `UTILIZATION` is an assumption. Writes experiments/results/scaling.json.
 """
 
@@ -57,7 +57,7 @@ def collectives(hlo: str) -> dict[str, dict[str, int]]:
     One in a loop counts once per trip.
 
     Raises:
-      ValueError: a loop with collectives does not say how many trips it makes.
+      ValueError: a loop with collectives has no trip count.
     """
     bodies, entry = _computations(hlo)
     totals: dict[str, dict[str, int]] = {}
@@ -82,7 +82,7 @@ def collectives(hlo: str) -> dict[str, dict[str, int]]:
 
 
 def _computations(hlo: str) -> tuple[dict[str, list[str]], str]:
-    """Returns the lines of each computation of a program by its name, and the name of the one it begins with."""
+    """Returns the lines of each computation of a program by its name, and the name of its entry computation."""
     bodies: dict[str, list[str]] = {}
     name = entry = ""
     for line in hlo.splitlines():
@@ -103,7 +103,7 @@ def _bytes(shapes: str) -> int:
 
 
 def compiled_step(devices: int, *, size: int, heads: str, compiled: bool, width: int = WIDTH) -> dict[str, Any]:
-    """Returns counts of the step with one image per device, on as many fake devices; for a process of its own."""
+    """Returns counts of the step with one image per device, on fake devices; runs in its own process."""
     import jax
     import numpy as np
 
@@ -144,13 +144,13 @@ def compiled_step(devices: int, *, size: int, heads: str, compiled: bool, width:
     if compiled:
         program = lowered.compile()
         result["collectives"] = collectives(program.as_text())
-        # Of the program of one device, with its share of the batch: one image.
+        # Of one device's program, with its share of the batch: one image.
         result["gbytes_per_image"] = program.cost_analysis()["bytes accessed"] / 1e9
     return result
 
 
 def in_own_process(devices: int, **settings: Any) -> dict[str, Any]:
-    """Runs `compiled_step` with so many fake devices."""
+    """Runs `compiled_step` with this many fake devices."""
     environment = os.environ | {
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         "JAX_PLATFORMS": "cpu",
@@ -165,11 +165,11 @@ def in_own_process(devices: int, **settings: Any) -> dict[str, Any]:
 def project(
     *, gflop: float, gbytes: float, gradient_bytes: int, devices: int, batch: int, device: str, link: str
 ) -> dict[str, Any]:
-    """Returns the time of a step and of an epoch, if a ring all-reduce overlaps with nothing.
+    """Returns the time of a step and of an epoch, if the ring all-reduce does not overlap with anything.
 
     Args:
       gflop: per image.
-      gbytes: that one image's step moves to and from memory; an upper bound, for XLA counts every pass on a CPU.
+      gbytes: memory traffic of one image's step; an upper bound, since XLA counts every pass on a CPU.
       gradient_bytes: all-reduced per step.
       devices: in all.
       batch: images per device.

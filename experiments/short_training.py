@@ -1,7 +1,7 @@
-"""What `ablation.py` and `sweep.py` share: short trainings on the release's photos, and how they are scored.
+"""Shared code of `ablation.py` and `sweep.py`: short trainings on the release's photos, and their scores.
 
-Every training sees the photos of `configs/release.py`'s mix at their first size, in an order that the seed gives. A
-finished one keeps its scores in its workdir and does not run again; a stopped one goes on where it was.
+Every training sees the photos of `configs/release.py`'s mix at their first size, in an order given by the seed. A
+finished one keeps its scores in its workdir and does not run again; a stopped one resumes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from semcolor_jax.training import loop
 
 RATE = 1e-3
 SIZE = 128
-"""Pixels of the squares that are scored."""
+"""Side in pixels of the scored squares."""
 METRICS = ("psnr", "ssim", "ab_distance", "colourfulness", "ab_auc")
 HEADINGS = ("PSNR (dB)", "SSIM", "ab distance", "colourfulness", "AUC")
 BRANCHES = {"soft": "annealed mean", "reg": "regression"}
@@ -72,7 +72,7 @@ def short_config(data: str, *, steps: int, width: int, encoder: str, seed: int) 
 
 
 def begin(config: ConfigDict, *, photos: int) -> tuple[list[Sample], dict[str, Any]]:
-    """Returns the central squares of so many validation photos, and a record with the settings and the grey copy."""
+    """Returns the central squares of this many validation photos, and a record with the settings and the grey copy."""
     samples = [center_square(sample, size=SIZE) for sample in eval_samples(make_source(config, "val"), limit=photos)]
     settings = {
         "steps": config.schedule.steps_total,
@@ -91,7 +91,7 @@ def score(samples: Sequence[Sample], color: Callable[[np.ndarray], np.ndarray | 
 
     Args:
       samples: squares of one size.
-      color: from a sample's lightness (h, w, 1) to its ab (h, w, 2); None is no colour.
+      color: maps a sample's lightness (h, w, 1) to its ab (h, w, 2); None is no colour.
     """
     rows, histogram = [], ErrorHistogram()
     for sample in samples:
@@ -105,7 +105,7 @@ def score(samples: Sequence[Sample], color: Callable[[np.ndarray], np.ndarray | 
 
 
 def run(config: ConfigDict, workdir: Path, *, samples: Sequence[Sample]) -> dict[str, Any]:
-    """Trains a network, or goes on with it, and scores each of its colour branches."""
+    """Trains a network, or resumes it, and scores each of its colour branches."""
     finished = workdir / "scores.json"
     if finished.exists():
         return read_json(finished)

@@ -1,12 +1,11 @@
-"""Loss weights, rebalancing and decoder width: the release's network trained shortly with one value changed at a time.
+"""Sweeps loss weights, rebalancing and decoder width: short trainings of the release's network, one value changed each.
 
 python experiments/sweep.py --data DATA --workdir runs/sweep [--steps 400] [--width 16]
 
-Each training is `configs/release.py` with its encoder frozen, on its photos at their first size. The values of the
-release are trained with three seeds, which shows how much a difference has to be to mean anything; every other value
-with the first of them. The scene's weight is left out: while the encoder is frozen, the scene branch learns by itself
-and changes no colour. `experiments/results/sweep.json` has every run, and `sweep.md` beside it the table. A stopped
-sweep goes on where it was.
+Each training is `configs/release.py` with its encoder frozen, on its photos at their first size. The release's values
+are trained with three seeds, to show which differences are significant; every other value with the first of them. The
+scene's weight is left out: with the encoder frozen, the scene branch learns by itself and changes no colour.
+`experiments/results/sweep.json` has every run, and `sweep.md` the table. A stopped sweep resumes.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ VALUES: dict[str, tuple[float, ...]] = {
     "model.width": (8, 32),
     "loss.soft": (0.3, 3.0),
 }
-"""Below and above what the release has, except that lambda ends at 1, where nothing is rebalanced, and that widths are
+"""Below and above the release's values, except that lambda ends at 1, where nothing is rebalanced, and that widths are
 around `--width`."""
 
 

@@ -1,12 +1,11 @@
-"""Both stages of the learning rate in a real training: what the plateau watched, when it fired, how the cycles went.
+"""Shows both learning-rate stages in a real training: what the plateau watched, when it fired, how the cycles went.
 
 python experiments/two_stages.py --workdir runs/two_stages [--stage1 40] [--stage2 20]
 
-A very small network is trained on the photos that come with the dependencies, by the scheme and with the rates of
-`configs/full.py` (at a larger batch, because an epoch is short). It learns these few photos by heart: the training loss
-falls to the end while the validation loss does not, which is when a plateau should fire.
-`experiments/results/two_stages.json` has every epoch, the picture beside it draws them. A stopped run goes on where it
-was.
+A very small network is trained on the photos that come with the dependencies, with the schedule and rates of
+`configs/full.py` (at a larger batch, because an epoch is short). It memorises these few photos: the training loss falls
+to the end while the validation loss does not, which is when a plateau should fire.
+`experiments/results/two_stages.json` has every epoch, the picture beside it draws them. A stopped run resumes.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ def epochs_of(lines: list[str], *, count: int) -> list[dict[str, float]]:
 
 
 def reductions(epochs: list[dict[str, float]]) -> list[int]:
-    """Returns the epochs of stage 1 that began with a lower rate than the one before."""
+    """Returns the epochs of stage 1 that began with a lower rate than the previous one."""
     rates = [epoch["learning_rate"] for epoch in epochs[: STAGE1.value]]
     return [index for index in range(1, len(rates)) if rates[index] < rates[index - 1]]
 

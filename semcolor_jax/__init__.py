@@ -17,7 +17,7 @@ def load(model: str | os.PathLike[str] | None = None, *, checkpoint: str | int =
     Args:
       model: the name of a released model, the work directory of a training, or a file of trained weights; by default
         the one that the commands use (`checkpoints.models.DEFAULT_MODEL`).
-      checkpoint: of a training: "best", "latest" or a step.
+      checkpoint: for a training: "best", "latest" or a step.
 
     Raises:
       UserError: there is no such model or checkpoint, or it is damaged.

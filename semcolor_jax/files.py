@@ -1,4 +1,4 @@
-"""Atomic file writes: readers never see a partial file."""
+"""Writes files atomically: readers never see a partial file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}.") from error
     finally:
-        with contextlib.suppress(OSError):  # gone after the rename, and no matter otherwise
+        with contextlib.suppress(OSError):  # gone after the rename; otherwise a failure here does not matter
             temporary.unlink()
 
 

@@ -1,8 +1,8 @@
-"""Loss weights by the gradients at the trunk: how hard does each loss pull at what all branches share?
+"""Chooses loss weights by the gradients at the trunk: how strongly each loss pulls at what all branches share.
 
-Eq. 16 leaves its weights open. The trunk is the encoder, which every branch reads. A loss whose gradient there is a
-hundred times another's decides alone what the encoder learns; the weights that are proposed give every loss the same
-gradient norm as soft-encoding's (as GradNorm begins, Chen et al. 2018, but measured once and then fixed).
+Eq. 16 leaves its weights open. The trunk is the encoder, which every branch reads. A loss with a hundred times
+another's gradient there decides alone what the encoder learns; the proposed weights give every loss the gradient norm
+of soft-encoding's (as GradNorm begins, Chen et al. 2018, but measured once and then fixed).
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ TRUNK = "backbone"
 def gradient_norms(
     model: Any, state: TrainState, batches: Iterable[Any], *, config: ConfigDict, rebalancing: np.ndarray
 ) -> dict[str, float]:
-    """Returns for each loss, without its weight, the norm of its gradient at the encoder, the median over batches.
+    """Returns each unweighted loss's gradient norm at the encoder, the median over batches.
 
     Args:
       model: the network.
-      state: its variables are measured, and left as they are.
+      state: its variables are measured, not modified.
       batches: as the step takes them.
       config: of the training.
       rebalancing: w of eq. 12, (313,).
@@ -65,8 +65,8 @@ def gradient_norms(
 
 
 def balanced_weights(norms: Mapping[str, float], *, reference: str = "soft") -> dict[str, float]:
-    """Returns weights, to two digits, with which every loss has the gradient norm of the reference's of weight 1.
+    """Returns weights, to two digits, that give every loss the gradient norm of the reference at weight 1.
 
-    A loss without any gradient, such as a branch that no photo has a label for, is left out.
+    A loss without any gradient, such as a branch without labelled photos, is left out.
     """
     return {name: float(f"{norms[reference] / norm:.2g}") for name, norm in norms.items() if norm > 0}

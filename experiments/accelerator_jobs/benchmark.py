@@ -1,9 +1,9 @@
 """The job "benchmark": the training step against PyTorch's on the same device, one after the other.
 
 The network is the paper's U-Net with its own encoder and all four branches, and both take batches of the same shapes:
-ours from uint8 photos on, PyTorch spared the conversion to Lab and the colour target, which it has sparse. Both
-compute in bfloat16 where the device does: PyTorch by autocast, with channels_last and torch.compile. Each is a process
-of its own, so that neither holds the other's memory.
+ours starts from uint8 photos, while PyTorch gets Lab and the sparse colour target ready-made. Both compute in bfloat16
+if the device does: PyTorch with autocast, channels_last and torch.compile. Each has its own process, so that neither
+holds the other's memory.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ WARM_UP = 10
 def run(session: Any, *, tiny: bool) -> dict[str, Any]:
     """Measures both and records times, peak memory and their ratios.
 
-    A library that is missing, or a program that fails, is recorded as such; the other is measured all the same.
+    A missing library or failing program is recorded as such; the other is still measured.
     """
     settings = TINY if tiny else SIZES
     result: dict[str, Any] = {"settings": settings}

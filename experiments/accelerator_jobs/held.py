@@ -1,4 +1,4 @@
-"""A source whose photos are decoded once and then held in the host's memory, for jobs that train several times."""
+"""Decodes a source's photos once and holds them in the host's memory, for jobs that train several times."""
 
 from __future__ import annotations
 

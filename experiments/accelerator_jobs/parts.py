@@ -1,9 +1,9 @@
-"""Weights alone, in 16 bits, as a few files of bounded size that can be carried away while the training goes on.
+"""Saves weights, in 16 bits, as a few files of bounded size that can be copied away while the training continues.
 
 A save is one `.npz` (float16 arrays by their path, and the config) cut into parts. Each part begins with one line of
 JSON: which save it belongs to, which part it is, and the SHA-256 of its bytes. All parts of a save are written under
-temporary names before the first is renamed, so that a process that is killed leaves the earlier save whole, but for the
-moment between two renamings; reading refuses parts of different saves.
+temporary names before the first is renamed, so a killed process leaves the earlier save whole, except for the moment
+between two renames; reading refuses parts of different saves.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NAME = "weights.part{}"
 
 
 class Weights(NamedTuple):
-    """What a save holds."""
+    """The content of a save."""
 
     variables: dict[str, Any]  # "params" and "batch_stats", numpy float32
     config: ConfigDict
@@ -42,10 +42,10 @@ class Weights(NamedTuple):
 def write_parts(
     folder: Path, variables: Mapping[str, Any], *, config: ConfigDict, facts: Mapping[str, Any], part_mib: float
 ) -> list[Path]:
-    """Writes a save over the last one; returns the files.
+    """Writes a save, replacing the last one; returns the files.
 
     Args:
-      folder: where to; it must exist.
+      folder: the target; it must exist.
       variables: "params" and "batch_stats", of any float type.
       config: of the training, without which the weights cannot be used.
       facts: of the run, for JSON.

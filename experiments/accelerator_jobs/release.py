@@ -23,7 +23,7 @@ BALANCE_BATCHES = 8
 
 
 def run(session: Session, config: ConfigDict, *, resume: Path | None, reserve: float) -> dict[str, Any]:
-    """Trains until the budget but for `reserve` seconds is used, keeps the averaged weights, and scores them.
+    """Trains until only `reserve` seconds of the budget are left, keeps the averaged weights, and scores them.
 
     Raises:
       UserError: a mistake in the config or the data; no weights for the encoder; a loss is not finite.
@@ -39,7 +39,7 @@ def run(session: Session, config: ConfigDict, *, resume: Path | None, reserve: f
 def run_balance(session: Session, config: ConfigDict, *, until: float) -> dict[str, float]:
     """Trains up to a time and measures each loss's gradient at the encoder before and after; returns the weights.
 
-    They are those of the end: at the start, heads without any knowledge pull at random.
+    The weights come from the end: at the start, untrained heads pull at random.
 
     Raises:
       UserError: a mistake in the config or the data; a loss is not finite.
@@ -86,7 +86,7 @@ def assemble(session: Session, parts: Path | None, *, config: ConfigDict) -> Non
         raise UserError(f"{model} exists already: remove it, or name another --output.")
     saved = read_parts(parts)
     released = saved.config.copy_and_resolve_references()
-    released.data.update(dict(source="embedded", dir="", mix="", prior="", cache="none"))  # no folder of the machine
+    released.data.update(dict(source="embedded", dir="", mix="", prior="", cache="none"))  # no folders of this machine
     released.inference.update(config.inference)
     released.model.dtype = "float32"
     save_release(saved.variables, model, config=released)

@@ -1,4 +1,4 @@
-"""How well a network colours the validation photos, every data set counting alike."""
+"""Scores how well a network colours the validation photos, with equal weight for every data set."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from semcolor_jax.models import Predictor
 from semcolor_jax.training.loop import Setup
 
 CHUNK = 16
-"""Photos that the network sees at once."""
+"""Photos per batch of the network."""
 
 
 def score(setup: Setup, variables: dict[str, Any]) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def score(setup: Setup, variables: dict[str, Any]) -> dict[str, Any]:
     relative to the grey copy's, "colour_share" the colourfulness relative to the originals'.
 
     Args:
-      setup: whose validation photos are scored: their central squares at `data.image_size`.
+      setup: its validation photos are scored: their central squares at `data.image_size`.
       variables: of the network.
     """
     config = setup.config

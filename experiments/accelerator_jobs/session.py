@@ -1,4 +1,4 @@
-"""What the jobs share: the time that is left, the log, and the files that are kept."""
+"""Shared parts of the jobs: the remaining time, the log, and the files to keep."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ CACHE_FOLDER = "compiled"
 
 
 class Session:
-    """One job: it began when this was made, and is to end within its budget.
+    """One job: it began when this was created, and must end within its budget.
 
     Attributes:
-      output: folder of what is to be kept: a report (log, results and small files of the work directories), the weights
+      output: folder to keep: a report (log, results and small files of the work directories), the weights
         in parts, and the compiled programs as one file.
       workdir: folder of everything else.
     """
@@ -65,7 +65,7 @@ class Session:
             file.write(line + "\n")
 
     def sources(self, config: ConfigDict) -> tuple[Source, Source]:
-        """Returns the photos that the config asks for, to train on and to validate; each is decoded once a session.
+        """Returns the config's photos, for training and validation; each is decoded once per session.
 
         Raises:
           UserError: a mistake in the config or the data.
@@ -80,7 +80,7 @@ class Session:
         return self._sources[key]
 
     def record(self, name: str, result: Any) -> None:
-        """Keeps a result under its name and writes all of them so far."""
+        """Keeps a result under its name and writes all results so far."""
         self._results[name] = result
         write_json(self.workdir / RESULTS, self._results)
         self.save_report()

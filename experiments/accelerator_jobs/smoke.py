@@ -1,4 +1,4 @@
-"""The job "smoke": does everything run, how fast is each form of the step, and does a saved run go on?"""
+"""The job "smoke": does everything run, how fast is each form of the step, and does a saved run resume?"""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REPORTED = ("images_per_second", "step_ms", "share_of_peak", "compile_seconds", 
 
 
 def forms(config: ConfigDict, *, batch_sizes: tuple[int, ...]) -> Iterator[tuple[str, ConfigDict]]:
-    """Yields what is compared: heads whole and fused, at each size of the batch; the recipe's own form comes first."""
+    """Yields the forms to compare: heads whole and fused, at each batch size; the recipe's own form comes first."""
     heads = (config.loss.heads, *{"plain", "fused"} - {config.loss.heads})
     for size, name in itertools.product((config.data.batch_size, *batch_sizes), heads):
         form = config.copy_and_resolve_references()
@@ -30,10 +30,10 @@ def forms(config: ConfigDict, *, batch_sizes: tuple[int, ...]) -> Iterator[tuple
 
 
 def run(session: Session, config: ConfigDict, *, seconds: float, batch_sizes: tuple[int, ...] = ()) -> dict[str, Any]:
-    """Measures each form of the step alone, then trains, saves, and goes on from what was saved.
+    """Measures each form of the step alone, then trains, saves, and resumes from the save.
 
     Args:
-      session: whose results are written after each measurement.
+      session: its results are written after each measurement.
       config: the recipe.
       seconds: for each form, and for each of the two trainings.
       batch_sizes: to try besides the recipe's.
@@ -71,7 +71,7 @@ def _alone(session: Session, config: ConfigDict, *, seconds: float) -> dict[str,
 
 
 def _resume(session: Session, config: ConfigDict, whole: training.Trained, *, seconds: float) -> dict[str, Any]:
-    """Begins a second training with the parts, and checks that it begins where the first one ended, up to 16 bits."""
+    """Starts a second training from the parts, and checks that it starts where the first ended, up to 16 bits."""
     saved = read_parts(session.output)
     for old, new in zip(jax.tree.leaves(whole.variables), jax.tree.leaves(saved.variables), strict=True):
         if not np.allclose(np.asarray(old), new, rtol=1e-3, atol=1e-6):

@@ -1,4 +1,4 @@
-"""How fast one program's step is: compile time, images a second, share of the chip's peak, memory."""
+"""Measures the speed of one program's step: compile time, images a second, share of the chip's peak, memory."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ WARM_UP = 10
 
 
 def memory() -> dict[str, float]:
-    """Returns the device's memory in GiB: in use, and the most so far in this process; nothing where unknown."""
+    """Returns the device's memory in GiB: in use, and this process's peak; nothing if unknown."""
     stats = jax.local_devices()[0].memory_stats() or {}
     names = {"bytes_in_use": "in_use_gib", "peak_bytes_in_use": "peak_gib", "bytes_limit": "limit_gib"}
     return {title: round(stats[name] / 2**30, 3) for name, title in names.items() if name in stats}
 
 
 def step_alone(step: Any, state: Any, batch: Any, *, batch_size: int, seconds: float) -> tuple[Any, dict[str, Any]]:
-    """Takes the step over and over on one batch for so many seconds, after ten to warm up.
+    """Repeats the step on one batch for `seconds`, after ten warm-up steps.
 
     Args:
       step: jitted; it donates the state.
       state: to begin with.
-      batch: of the one shape that is measured.
+      batch: of the one shape to measure.
       batch_size: photos in it.
-      seconds: to measure for, compiling and warming up apart.
+      seconds: to measure for, without compilation and warm-up.
 
     Returns:
       the state, and compile_seconds, step_ms, images_per_second, temporary_gib, memory, and where the chip is known the
@@ -74,7 +74,7 @@ def share_of_peak(flops_per_second: float) -> dict[str, float]:
 
 
 def attempt(job: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Returns what the job returns, or the compiler's or the device's complaint, so that others are still tried."""
+    """Returns the job's result, or the compiler's or device's error, so that others are still tried."""
     try:
         return job()
     except (jax.errors.JaxRuntimeError, NotImplementedError) as error:

@@ -1,4 +1,4 @@
-"""Made-up photos, and the same jobs in small: sizes that two CPU cores train in seconds."""
+"""Makes synthetic photos and shrinks the jobs to sizes that two CPU cores train in seconds."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def shrink(config: ConfigDict, *, photos: Path) -> ConfigDict:
     """Returns the recipe with the made-up photos and a network of a few filters."""
     tiny = config.copy_and_resolve_references()
     tiny.model.encoder, tiny.model.width, tiny.model.scene_features = "vgg_like", 4, 8
-    tiny.model.dtype = "float32"  # CPUs compute in it
+    tiny.model.dtype = "float32"  # CPUs compute in float32
     tiny.data.source, tiny.data.mix = "mix", f"folder:{photos}=1"
     tiny.data.short_side, tiny.data.image_size, tiny.data.batch_size = 36, 32, 4
     tiny.data.min_chroma, tiny.data.prior = 1.0, str(photos / PRIOR)

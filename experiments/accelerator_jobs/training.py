@@ -1,4 +1,4 @@
-"""A training that fills a given time: its length follows from the measured rate; its weights are saved each minute."""
+"""Runs a training that fills a given time: its length follows from the measured rate; weights are saved each minute."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from semcolor_jax.training.state import TrainState
 SAVE_SECONDS = 60.0
 LOG_SECONDS = 2.0
 FIXED = 0.03
-"""In this last share of the run its end stays where it is."""
+"""In this last share of the run its end stays fixed."""
 
 _LOGGED = ("loss", "soft", "reg", "scene", "seg", "grad_norm", "learning_rate")
 
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """What a training came to."""
+    """The result of a training."""
 
     setup: loop.Setup
     variables: dict[str, Any]  # averaged, float32, on the device
@@ -45,7 +45,7 @@ def begin(
 ) -> tuple[loop.Setup, TrainState]:
     """Returns what `training.loop` prepares, in a folder of that name; the weights of `resume` with fresh moments.
 
-    The photos' order goes on where `resume` stopped, and so do the places that augmentation draws by.
+    The photos' order continues where `resume` stopped, and so do the places that seed the augmentation.
 
     Raises:
       UserError: a mistake in the config or the data, no weights for the encoder, or `resume` is of another network.
@@ -69,16 +69,16 @@ def train(
 ) -> Trained:
     """Trains up to a time, or for some seconds, or else for `config.schedule.steps_total` updates.
 
-    The learning rate's two stages take all of it, whatever it is.
+    The learning rate's two stages fill the run, however long it is.
 
-    The state is used up.
+    The state is donated.
 
     Args:
       session: logs the progress, and keeps the weights.
       setup: of `begin`.
       state: of `begin`.
       until: when to end, in `session.elapsed`.
-      seconds: of training, compiling not counted.
+      seconds: of training, excluding compilation.
       save: whether to keep the averaged weights once a minute and at the end.
 
     Raises:
@@ -92,7 +92,7 @@ def train(
 
 
 def new_horizon(done: int, *, planned: int, possible: int) -> int:
-    """Returns the length of a run, in updates, of which some are done and some more are possible in the time left.
+    """Returns the length of a run, in updates: those done, and those still possible in the time left.
 
     A run that is out of time before its planned end takes one more update: the last one uses the lowest rate.
     """
@@ -125,7 +125,7 @@ class _Run:
             if self._is_new(batch):
                 jax.block_until_ready(metrics)
                 self._compile_seconds += (spent := time.perf_counter() - before)
-                start += spent  # compiling is no training
+                start += spent  # compilation is not training
                 self._session.log(f"a program for {_shape(batch)} took {spent:.1f} s")
             done += 1
             log.add(done, metrics, host_wait=0.0)
@@ -149,7 +149,7 @@ class _Run:
         return Trained(self._setup, state.averaged_variables, facts)
 
     def close(self) -> None:
-        """Waits for what is being saved."""
+        """Waits for pending saves."""
         self._pool.shutdown()
         self._saving.result()
         self._writer.close()
@@ -160,7 +160,7 @@ class _Run:
         return not known
 
     def _replan(self, state: TrainState, done: int, *, elapsed: float) -> TrainState:
-        """Moves the end of the run to where the rate so far puts it."""
+        """Moves the end of the run as the rate so far predicts."""
         if self._until is not None:
             left = self._until - self._session.elapsed
         elif self._seconds is not None:
@@ -199,7 +199,7 @@ def _in_16_bits(variables: Any) -> Any:
 
 
 def _shape(batch: Any) -> Hashable:
-    """Returns what decides which program a batch needs: the size of its crops."""
+    """Returns what determines a batch's program: the size of its crops."""
     return tuple(batch.crops) if hasattr(batch, "crops") else batch["image"].shape[1:3]
 
 

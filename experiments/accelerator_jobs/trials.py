@@ -35,20 +35,20 @@ TRIALS: dict[str, Change] = {
     "grey photos too": _set("data", min_chroma=0.0),
     "regression doubled": _weights(reg=20.0),
 }
-"""What is tried, each alone against the recipe. The first trial is "balanced": the weights that `balance` proposes."""
+"""The trials, each alone against the recipe. The first trial is "balanced": the weights that `balance` proposes."""
 
 ABLATIONS = {"RegSoft": "regsoft", "ClasRegSoft": "clasregsoft", "SegClasRegSoft": "segclasregsoft"}
 COMPARISONS = {"Zhang 2016": "zhang2016", "Larsson 2016": "larsson2016", "Iizuka 2016": "iizuka2016"}
 
 
 def run_trials(session: Session, config: ConfigDict, *, reserve: float, balanced: dict[str, float]) -> None:
-    """Gives each trial an equal share of the time that is left, and writes a table after each.
+    """Gives each trial an equal share of the remaining time, and writes a table after each.
 
     Args:
       session: with the time.
       config: the recipe.
       reserve: seconds to leave at the end.
-      balanced: loss weights that the gradients ask for.
+      balanced: loss weights that balance the gradients.
     """
     changes = {"recipe": TRIALS["recipe"], "balanced": _weights(**balanced), **TRIALS}
     scores: dict[str, Any] = {}
@@ -57,13 +57,13 @@ def run_trials(session: Session, config: ConfigDict, *, reserve: float, balanced
         trial = config.copy_and_resolve_references()
         change(trial)
         begin = session.elapsed
-        scores[title] = _train_and_score(session, trial, title, until=begin + 0.9 * share)  # the rest to score
+        scores[title] = _train_and_score(session, trial, title, until=begin + 0.9 * share)  # the rest is for scoring
         session.record("trials", scores)
         _write_table(session, "trials", scores)
 
 
 def run_ablation(session: Session, config: ConfigDict, *, images: int, finished: dict[str, Any], seed: int) -> None:
-    """Trains the paper's ablations on as many images each, from one start; those that are finished are left alone."""
+    """Trains the paper's ablations on equally many images, from one start; skips finished ones."""
     cases = {}
     for title, variant in ABLATIONS.items():
         cases[f"{title}, seed {seed}"] = _case(config, images=images, seed=seed, model={"variant": variant})
@@ -92,7 +92,7 @@ def _case(config: ConfigDict, *, images: int, seed: int, model: dict[str, Any]) 
 
 
 def _run_cases(session: Session, job: str, cases: dict[str, ConfigDict], *, finished: dict[str, Any]) -> None:
-    """Trains one case after the other for as long as the time surely suffices, as the slowest so far has shown."""
+    """Trains the cases in turn while the time surely suffices, judged by the slowest so far."""
     results, slowest = dict(finished), 0.0
     for title, case in _unfinished(cases, results):
         if session.remaining < 1.2 * slowest:

@@ -1,4 +1,4 @@
-"""How long a user waits for the first photo of 512 pixels, and for the next one.
+"""Measures how long a user waits for the first photo of 512 pixels, and for the next one.
 
 The network is that of configs/release.py with random weights, written as a released model. `semcolor colorize`
 colours one photo in a fresh process, with an empty and with a filled cache of compiled programs. Another

@@ -1,9 +1,9 @@
-"""What the benchmarks share: cases that run in processes of their own, their times and memory, and the result file.
+"""Shared code of the benchmarks: cases that run in their own processes, their times and memory, and the result file.
 
-Every case lives in a worker process, so that its threads, allocator and peak memory are its own. Workers stay alive
-and take their turns one after the other: whatever else slows the machine down for a while, slows all of them.
+Every case has a worker process, so that its threads, allocator and peak memory are its own. Workers stay alive and take
+turns, so that a slow spell of the machine affects all of them.
 
-A worker is a script that ends in `serve(setup)`; it reads one JSON command a line and answers each with one line.
+A worker is a script that ends in `serve(setup)`; it reads one JSON command per line and answers each with one line.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def timed(function: Callable[[], Any]) -> float:
 
 
 def peak_memory_mb() -> float:
-    """Returns the largest resident set that this process has had, in MB (10^6 bytes)."""
+    """Returns this process's peak resident memory, in MB (10^6 bytes)."""
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return kilobytes * (1 if sys.platform == "darwin" else 1024) / 1e6
 
@@ -111,12 +111,12 @@ def interleave(running: Mapping[str, Worker], *, repeats: int, command: str = "r
 
 
 def median_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:
-    """Returns the median over rounds of the ratio within a round, which a slow spell of the machine leaves alone."""
+    """Returns the median over rounds of the ratio within a round, which slow spells of the machine do not affect."""
     return statistics.median(n / d for n, d in zip(numerator, denominator, strict=True))
 
 
 def write_random_model(folder: Path, config: Any) -> None:
-    """Writes a network of random weights as a released model: what it has learned does not change its speed."""
+    """Writes a network with random weights as a released model: training does not change its speed."""
     import jax
     import jax.numpy as jnp
     import numpy as np

@@ -1,8 +1,8 @@
-"""How long colour hints take on a large photo: the optimisation at its small size, and the merge at full size.
+"""Measures how long colour hints take on a large photo: the optimisation at its small size, and the full-size merge.
 
-The photo is "coffee" enlarged, with a camera's noise; the network's colours are random planes of the size that the
-released network gives, since what colours there are does not change the time. Each case is run once to compile and then
-REPEATS times; the figures are medians.
+The photo is "coffee" enlarged, with a camera's noise; the network's colours are random planes of the released network's
+size, since the colours do not affect the time. Each case is run once to compile and then REPEATS times; the figures are
+medians.
 
     python experiments/benchmarks/hints.py                     # 4000 x 3000 pixels
     python experiments/benchmarks/hints.py --width 1280 --height 960
@@ -54,7 +54,7 @@ def photo(width: int, height: int) -> Pixels:
 
 
 def scaled(hint: dict[str, Any], width: int, height: int) -> dict[str, Any]:
-    """Returns a hint, whose numbers are shares, in pixels."""
+    """Converts a hint from shares of the photo to pixels."""
     points = hint.get("points", [[hint.get("x"), hint.get("y")]])
     radius = hint.get("radius", 0) * max(width, height)
     return {"points": [[x * width, y * height] for x, y in points], "radius": radius, "color": hint["color"]}

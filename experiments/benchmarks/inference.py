@@ -1,10 +1,9 @@
-"""A 12-megapixel photo from file to file: this project against the usual recipe in PyTorch.
+"""Times colouring a 12-megapixel photo from file to file: this project against the usual recipe in PyTorch.
 
 The recipe is the demo of `rz-colorization` on the same file: scikit-image's rgb2lab on the whole photo, eccv16
 (random weights, 256 x 256), bilinear upsampling in torch, scikit-image's lab2rgb. Ours is `colorize_files` with
-networks of random weights, loaded as released models; what the network has learned does not change the time. Each case
-runs in a process of its own, the processes take turns, and both write the same kind of JPEG (quality 95,
-full-resolution colour).
+networks of random weights, loaded as released models; training does not change the time. Each case has its own process,
+the processes take turns, and both write the same kind of JPEG (quality 95, full-resolution colour).
 
     pip install -r requirements/bench.txt; pip install --no-deps rz-colorization
     python experiments/benchmarks/inference.py
@@ -56,7 +55,7 @@ def write_models(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def our_run(source: Path, target: Path, *, model: str) -> Callable[[], None]:
-    """Returns what colours the file with one of our networks, as the command line does."""
+    """Returns a function that colours the file with one of our networks, as the command line does."""
     import semcolor_jax
     from semcolor_jax.cli.allocator import return_large_blocks
     from semcolor_jax.inference.photo_files import colorize_files
@@ -67,7 +66,7 @@ def our_run(source: Path, target: Path, *, model: str) -> Callable[[], None]:
 
 
 def recipe_run(source: Path, target: Path) -> Callable[[], None]:
-    """Returns the recipe, as `demo_release.py` of rz-colorization has it."""
+    """Returns the recipe, as in `demo_release.py` of rz-colorization."""
     for name in ("IPython", "matplotlib", "matplotlib.pyplot"):  # imported by the package, not used here
         sys.modules.setdefault(name, types.ModuleType(name))
     sys.modules["IPython"].embed = None  # type: ignore[attr-defined]
@@ -93,7 +92,7 @@ def _discard(_: Any) -> None:
 
 
 def stages(source: Path, target: Path) -> dict[str, float]:
-    """Returns the seconds of each of our stages but the network, medians of five."""
+    """Returns the seconds of each of our stages except the network, medians of five."""
     from semcolor_jax.inference.colorize import shrink
     from semcolor_jax.inference.strips import merge
     from semcolor_jax.photos.files import read_photo, write_image

@@ -1,10 +1,10 @@
-"""Training input, images per second: this project's pipeline against a torch DataLoader doing the same work.
+"""Measures training input in images per second: this project's pipeline against a torch DataLoader doing the same.
 
-Both read the same photos and label maps, bring the short side to 256, turn, scale, shift, crop to 224 and mirror photo
-and labels alike, change contrast and brightness, and end with Lab in float32. Ours hands uint8 batches to the device
-and converts to Lab in a jitted function, as the training step does; the other converts with scikit-image in the
-DataLoader's workers. torch is spared two things: it fills with one colour where we reflect, and it leaves the ids in
-label maps as they are where we map them to COCO-Stuff.
+Both read the same photos and label maps, resize the short side to 256, rotate, scale, shift, crop to 224 and mirror
+photo and labels alike, change contrast and brightness, and end with Lab in float32. Ours hands uint8 batches to the
+device and converts to Lab in a jitted function, as the training step does; the other converts with scikit-image in the
+DataLoader's workers. torch is spared two things: it fills borders with one colour, where we reflect, and keeps the ids
+in label maps, where we map them to COCO-Stuff.
 
   python experiments/benchmarks/input_pipeline.py [--dir FOLDER]
 
@@ -37,7 +37,7 @@ from semcolor_jax.errors import UserError
 
 SHORT_SIDE, SIZE = 256, 224
 WARM_UP = 8
-"""Batches that are not timed: compilation, the start of threads and workers, filling of queues."""
+"""Untimed batches: compilation, start of threads and workers, filling of queues."""
 
 PACKAGES = ("jax", "tensorflow_cpu", "torch", "torchvision", "scikit-image", "pillow", "numpy")
 RESULT = Path(__file__).parents[1] / "results" / "input_pipeline.json"
@@ -47,8 +47,8 @@ RESULT = Path(__file__).parents[1] / "results" / "input_pipeline.json"
 class TorchPhotos:
     """A map-style torch dataset: Lab float32 (224, 224, 3) and label ids uint8 (224, 224).
 
-    The transforms are torchvision's functions on Pillow images, the quickest it has on a CPU, with the parameters
-    that its random transforms draw.
+    The transforms are torchvision's functions on Pillow images, its fastest on a CPU, with the parameters that its
+    random transforms draw.
     """
 
     photos: Sequence[str]
@@ -91,8 +91,8 @@ class TorchPhotos:
 def import_torch() -> tuple[Any, Any]:
     """Returns torch and torchvision.transforms.
 
-    A torchvision built for CUDA does not load its compiled operators beside a torch for CPUs, and then fails to
-    import for want of two of them. No transform here uses any, so the two get a declaration without a body.
+    A torchvision built for CUDA does not load its compiled operators with a CPU torch, and then fails to import because
+    two are missing. No transform here uses any, so the two get a declaration without a body.
 
     Raises:
       UserError: if one of the two is not installed.
@@ -129,7 +129,7 @@ def ours(source: Any, config: Any) -> Iterator[Any]:
 
 
 def images_per_second(batches: Iterator[Any], *, images: int, batch_size: int) -> float:
-    """Times so many images after the warm-up."""
+    """Times the given number of images after the warm-up."""
     for _ in itertools.islice(batches, WARM_UP):
         pass
     start = time.perf_counter()

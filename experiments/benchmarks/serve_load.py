@@ -1,4 +1,4 @@
-"""Many clients at once against `POST /colorize`: does each get an answer, how soon, and what memory does it take?
+"""Load-tests `POST /colorize` with many clients: does each get an answer, how soon, and with how much memory?
 
 Before the clock starts one photo and then two batches of photos are coloured, so that all programs are compiled.
 Each client sends one photo after the other, as fast as answers come. A 429 is an answer, too: the client waits as told.
@@ -33,7 +33,7 @@ from semcolor_jax.errors import UserError
 from semcolor_jax.inference.photo_files import BATCH
 
 PACKAGES = ("jax", "jaxlib", "numpy", "pillow", "starlette", "uvicorn")
-TIMEOUT = 300.0  # seconds, after which a client calls it no answer
+TIMEOUT = 300.0  # seconds after which a client counts no answer
 
 
 def photo(side: int) -> bytes:
@@ -62,7 +62,7 @@ class Client(threading.Thread):
         self.answers: list[tuple[str, float]] = []
 
     def run(self) -> None:
-        """Asks until the time is over."""
+        """Sends requests until the time is up."""
         while time.monotonic() < self.end:
             began = time.monotonic()
             status, wait = self._ask()
@@ -95,7 +95,7 @@ def start_server() -> tuple[subprocess.Popen[str], int]:
 
 
 def peak_megabytes(process: int) -> float | None:
-    """Returns the most memory that a process has had, as Linux counts it; None elsewhere."""
+    """Returns a process's peak memory, as Linux counts it; None elsewhere."""
     status = Path(f"/proc/{process}/status")
     found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.is_file() else None
     return None if found is None else round(int(found.group(1)) * 1024 / 1e6, 1)
@@ -110,7 +110,7 @@ def _at_once(port: int, content: bytes, count: int) -> None:
 
 
 def measure(clients: int, seconds: float, side: int) -> dict[str, Any]:
-    """Starts a server, sets the clients on it, and returns what came of it."""
+    """Starts a server, lets the clients load it, and returns the result."""
     content = photo(side)
     process, port = start_server()
     try:

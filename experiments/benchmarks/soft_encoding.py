@@ -1,9 +1,9 @@
-"""The soft-encoding of 10^6 pixels (five nearest of 313 bins, Gaussian weights) against scikit-learn.
+"""Measures the soft-encoding of 10^6 pixels (five nearest of 313 bins, Gaussian weights) against scikit-learn.
 
 The reference is what public implementations do on the host: `NearestNeighbors(n_neighbors=5,
 algorithm="ball_tree")` on the bins, `kneighbors`, exp, normalising. Both encode the same pixels in the same process,
-in turn. The result of `soft_encode` are two arrays (n, 5), that of `soft_encode_planes` ten of n. "in a step" is
-`soft_encode` inside a larger jitted program that uses the code at once: each pixel's sum of five entries of a table.
+in turn. `soft_encode` returns two arrays (n, 5), `soft_encode_planes` ten of n. "in a step" is `soft_encode` inside a
+larger jitted program that uses the code at once: each pixel's sum of five entries of a table.
 
     python experiments/benchmarks/soft_encoding.py
 """
@@ -33,7 +33,7 @@ REFERENCE = "scikit-learn"
 
 
 def pixels(count: int) -> np.ndarray:
-    """Returns the ab of a photo, scikit-image's "coffee", repeated with noise to that many pixels."""
+    """Returns the ab of a photo, scikit-image's "coffee", repeated with noise to this many pixels."""
     from skimage import data
 
     ab = rgb_to_lab(data.coffee(), xp=np)[..., 1:].reshape(-1, 2)

@@ -1,8 +1,8 @@
-"""The same network and losses in PyTorch, as the reference of the training benchmark.
+"""The paper's network and losses in PyTorch, as the reference of the training benchmark.
 
 Channels first and one module per layer, as PyTorch code usually is. The encoder is `vgg_like`; all branches are on.
-The colour target comes in two forms: dense, (B, 313, H, W) float32 as public implementations hold it, and sparse, the
-five nearest bins and their weights.
+The colour target comes in two forms: dense, (B, 313, H, W) float32, as in public implementations, and sparse, the five
+nearest bins and their weights.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class UNet(nn.Module):
     Args:
       width: filters of the first level.
       scene_features: width of the scene branch's hidden layer.
-      keras_padding: pad the convolutions of stride 2 below and to the right, as SAME does, instead of all around; for
-        comparing numbers with ours. It costs a copy, so the benchmark leaves it off.
+      keras_padding: pad the convolutions of stride 2 below and to the right, as SAME does, instead of on all sides; to
+            compare numbers with ours. It costs a copy, so the benchmark leaves it off.
     """
 
     def __init__(self, width: int, scene_features: int = 512, *, keras_padding: bool = False):
@@ -106,7 +106,7 @@ def nearest_bins(ab: torch.Tensor, *, sigma: float = 5.0) -> tuple[torch.Tensor,
 
 
 def make_batch(batch: Mapping[str, np.ndarray], lab: np.ndarray, *, dense: bool) -> dict[str, torch.Tensor]:
-    """Returns what the losses take. `lab` is (B, H, W, 3), CIE units."""
+    """Returns the inputs of the losses. `lab` is (B, H, W, 3), CIE units."""
     lab_first = torch.tensor(np.ascontiguousarray(lab.transpose(0, 3, 1, 2)))
     result = {
         "lightness": lab_first[:, :1].contiguous(),
@@ -157,14 +157,14 @@ def make_step(
     compiled: bool,
     autocast: torch.dtype | None = None,
 ) -> Callable[[], float]:
-    """Returns a function that takes one training step on the batch with fused Adam, and gives the loss.
+    """Returns a function that takes one training step on the batch with fused Adam, and returns the loss.
 
     Args:
       model: on the device of the batch.
       batch: of `make_batch`.
       rebalancing: (313,).
-      compiled: whether by `torch.compile`.
-      autocast: type that convolutions and products compute in; None: float32.
+      compiled: whether to use `torch.compile`.
+      autocast: compute type of convolutions and products; None: float32.
     """
     optimizer = torch.optim.Adam(model.parameters(), lr=4e-4, fused=True)
     evaluate = torch.compile(losses, dynamic=False) if compiled else losses

@@ -1,12 +1,12 @@
-"""One training step, all four branches, against PyTorch: time, peak memory, and share of the convolution peak.
+"""Measures one training step, all four branches, against PyTorch: time, peak memory, share of the convolution peak.
 
   python experiments/benchmarks/train_step.py [--repeats N] [--cases small,full,memory]
 
 needs requirements/bench.txt. Every case is a process of its own; they take turns, one step each, and times are medians
 of the turns. Ratios are medians of the ratios within a turn. Our step includes conversion to Lab and soft-encoding;
-PyTorch is spared both: it finds Lab and the colour target ready, sparse or dense, and takes the step with its fused
-Adam. Useful FLOPs are XLA's count for the plain formulation (no chunks, no rewritten gradients); the convolution peak
-is the best rate of a few large 3x3 convolutions, by either library, in the same turns.
+PyTorch is spared both: it gets Lab and the colour target ready-made, sparse or dense, and uses its fused Adam. Useful
+FLOPs are XLA's count for the plain formulation (no chunks, no rewritten gradients); the convolution peak is the best
+rate of a few large 3x3 convolutions, by either library, in the same turns.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def random_batch(settings: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def our_step(settings: Mapping[str, Any], *, heads: str = "fused") -> tuple[Any, Any]:
-    """Returns the jitted step and the state it begins with."""
+    """Returns the jitted step and its initial state."""
     import jax
 
     from semcolor_jax.baselines.build import build_model, init_variables
@@ -189,7 +189,7 @@ def measure_times(size: str, *, repeats: int) -> dict[str, Any]:
         answers = interleave(running, repeats=repeats)
     seconds = {name: [answer["seconds"] for answer in answers[name]] for name in CASES}
     peaks = {name: max(answer["gflops"] for answer in answers[name]) for name in PEAKS}
-    # The peak of each turn: a slow spell slows both.
+    # The peak of each turn: a slow spell affects both.
     best = [max(answers[name][turn]["gflops"] for name in PEAKS) for turn in range(repeats)]
     rates = [gflop / second for second in seconds["semcolor_jax"]]
     result = {
@@ -212,7 +212,7 @@ def measure_times(size: str, *, repeats: int) -> dict[str, Any]:
 
 
 def measure_memory(size: str) -> dict[str, Any]:
-    """Runs each case of a size alone, for two steps, and asks for its peak; gives the time of the second step too."""
+    """Runs each case of a size alone, for two steps; returns its peak and the time of the second step."""
     from common import report, workers
 
     peaks, seconds = {}, {}

@@ -1,1 +1,1 @@
-"""What `experiments/paper.py` is made of: folders, scores, tables, Fig. 12, grids of photos, and their page."""
+"""The parts of `experiments/paper.py`: folders, scores, tables, Fig. 12, grids of photos, and their page."""

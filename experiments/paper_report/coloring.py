@@ -1,4 +1,4 @@
-"""Colours the photos of every set by every method that there is a model for; only what is not finished yet."""
+"""Colours the photos of every set with every available model; only what is not finished yet."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def find_models(folder: Path) -> dict[str, Path]:
 
 
 def color_sets(sets: Mapping[str, PhotoSet], models: Mapping[str, Path]) -> None:
-    """Writes SET/METHOD for every set that has photos; a method whose model cannot colour is named and left out."""
+    """Writes SET/METHOD for every set that has photos; a method with an unusable model is reported and left out."""
     for method, model in models.items():
         try:
             _color(sets, method, model)

@@ -1,4 +1,4 @@
-"""Fig. 12: for each test set, the share of pixels whose colour is within a distance of the truth."""
+"""Draws Fig. 12: for each test set, the share of pixels with a colour within a distance of the truth."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from semcolor_jax.metrics.error_histogram import THRESHOLDS
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 560, 400, 62, 18, 44, 52
 COLORS = ("#4271ae", "#d68c14", "#2e8b57", "#8e6bb0", "#8c564b", "#be3c38", "#5b6770", "#17a2b8")
-SCALE = 2  # drawn so much larger and shrunk, because Pillow's lines have hard edges
+SCALE = 2  # drawn this much larger and then shrunk, because Pillow's lines have hard edges
 
 Curves = Mapping[str, Sequence[float] | np.ndarray]
 """Shares 0..1 at each of `THRESHOLDS`, by title of the method."""

@@ -1,4 +1,4 @@
-"""Tables 1 and 2 and Figs. 9 to 11: the data sets, and the methods that are compared."""
+"""Makes Tables 1 and 2 and Figs. 9 to 11 of the paper: the data sets, and the compared methods."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SETS = {
 """The rows of Table 1: the test set, and the paper's numbers of photos for training, validation and testing."""
 
 _BRANCHES = {"scene": "(1)", "reg": "(2)", "soft": "(3)", "seg": "(4)"}
-"""What Fig. 8 and section V-C number the branches."""
+"""The numbers of the branches in Fig. 8 and section V-C."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +71,7 @@ def open_labelled(text: str) -> Labelled:
     """Returns both splits of `SOURCE:DIR`, such as "coco_stuff:DATA" or "folder:DIR".
 
     Raises:
-      UserError: another form, or no such data.
+      UserError: a malformed text, or no such data.
     """
     (part,) = parse_mix(text)
     config = default()
@@ -80,7 +80,7 @@ def open_labelled(text: str) -> Labelled:
 
 
 def table_1(sets: Mapping[str, PhotoSet], labelled: Labelled | None) -> PlainTable:
-    """Counts the photos that are there, beside the paper's numbers."""
+    """Counts the available photos, beside the paper's numbers."""
     parts = ("training", "validation", "testing")
     rows = []
     for title, (name, stated) in SETS.items():

@@ -1,4 +1,4 @@
-"""Where the photos of the paper's section V lie: a folder per test set, in it the originals and a folder per method."""
+"""Finds the photos of the paper's section V: a folder per test set, with the originals and a folder per method."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TEST_SETS: Mapping[str, str] = {
 """Titles of the four test sets, in the paper's order."""
 
 WITHOUT_TRUTH: Mapping[str, str] = {"internet": "Internet photos", "legacy": "legacy photos"}
-"""Sets that are looked at and not scored."""
+"""Sets that are shown but not scored."""
 
 METHODS: Mapping[str, str] = {
     "iizuka2016": "Iizuka et al.",
@@ -44,7 +44,7 @@ class PhotoSet:
       name: of `TEST_SETS` or `WITHOUT_TRUTH`.
       original: folder of the photos, or None if there is none.
       methods: folder of each method that has one: those of `METHODS` first, in their order, others by name.
-      home: the folder in which they are looked for.
+      home: the folder that is searched for them.
     """
 
     name: str
@@ -54,24 +54,24 @@ class PhotoSet:
 
     @property
     def title(self) -> str:
-        """What tables and captions call it."""
+        """The set's name in tables and captions."""
         return {**TEST_SETS, **WITHOUT_TRUTH}[self.name]
 
 
 def method_title(method: str) -> str:
-    """Returns what tables call a method; one that the paper does not have keeps the name of its folder."""
+    """Returns a method's name in tables; one that is not in the paper keeps the name of its folder."""
     return METHODS.get(method, method)
 
 
 def find_sets(results: Path, given: Sequence[str] = ()) -> dict[str, PhotoSet]:
-    """Finds the folders of all sets, also of those that have none.
+    """Finds the folders of all sets, including sets without any.
 
     Args:
       results: folder with SET/original and SET/METHOD.
       given: "SET/METHOD=FOLDER" for folders that lie elsewhere; METHOD may be "original".
 
     Raises:
-      UserError: `results` is no folder; a given text has another form, an unknown set or no folder.
+      UserError: `results` is not a folder; a given text is malformed, or has an unknown set or no folder.
     """
     if not results.is_dir():
         raise UserError(f"there is no folder {results}.")
@@ -89,7 +89,7 @@ def find_sets(results: Path, given: Sequence[str] = ()) -> dict[str, PhotoSet]:
 
 
 def check_set(name: str, *, option: str, known: Iterable[str] = (*TEST_SETS, *WITHOUT_TRUTH)) -> None:
-    """Raises `UserError` if an option names a set that there is not."""
+    """Raises `UserError` if an option names an unknown set."""
     if name not in known:
         raise UserError(f"{option} names the set {name!r}, but there are: {', '.join(known)}.")
 
@@ -122,15 +122,15 @@ def archives_in(folder: Path) -> list[str]:
 
 
 def unpack(results: Path, given: Sequence[str], *, limit: int | None = None) -> None:
-    """Writes the photos of published archives to SET/original, as PNG files, which lose nothing.
+    """Writes the photos of published archives to SET/original, as lossless PNG files.
 
     Args:
-      results: the folder of the sets; made if it is not there.
-      given: "SET=ARCHIVE", as `semcolor_jax.data.test_sets` takes them. A set whose folder is complete is left alone.
-      limit: takes the first photos of each set alone; the archive may then hold fewer than the published one.
+      results: the folder of the sets; created if missing.
+      given: "SET=ARCHIVE", as `semcolor_jax.data.test_sets` takes them. Sets with a complete folder are skipped.
+      limit: takes only the first photos of each set; the archive may then hold fewer than the published one.
 
     Raises:
-      UserError: another form, an unknown set, or an archive that is not the published one.
+      UserError: a malformed text, an unknown set, or an archive that is not the published one.
     """
     for text in given:
         name, separator, archive = text.partition("=")

@@ -1,4 +1,4 @@
-"""Figs. 13 to 23: grids of photos, chosen by rules and not by hand."""
+"""Draws Figs. 13 to 23 of the paper: grids of photos, chosen by rules and not by hand."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Gain(NamedTuple):
 def gains(photos: PhotoSet, scored: SetScore, *, method: str, size: int | None) -> list[Gain]:
     """Returns the gain of every scored photo of a method in pooled PSNR over the grey copy, the largest first.
 
-    Both are measured on the area that `score` measures. Ties stand in the order of the names.
+    Both are measured on the area that `score` measures. Ties are ordered by name.
 
     Raises:
       UserError: the method has no scores.
@@ -56,7 +56,7 @@ def gains(photos: PhotoSet, scored: SetScore, *, method: str, size: int | None) 
 
 
 def success_and_failure(ranked: Sequence[Gain], *, count: int) -> tuple[list[Gain], list[Gain]]:
-    """Returns the photos of largest and of smallest gain, each at most `count` and half of all, none in both."""
+    """Returns the photos with largest and with smallest gain, each at most `count` and half of all, none in both."""
     shown = min(count, -(-len(ranked) // 2))
     worst = sorted(ranked[shown:], key=lambda gain: (gain.decibels, gain.stem))[:shown]
     return list(ranked[:shown]), worst
@@ -64,7 +64,7 @@ def success_and_failure(ranked: Sequence[Gain], *, count: int) -> tuple[list[Gai
 
 def draw_chosen(photos: PhotoSet, scored: SetScore, chosen: Sequence[Gain]) -> Photo:
     """Draws a row for each chosen photo: grey copy, each method with its PSNR, original with the gain."""
-    assert photos.original is not None  # `gains` has looked
+    assert photos.original is not None  # `gains` has checked
     assert scored.score is not None
     files = pair_folders(photos.original, [photos.methods[method] for method in scored.names]).files
     rows = []
@@ -83,12 +83,12 @@ def draw_chosen(photos: PhotoSet, scored: SetScore, chosen: Sequence[Gain]) -> P
 
 
 def draw_first(photos: PhotoSet, *, count: int, colored: bool) -> Photo:
-    """Draws the first photos by name beside what each method makes of them.
+    """Draws the first photos by name beside each method's results.
 
     Args:
       photos: a set with photos.
       count: how many at most.
-      colored: the photos have colours of their own; a grey copy then stands before the methods.
+      colored: the photos are in colour; a grey copy then precedes the methods.
 
     Raises:
       UserError: there are no photos, or none of any method, or one of the originals cannot be read.
@@ -134,7 +134,7 @@ def draw_segmentation(files: Mapping[str, Path], colorizer: Colorizer) -> Photo:
 
 
 def _resized(classes: UInt8[np.ndarray, "h w"], *, height: int, width: int) -> UInt8[np.ndarray, "height width"]:
-    """Returns the class nearest to each pixel: the network ran at another size than that of the picture."""
+    """Returns the class nearest to each pixel: the network's size differs from the picture's."""
     return np.asarray(Image.fromarray(classes).resize((width, height), Image.Resampling.NEAREST))
 
 

@@ -1,6 +1,6 @@
-"""The figures that the text of the paper states (section V-D), to stand beside measured ones.
+"""The figures stated in the paper's text (section V-D), to compare with measured ones.
 
-Tables 3 and 4 hold more; only what the running text repeats from them is here. "best" is the best of the paper's own
+Tables 3 and 4 have more; only figures repeated in the running text are here. "best" is the best of the paper's own
 three networks: the text gives their L2ab without saying which it is.
 """
 

@@ -1,4 +1,4 @@
-"""Everything in one folder: tables, figures, and the page `paper.md` that shows them and says what is missing."""
+"""Writes the whole report: tables, figures, and the page `paper.md` that shows them and says what is missing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CASES = {
     "places365_ctest1k": (17, 18),
     "coco_stuff_ctest1k": (19, 20),
 }
-"""Numbers of the figures of success and failure of each set."""
+"""Figure numbers for success and failure of each set."""
 
 
 class Figure(NamedTuple):
@@ -51,26 +51,26 @@ def make_report(
     models: Mapping[str, Path] | None = None,
     labelled: datasets.Labelled | None = None,
 ) -> Path:
-    """Scores what is not scored yet and writes all tables and figures; returns the page that shows them.
+    """Scores what is not scored yet, and writes all tables and figures; returns the page that shows them.
 
     Args:
       sets: from `layout.find_sets`.
       output: folder to write to.
-      settings: of the scoring.
+      settings: for scoring.
       method: whose successes and failures are shown.
       count: photos in a grid.
       model: work directory or released model for the segmentation views, if any.
-      models: what has coloured by each method, for Table 2.
+      models: the model of each method, for Table 2.
       labelled: a data set with label maps, for Table 1 and Fig. 9.
 
     Raises:
-      UserError: a mistake in the settings, a model that is not there, or an output that cannot be written.
+      UserError: a mistake in the settings, a missing model, or an output that cannot be written.
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write {output}: {error.strerror or error}.") from error
-    workdir = None if model is None else find_model(model)  # a mistake is said before the scoring
+    workdir = None if model is None else find_model(model)  # mistakes are reported before the scoring
     plain = datasets.write_tables([datasets.table_1(sets, labelled), datasets.table_2(models or {})], output)
     scores = score_sets(sets, output=output / "scores", settings=settings)
     made = [
@@ -192,7 +192,7 @@ def _segmentation(sets: Mapping[str, PhotoSet], workdir: Path | None, *, count: 
 
 
 def _write(number: int, caption: str, output: Path, draw: Callable[[], np.ndarray]) -> Figure:
-    """Draws a figure and writes it; if that cannot be done for want of data, the figure says why."""
+    """Draws a figure and writes it; if data are missing, the figure says so."""
     try:
         picture = draw()
     except UserError as error:

@@ -1,4 +1,4 @@
-"""Scores of the four test sets, by `semcolor_jax.evaluation.score`; only what is not yet known is computed."""
+"""Scores the four test sets, by `semcolor_jax.evaluation.score`; computes only what is not known yet."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class SetScore:
-    """What is known of one test set.
+    """The scores of one test set.
 
     Attributes:
       score: None if nothing can be scored.
-      names: what `score` calls each method of the set.
+      names: each method's name in `score`.
       reasons: why a method has no numbers; under "" why the whole set has none.
     """
 
@@ -87,7 +87,7 @@ def _score_set(photos: PhotoSet, *, output: Path, settings: Settings) -> SetScor
 def _score_what_can_be(
     original: Path, methods: Mapping[str, Path], *, output: Path, chosen: Chosen, size: int | None
 ) -> SetScore:
-    """Scores all methods at once; if that fails, those that can be scored, and says what is wrong with the others."""
+    """Scores all methods at once; if this fails, those that can be scored, with reasons for the others."""
 
     def attempt(folders: Sequence[Path], *, with_fid: bool = True) -> Score:
         return score(

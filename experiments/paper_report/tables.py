@@ -1,7 +1,7 @@
-"""Tables 3 and 4 of the paper and its perceptual metrics, as Markdown, LaTeX and CSV.
+"""Makes Tables 3 and 4 of the paper and a table of perceptual metrics, as Markdown, LaTeX and CSV.
 
-A cell is a number or the reason why there is none; reasons become footnotes. What the paper's text states stands in
-rows of its own.
+A cell is a number or the reason why there is none; reasons become footnotes. Figures from the paper's text have their
+own rows.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Column(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """A number as text, or "" and why; `estimate` has its interval, `note` a remark on a number that is there."""
+    """A number as text, or "" and why; `estimate` has its interval, `note` a remark on an existing number."""
 
     text: str
     estimate: Estimate | None = None
@@ -46,7 +46,7 @@ class Cell(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A method and a cell for each column; `papers` if the numbers are not ours but the paper's."""
+    """A method and a cell for each column; `papers` if the numbers are the paper's, not ours."""
 
     method: str
     title: str
@@ -66,7 +66,7 @@ class Table:
 
 
 def similarity_table(name: str, title: str, set_names: Sequence[str], scores: Mapping[str, SetScore]) -> Table:
-    """Returns the channels' means of PSNR, SSIM and L2ab on some test sets, with what the paper states of them."""
+    """Returns the channels' means of PSNR, SSIM and L2ab on some test sets, with the paper's figures."""
     keys = ("psnr_channels", "ssim", "l2_ab_channels")
     columns = [Column(s, key, COLUMNS[key].title, COLUMNS[key].better) for s in set_names for key in keys]
     rows = []
@@ -98,7 +98,7 @@ def perceptual_table(scores: Mapping[str, SetScore]) -> Table:
 
 
 def _methods(set_names: Sequence[str], scores: Mapping[str, SetScore]) -> list[str]:
-    """The paper's six methods, whether there are photos of them or not, and all others that have a folder."""
+    """The paper's six methods, with or without photos, and all others that have a folder."""
     found = (method for name in set_names for method in (*scores[name].names, *scores[name].reasons) if method)
     return list(dict.fromkeys([*METHODS, *found]))
 
@@ -131,7 +131,7 @@ def _cell(method: str, column: Column, scores: Mapping[str, SetScore]) -> Cell:
 
 
 def _short(score: Score, count: int, *, title: str) -> str:
-    """Returns the remark that a number is over some photos of a set and not all of them; "" if it is over all."""
+    """Returns the remark that a number covers only some photos of a set; "" if it covers all."""
     return f"{title}: over {count} of {score.originals} photos." if count < score.originals else ""
 
 
@@ -164,7 +164,7 @@ def _papers_row(method: str, columns: Sequence[Column]) -> Row:
 
 
 def _notes(set_names: Sequence[str], scores: Mapping[str, SetScore], metrics: tuple[str, ...]) -> list[str]:
-    """Returns the protocol of the metrics whose sentences begin so, and how many photos the sets have."""
+    """Returns the protocol sentences with these beginnings, and how many photos the sets have."""
     found = {name: score for name in set_names if (score := scores[name].score)}
     if not found:
         return []
@@ -178,7 +178,7 @@ def _notes(set_names: Sequence[str], scores: Mapping[str, SetScore], metrics: tu
 
 
 def _footnotes(table: Table) -> dict[str, int]:
-    """Returns the number of every remark, in the order in which they appear."""
+    """Returns the number of every remark, in order of appearance."""
     notes = dict.fromkeys(cell.note for row in table.rows for cell in row.cells if cell.note)
     return {note: number for number, note in enumerate(notes, 1)}
 

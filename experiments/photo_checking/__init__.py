@@ -1,1 +1,1 @@
-"""What `experiments/photo_checks.py` is made of: photos in every format, and independent looks at results."""
+"""The parts of `experiments/photo_checks.py`: photos in every format, and independent checks of results."""

@@ -1,4 +1,4 @@
-"""An album to colour: the same few photos in every format, and files that are no photos."""
+"""Writes an album to colour: the same few photos in every format, and files that are not photos."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOSSY = (".jpg", ".avif", ".heic")
 
 
 def made_up(count: int, *, height: int, width: int) -> list[Grey]:
-    """Returns greys with gradients, edges and grain."""
+    """Returns synthetic greys with gradients, edges and grain."""
     pictures = []
     for seed in range(count):
         rng = np.random.default_rng(seed)
@@ -36,7 +36,7 @@ def made_up(count: int, *, height: int, width: int) -> list[Grey]:
 
 
 def read_greys(folder: Path, *, count: int) -> list[Grey]:
-    """Returns so many photos of a folder as greys."""
+    """Returns this many photos of a folder as greys."""
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
     return [np.asarray(Image.open(path).convert("L")) for path in files[:count]]
 
@@ -56,12 +56,12 @@ def write_album(folder: Path, greys: Sequence[Grey], *, count: int = 60) -> None
 
 
 def is_lossy(path: Path) -> bool:
-    """Whether an album's file of that name loses something when it is written again."""
+    """Whether an album's file of this name loses data when rewritten."""
     return path.suffix in _LOSSY or (path.suffix == ".webp" and "lossy" in path.stem)
 
 
 def linear_profile() -> bytes:
-    """Returns an ICC profile for greys in proportion to light (ICC.1:2022, 8.3)."""
+    """Returns an ICC profile for greys proportional to light (ICC.1:2022, 8.3)."""
     pack = struct.pack
     tags = {
         b"wtpt": b"XYZ " + bytes(4) + pack(">3i", 63190, 65536, 54061),

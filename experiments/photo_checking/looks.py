@@ -1,4 +1,4 @@
-"""Looks at coloured photos by other readers than the program's own: Pillow, LittleCMS, scikit-image, exiftool."""
+"""Checks coloured photos with readers other than the program's own: Pillow, LittleCMS, scikit-image, exiftool."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _CHANGED = {
     "Predictor", "SampleFormat", "NewSubfileType", "PageNumber", "ResolutionUnit", "XResolution", "YResolution",
     "YCbCrPositioning",
 }  # fmt: skip
-"""Tags that say how pixels are stored, and resolutions, whose units formats express in different ways."""
+"""Tags for pixel storage, and resolutions, for which formats use different units."""
 
 
 def lightness(path: Path) -> Float[np.ndarray, "h w"]:
-    """Returns CIE L, 0..100, of a file's first page, read through its profile and turned upright."""
+    """Returns CIE L, 0..100, of a file's first page, read through its profile and rotated upright."""
     if path.stem.endswith("_16"):
         deep = tifffile.imread(path) if path.suffix == ".tif" else imagecodecs.png_decode(path.read_bytes())
         rgb = np.asarray(deep, np.float64)
@@ -50,7 +50,7 @@ def lightness(path: Path) -> Float[np.ndarray, "h w"]:
 
 
 def check_whole(path: Path) -> str | None:
-    """Returns what is wrong with a file that should be a whole picture; None if nothing is."""
+    """Returns what is wrong with a file that should be a complete picture; None if nothing is."""
     try:
         with Image.open(path) as image:
             image.load()
@@ -67,7 +67,7 @@ def metadata(path: Path) -> dict[str, Any]:
 
 
 def lost(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """Returns the tags of the input that the result lacks or states otherwise, without those of the pixels' form."""
+    """Returns the input's tags that the result lacks or changes, except those on pixel storage."""
     values = {key.partition(":")[2]: value for key, value in after.items()}
     names = {key: key.partition(":")[2] for key in before}
     return [key for key, name in names.items() if name not in _CHANGED and before[key] != values.get(name)]

@@ -1,12 +1,12 @@
-"""Kills small trainings with SIGKILL at random moments, lets them go on, and compares their ends bit for bit.
+"""Kills small trainings with SIGKILL at random moments, resumes them, and compares their results bit for bit.
 
 python experiments/soak/kills.py [--trainings 10] [--kills 3] [--seed 0] [--workdir runs/kills]  (or: make soak)
 
-Each training is killed `--kills` times, one process after the other. A kill is drawn by `--seed`: one of the phases
-that are left (starting, compiling, stepping, evaluating, saving), one place where an uninterrupted training enters it,
-and a moment between its beginning and its end there. Where it really fell is read from what the dead process left: its
-last note, and a half-written checkpoint if there is one. At the end weights, statistics, optimizer, counts and logged
-losses are those of the uninterrupted training, to the last bit, or the table says "no" and the exit code is 1.
+Each training is killed `--kills` times, one process after the other. A kill is drawn by `--seed`: one of the remaining
+phases (starting, compiling, stepping, evaluating, saving), one place where an uninterrupted training enters it, and a
+moment between its beginning and end there. Where it really fell is read from the dead process's traces: its last note,
+and a half-written checkpoint if there is one. At the end, weights, statistics, optimizer, counts and logged losses must
+equal those of the uninterrupted training, to the last bit; otherwise the table says "no" and the exit code is 1.
 Results: `experiments/results/kills.json` and `kills.md`.
 """
 
@@ -61,7 +61,7 @@ def start(workdir: Path, *arguments: str, cache: Path | None = None) -> subproce
 
 
 def finish(process: subprocess.Popen[bytes], workdir: Path, *, code: int = 0) -> None:
-    """Waits for a training's end. Raises `RuntimeError` if it is another one than expected."""
+    """Waits for a training's end. Raises `RuntimeError` if it is not the expected one."""
     if process.wait() != code:
         raise RuntimeError(
             f"{workdir} ended with {process.returncode}:\n{workdir.with_suffix('.log').read_text()[-3000:]}"
@@ -69,14 +69,14 @@ def finish(process: subprocess.Popen[bytes], workdir: Path, *, code: int = 0) ->
 
 
 def events(workdir: Path) -> list[Event]:
-    """Returns the trace so far, of all processes; whole lines alone."""
+    """Returns the trace so far, of all processes; only complete lines."""
     path = workdir / "trace"
     lines = path.read_text().split("\n")[:-1] if path.exists() else []
     return [Event(float(when), phase, int(step)) for when, phase, step in map(str.split, lines)]
 
 
 def steps_in(workdir: Path) -> list[int]:
-    """Returns the steps whose checkpoints are whole."""
+    """Returns the steps with complete checkpoints."""
     return sorted(int(path.name) for path in (workdir / "checkpoints").glob("*") if path.name.isdigit())
 
 
@@ -87,7 +87,7 @@ def half_written(workdir: Path) -> str:
 
 
 def differences(workdir: Path, other: Path) -> list[str]:
-    """Returns where the newest checkpoints and the logs of two trainings differ in a bit; the clock does not count."""
+    """Returns where the newest checkpoints and logs of two trainings differ in any bit, ignoring the clock."""
     step = steps_in(other)[-1]
     if steps_in(workdir)[-1:] != [step]:
         return [f"steps {steps_in(workdir)} and {steps_in(other)}"]
@@ -117,7 +117,7 @@ def lengths(trace: Sequence[Event]) -> dict[tuple[str, int], float]:
 
 
 def aim(rng: random.Random, reference: dict[tuple[str, int], float], *, resumed: int) -> tuple[str, int, float]:
-    """Draws phase, step, and seconds after that phase's beginning, for a process that goes on from step `resumed`."""
+    """Draws phase, step, and seconds after that phase's beginning, for a process that resumes from step `resumed`."""
     left = [("starting", 0), ("compiling", resumed + 1)]
     left += [(phase, step) for phase, step in reference if phase == "stepping" and step > resumed + 1]
     left += [(phase, step) for phase, step in reference if phase in ("evaluating", "saving") and step > resumed]
@@ -149,7 +149,7 @@ def killed(
 
 
 def trainings(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Trains, kills and compares; gives one row for each kill."""
+    """Trains, kills and compares; yields one row for each kill."""
     cache, whole, workdir = options.workdir / "xla", options.workdir / "whole", options.workdir
     for run in (workdir / "first", whole):  # the first fills the cache of compiled programs
         finish(start(run, cache=cache), run)
@@ -183,7 +183,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def main() -> int:
-    """Runs all and writes the results; 1 if an end differs."""
+    """Runs all and writes the results; returns 1 if any result differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trainings", type=int, default=10)
     parser.add_argument("--kills", type=int, default=3)

@@ -1,13 +1,13 @@
-"""Lets `semcolor serve` work for an hour under light load, and watches its memory.
+"""Runs `semcolor serve` for an hour under light load, and watches its memory.
 
 python experiments/soak/long_serving.py [--minutes 60] [--every 10]
 (or: make soak)
 
-Every ten seconds one photo comes, of four sizes in turn: once to `POST /colorize`, the next time as the page sends it
-(a session is begun, the photo taken in, fetched at full size, and the session ended). The server's resident memory is
-noted once a minute, between photos. `memory.summary` says what flat means; `experiments/results/long_serving.json` has
-that, what was answered, and every minute's memory. Any answer that is no coloured photo is a failure, too. A page that
-is left open is not tried: what it holds is given back after 30 minutes (docs/web.md).
+Every ten seconds one photo is sent, of four sizes in turn: once to `POST /colorize`, the next time as the page does
+(begin a session, add the photo, fetch it at full size, end the session). The server's resident memory is noted once a
+minute, between photos. `memory.summary` defines flat; `experiments/results/long_serving.json` has its result, the
+answers, and every minute's memory. Any answer other than a coloured photo is a failure, too. Pages left open are not
+tested: their memory is freed after 30 minutes (docs/web.md).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ JPEG = b"\xff\xd8"
 
 
 class Visitor:
-    """Brings photos to the server at `port`, one way and the other in turn; `answers` counts what came of them."""
+    """Sends photos to the server at `port`, alternating between both ways; `answers` counts the outcomes."""
 
     def __init__(self, port: int):
         self._port, self._photos = port, [photo(side) for side in SIDES]
@@ -45,7 +45,7 @@ class Visitor:
         self.answers: collections.Counter[str] = collections.Counter()
 
     def bring(self) -> None:
-        """Brings the next photo and counts the answer: "200 /colorize", or "no photo" with the reason."""
+        """Sends the next photo and counts the answer: "200 /colorize", or "no photo" with the reason."""
         turn = next(self._turns)
         content, way = self._photos[turn // 2 % len(self._photos)], (self.by_endpoint, self.by_page)[turn % 2]
         try:
@@ -60,7 +60,7 @@ class Visitor:
         return self._ask("POST", "/colorize", body, {"Content-Type": kind})
 
     def by_page(self, content: bytes) -> bytes:
-        """The same, in a session of the page's that is ended afterwards."""
+        """The same, in a session of the page, ended afterwards."""
         session = json.loads(self._ask("POST", "/api/sessions"))["session"]
         own = {"Semcolor-Session": session}
         taken = json.loads(self._ask("POST", "/api/photos?name=photo.jpg", content, own))
@@ -82,7 +82,7 @@ class Visitor:
 
 
 def watch(minutes: float, every: float) -> dict[str, Any]:
-    """Starts a server, brings it photos, and returns what came of it."""
+    """Starts a server, sends it photos, and returns the result."""
     process, port = start_server()
     try:
         visitor, megabytes, begun = Visitor(port), [resident_mb(process.pid)], time.monotonic()

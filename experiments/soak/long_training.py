@@ -4,7 +4,7 @@ python experiments/soak/long_training.py [--steps 5000] [--workdir runs/long_tra
 (or: make soak)
 
 The training is that of `traced.py`, with a checkpoint every 250 steps and an evaluation every 375; the resident memory
-is noted at every step. `memory.summary` says what flat means, and what `experiments/results/long_training.json` has.
+is noted at every step. `memory.summary` defines flat, and the content of `experiments/results/long_training.json`.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ CADENCE = 250
 
 
 class Memory:
-    """Stands in for the trace of `traced.py`: keeps the memory at each step."""
+    """Replaces the trace of `traced.py`: records the memory at each step."""
 
     def __init__(self):
         self.megabytes: list[float] = []
 
     def note(self, phase: str, step: int) -> None:
-        """Records the memory where a step begins."""
+        """Records the memory when a step begins."""
         if phase in ("compiling", "stepping"):
             self.megabytes.append(resident_mb())
 

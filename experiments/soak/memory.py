@@ -1,4 +1,4 @@
-"""What the long runs share: a process's memory, and whether a row of such numbers is flat."""
+"""Shared code of the long runs: reads a process's memory, and tests whether a series of values is flat."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 
 FLAT = 0.01
-"""By how much of itself the memory may grow."""
+"""Largest relative growth of the memory."""
 
 
 def resident_mb(process: int | str = "self") -> float:
-    """Returns the resident memory of a process, in MB of 10^6 bytes. Linux alone."""
+    """Returns the resident memory of a process, in MB of 10^6 bytes. Linux only."""
     pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def summary(megabytes: Sequence[float], *, unit: str = "steps", per: int = 1000) -> dict[str, Any]:
-    """Returns whether memory that was noted once a unit (a step, a minute) grew.
+    """Returns whether memory, recorded once per unit (a step, a minute), grew.
 
     The first fifth is left out: caches fill, and every program is compiled by then. Flat means that the medians of the
     second and the last fifth differ by less than `FLAT`. Both are given, what a least-squares line through all but the

@@ -1,12 +1,12 @@
-"""A small training that notes what it is doing, and ends itself with SIGKILL where it is told to.
+"""Runs a small training that logs its phases, and kills itself with SIGKILL on request.
 
 python experiments/soak/traced.py WORKDIR [--steps 24] [--kill PHASE:STEP] [--cadence 4]
 
 WORKDIR/trace gets a line "SECONDS PHASE STEP" as each phase begins: "starting", "compiling" (the first step of
 a process), "stepping", "evaluating", "saving" (the files are written beside the next steps), "written" (all files are
-there, under a temporary name and without the manifest), "done". The times are those of `time.time`. `--kill` is meant
-for tests: the process dies as that phase and step begin, at no moment of the clock. The network is small, the
-photos are those that come with the dependencies.
+there, under a temporary name and without the manifest), "done". The times are those of `time.time`. `--kill` is for
+tests: the process dies when that phase and step begin, whatever the clock. The network is small, and the photos come
+with the dependencies.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ PHASES = ("starting", "compiling", "stepping", "evaluating", "saving", "written"
 
 
 class Notes(Protocol):
-    """Whatever wants to know what a training does."""
+    """An observer of a training's phases."""
 
     def note(self, phase: str, step: int) -> None:
-        """Is called as each phase begins."""
+        """Called as each phase begins."""
 
 
 class Trace:
-    """The file of what a training does."""
+    """Writes a training's phases to a file."""
 
     def __init__(self, workdir: Path, *, kill: str = ""):
         """Opens WORKDIR/trace; `kill` is "PHASE:STEP", or "" for a run to the end."""
@@ -42,14 +42,14 @@ class Trace:
         self._kill = kill
 
     def note(self, phase: str, step: int) -> None:
-        """Writes one line, unbuffered, so that it is there whatever happens to the process."""
+        """Writes one line, unbuffered, so that it survives whatever happens to the process."""
         os.write(self._file, f"{time.time():.6f} {phase} {step}\n".encode())
         if self._kill == f"{phase}:{step}":
             os.kill(os.getpid(), signal.SIGKILL)
 
 
 def small_config(*, steps: int, cadence: int) -> ConfigDict:
-    """Returns a training of so many steps, with a checkpoint at every `cadence`-th and an evaluation at other ones."""
+    """Returns a training of `steps` steps, with a checkpoint at every `cadence`-th and an evaluation at others."""
     from semcolor_jax.config import default
 
     config = default()
@@ -122,7 +122,7 @@ def main() -> None:
 
 
 def no_events(workdir: Path) -> None:
-    """Stands in for tensorboard's events: their names have the time in them, and TensorFlow takes seconds to load."""
+    """Replaces tensorboard's events: their names contain the time, and TensorFlow takes seconds to load."""
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""The methods that the paper compares itself with."""
+"""Colorization methods that the paper compares itself with, beside its own, and how to build them."""

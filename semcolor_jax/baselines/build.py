@@ -16,7 +16,7 @@ from semcolor_jax.models.layers import STRIDE
 def build_model(config: ConfigDict) -> nn.Module:
     """Returns the network that `config.model` describes; equal configs give equal networks with equal hashes.
 
-    All of them are called as `model.apply(variables, lightness, train=...)` and return `Predictions`.
+    All are called as `model.apply(variables, lightness, train=...)` and return `Predictions`.
     """
     return find_method(config.model.method).build(config)
 
@@ -24,14 +24,14 @@ def build_model(config: ConfigDict) -> nn.Module:
 def init_variables(model: nn.Module, key: jax.Array, *, config: ConfigDict) -> dict[str, Any]:
     """Returns the variables that training starts from: "params" and "batch_stats", both float32.
 
-    They are random, except for what the method takes from elsewhere (`Method.start`): the paper's encoder "vgg16" has
-    the published weights where `config.model.pretrained` says so. "batch_stats" is an empty dict for networks without
-    batch normalisation. No shape depends on the image size.
+    They are random, except for pretrained ones (`Method.start`): the paper's encoder "vgg16" has the published weights
+    if `config.model.pretrained` says so. "batch_stats" is an empty dict for networks without batch normalisation. No
+    shape depends on the image size.
 
     Raises:
-      UserError: the published weights cannot be had.
+      UserError: the published weights are unavailable.
     """
-    # Not under jit: compiling all initialisers anew takes longer than this one small forward pass.
+    # Not under jit: compiling all initialisers takes longer than this one small forward pass.
     variables = model.init(key, jnp.zeros((1, STRIDE, STRIDE, 1)), train=False)
     variables = {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
     return find_method(config.model.method).start(variables, config)

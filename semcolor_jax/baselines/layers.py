@@ -1,4 +1,4 @@
-"""Layers of the comparison methods with Caffe's and PyTorch's symmetric padding and constants."""
+"""Layers of the comparison methods, with Caffe's and PyTorch's symmetric padding and constants."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def conv(
 ) -> Float[Array, "B h w features"]:
     """Convolution with bias, inside a compact module; padding keeps the resolution, or divides it by `stride`.
 
-    (Flax' "SAME" pads a strided convolution of an even side on one side only, which moves the image by a pixel.)
+    (Flax' "SAME" pads a strided convolution of an even side on one side only, which shifts the image by a pixel.)
     """
     pad = dilation * (kernel // 2)
     convolution = nn.Conv(
@@ -57,7 +57,7 @@ def deconv(
         features,
         kernel_size=(4, 4),
         strides=(2, 2),
-        padding=((2, 2), (2, 2)),  # of the input with zeros between its pixels: kernel - 1 - padding
+        padding=((2, 2), (2, 2)),  # for the input with zeros between its pixels: kernel - 1 - padding
         kernel_init=nn.initializers.he_normal(),
         dtype=dtype,
         name=name,
@@ -70,13 +70,13 @@ def norm(
 ) -> Float[Array, "B H W C"]:
     """Batch normalisation with PyTorch's constants; Caffe's epsilon is the same.
 
-    Caffe averages its statistics over the last thousand batches, and divides out how few there were at first. A plain
+    Caffe averages its statistics over the last thousand batches, and corrects for having fewer at first. A plain
     average over the last ten needs no such correction on short runs, and is as good on long ones.
 
     Args:
       x: the features.
-      name: of the layer.
-      train: whether to use, and to learn, the batch's statistics.
+      name: the layer's.
+      train: whether to use the batch's statistics, and to learn from them.
       dtype: compute type.
       affine: whether there is a learned scale and bias; Caffe's layer has none.
     """

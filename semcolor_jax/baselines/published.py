@@ -1,8 +1,8 @@
-"""Maps the weight files that the authors of other methods published onto the networks of this project.
+"""Loads weight files published by the authors of other methods into this project's networks.
 
-Each method's file maps its own layers (`Method.load_published`); what they share is here. Convolutions are (O, I, H, W)
-in PyTorch's files and in Caffe's, transposed ones (I, O, H, W); Caffe's statistics of a batch normalisation are sums,
-with their divisor behind them. No file is executed: see `formats`.
+Each method's file maps its own layers (`Method.load_published`); shared code is here. Convolutions are (O, I, H, W) in
+PyTorch's files and in Caffe's, transposed ones (I, O, H, W); Caffe's statistics of a batch normalisation are sums,
+followed by their divisor. No file is executed: see `formats`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ EPSILON = 1e-5
 """Of every batch normalisation in these networks, as in PyTorch and Caffe."""
 
 Layer = tuple[np.ndarray, np.ndarray]
-"""Kernel and bias, as the file has them."""
+"""Kernel and bias, as in the file."""
 
 LayerTree = dict[str, dict[str, np.ndarray]]
 
@@ -39,10 +39,10 @@ class PublishedWeights:
     batch_stats: LayerTree = dataclasses.field(default_factory=dict)
 
     def add_conv(self, name: str, layer: Layer, *, transposed: bool = False) -> None:
-        """Adds a convolution; a transposed one turned round, as Flax wants it.
+        """Adds a convolution; a transposed one is flipped, as Flax expects.
 
         Raises:
-          UserError: the kernel has not four axes.
+          UserError: the kernel does not have four axes.
         """
         kernel, bias = layer
         if kernel.ndim != 4:
@@ -51,12 +51,12 @@ class PublishedWeights:
         self._add(name, kernel=kernel, bias=bias)
 
     def add_dense(self, name: str, layer: Layer) -> None:
-        """Adds a dense layer, in the file perhaps a convolution of size 1."""
+        """Adds a dense layer, which the file may store as a convolution of size 1."""
         kernel, bias = layer
         self._add(name, kernel=kernel.reshape(len(kernel), -1).T, bias=bias)
 
     def add_norm(self, name: str, *, mean: np.ndarray, variance: np.ndarray, affine: Layer | None = None) -> None:
-        """Adds a batch normalisation; `affine` is its scale and bias, None where the network's has none."""
+        """Adds a batch normalisation; `affine` is its scale and bias, None if the network's has none."""
         if affine is not None:
             self._add(name, scale=affine[0], bias=affine[1])
         self.batch_stats[name] = {"mean": np.asarray(mean, np.float32), "var": np.asarray(variance, np.float32)}
@@ -69,7 +69,7 @@ def load_published(method: str, path: Path) -> PublishedWeights:
     """Reads the published weights of a method.
 
     Raises:
-      UserError: the file is missing, damaged or holds another network; nobody published weights of the method.
+      UserError: the file is missing, damaged or holds another network; or the method has no published weights.
     """
     load = find_method(method).load_published
     if load is None:

@@ -1,7 +1,7 @@
-"""The methods of colorization by name, the paper's own and those it compares itself with.
+"""Finds colorization methods by name: the paper's own and those it compares itself with.
 
-A method is a file of `baselines/methods/` that defines `METHOD`. The file's name is what `config.model.method` says,
-and no list repeats it. Importing this module does not import JAX.
+A method is a file in `baselines/methods/` that defines `METHOD`. `config.model.method` is the file's name; there is no
+other list. Importing this module does not import JAX.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ Variables = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Method:
-    """What a method is made of.
+    """The parts of a method.
 
     Attributes:
       build: from a config to the network, applied as `model.apply(variables, lightness, train=...)`; it returns
         `Predictions`. Equal configs give equal, and hash-equal, networks.
       objective: the losses by name; `config.loss` has a weight for each name.
-      fields: the fields that only this method has, and its own defaults for common ones, by the config's section.
-      check: raises `UserError` for a bad value of one of these fields.
-      start: replaces freshly initialised variables, by pretrained ones for instance.
-      labels: which labels the losses learn from, of "scene" and "seg".
-      rebalances: whether the losses weigh colours by their rarity (eq. 12), so that training measures the colour prior.
+      fields: this method's own fields, and its defaults for common ones, by config section.
+      check: raises `UserError` for a bad value in these fields.
+      start: replaces freshly initialised variables, for instance by pretrained ones.
+      labels: which of the labels "scene" and "seg" the losses use.
+      rebalances: whether the losses weight colours by rarity (eq. 12), so that training measures the colour prior.
       encoder_blocks: how many blocks `config.model.frozen_blocks` can freeze.
-      load_published: reads the file of weights that the method's authors published. Raises `UserError`.
+      load_published: reads the weight file published by the method's authors. Raises `UserError`.
     """
 
     build: Callable[[ConfigDict], nn.Module]
@@ -82,7 +82,7 @@ def default_config(method: str) -> ConfigDict:
 
 
 def with_method(config: ConfigDict, method: str) -> ConfigDict:
-    """Returns a copy of a config for another method: with its own fields, and its own defaults for common ones.
+    """Returns a copy of a config for another method, with its own fields and its defaults for common ones.
 
     Raises:
       UserError: there is no such method.
@@ -95,7 +95,7 @@ def with_method(config: ConfigDict, method: str) -> ConfigDict:
 
 
 def checked(config: ConfigDict) -> ConfigDict:
-    """Returns a copy with the fields that the config lacks (another `--config.model.method` brings its own), checked.
+    """Returns a checked copy with missing fields added (another `--config.model.method` brings its own).
 
     Raises:
       UserError: naming the field, the value and what is allowed.
@@ -114,10 +114,10 @@ def checked(config: ConfigDict) -> ConfigDict:
 
 
 def config_from_saved(saved: Mapping[str, Any]) -> ConfigDict:
-    """Returns the config that a `config.json` holds, of this version or of an earlier one.
+    """Returns the config in a `config.json` of this or an earlier version.
 
-    Fields that it lacks get their defaults. Fields that neither the common config nor its method has any more are left
-    out: earlier versions wrote the fields of all methods.
+    Missing fields get their defaults. Fields that neither the common config nor its method has any more are dropped:
+    earlier versions wrote the fields of all methods.
 
     Raises:
       UserError: there is no such method.

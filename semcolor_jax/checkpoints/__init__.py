@@ -1,1 +1,1 @@
-"""Weights on disk: training runs, released models, and finding one by its name."""
+"""Reads and writes weights on disk: training runs, released models, and finding one by name."""

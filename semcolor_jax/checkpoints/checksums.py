@@ -1,4 +1,4 @@
-"""A manifest of a folder's files with sizes and SHA-256, so that damage is found before the weights are used."""
+"""Keeps a manifest of a folder's files with sizes and SHA-256, to find damage before the weights are used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from semcolor_jax.files import write_text
 
 MANIFEST = "manifest.json"
 
-_UNLISTED = (MANIFEST, "README.md", "_CHECKPOINT_METADATA")  # orbax still stamps the last one while it commits
+_UNLISTED = (MANIFEST, "README.md", "_CHECKPOINT_METADATA")  # orbax still writes the last one while it commits
 
 
 class DamagedError(Exception):
@@ -25,7 +25,7 @@ def write_manifest(folder: Path, **facts: Any) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """Returns what `write_manifest` wrote; None where a folder has none, as those of earlier versions.
+    """Returns what `write_manifest` wrote; None if the folder has none, as in earlier versions.
 
     Raises:
       DamagedError: it cannot be read.

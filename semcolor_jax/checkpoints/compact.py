@@ -1,7 +1,7 @@
 """Stores weights as float32, as float16, or as int8 kernels with one scale per output channel.
 
 Quantization is symmetric: a kernel `w` (..., O) becomes `round(w / scale)` in -127..127 with `scale = max|w| / 127`
-over all axes but the last, so that no weight moves by more than half a scale (Krishnamoorthi 2018, arXiv:1806.08342,
+over all axes but the last, so that no weight changes by more than half a scale (Krishnamoorthi 2018, arXiv:1806.08342,
 section 2.2). The network computes in float32 as before.
 """
 
@@ -16,17 +16,17 @@ from flax.traverse_util import flatten_dict
 Bits = Literal[8, 16, 32]
 
 Arrays = dict[str, np.ndarray]
-"""Variables by their path, as in "params/decoder/conv1_1/kernel"."""
+"""Variables by path, as in "params/decoder/conv1_1/kernel"."""
 
 SCALE = ":scale"
-"""What follows a kernel's name in the name of its scales."""
+"""Suffix to a kernel's name for its scales."""
 
 _WORTH_IT = 8192
-"""Elements; the heads and the first convolution are smaller, weigh next to nothing and decide the colours directly."""
+"""Elements; the heads and the first convolution are smaller, take hardly any space and decide the colours directly."""
 
 
 def pack(variables: Mapping[str, Any], *, bits: Bits = 16) -> Arrays:
-    """Returns a tree of variables as the flat arrays that are written.
+    """Returns a tree of variables as the flat arrays to write.
 
     Args:
       variables: nested dicts of arrays.
@@ -44,7 +44,7 @@ def pack(variables: Mapping[str, Any], *, bits: Bits = 16) -> Arrays:
 
 
 def unpack(packed: Mapping[str, np.ndarray]) -> Arrays:
-    """Returns what `pack` was given, in float32, by path.
+    """Inverts `pack`: returns the variables in float32, by path.
 
     Raises:
       KeyError: an int8 array comes without its scales.
@@ -57,7 +57,7 @@ def unpack(packed: Mapping[str, np.ndarray]) -> Arrays:
 
 
 def quantize(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a kernel (..., O) as int8 and its scales (O,), float32; a channel of zeros has the scale 1."""
+    """Returns a kernel (..., O) as int8 and its scales (O,), float32; a channel of zeros gets the scale 1."""
     kernel = np.asarray(kernel, np.float32)
     largest = np.max(np.abs(kernel), axis=tuple(range(kernel.ndim - 1)))
     scales = np.where(largest > 0, largest / 127, 1).astype(np.float32)

@@ -18,7 +18,7 @@ def save_config(folder: Path, config: ConfigDict) -> None:
 
 
 def load_config(folder: Path) -> ConfigDict:
-    """Reads FOLDER/config.json; fields that have been added since it was written get their defaults.
+    """Reads FOLDER/config.json; fields added since it was written get their defaults.
 
     Raises:
       UserError: there is none, or it is not a config.
@@ -45,7 +45,7 @@ def parse_config(text: str) -> ConfigDict:
 
 
 def portable(config: ConfigDict) -> ConfigDict:
-    """Returns the config without the folders of the machine it was trained on."""
+    """Returns the config without the training machine's folders."""
     config = config.copy_and_resolve_references()
     config.data.dir, config.data.mix, config.data.prior, config.data.source = "", "", "", "embedded"
     config.train.start_from = ""

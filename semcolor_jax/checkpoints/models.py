@@ -24,34 +24,34 @@ RELEASES = Path(__file__).parents[1] / "weights"
 """The released models that come with the package."""
 
 DEFAULT_MODEL = "semcolor-v1.1"
-"""What the commands and `semcolor_jax.load` colour with, unless told otherwise."""
+"""The default model of the commands and `semcolor_jax.load`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class OpenedModel:
-    """A network with its weights, and where they are from."""
+    """A network with its weights, and their origin."""
 
     config: ConfigDict
     model: nn.Module
     variables: dict[str, Any]  # "params" and "batch_stats", float32
     path: Path
-    step: int | None  # of a training; None for weights alone
+    step: int | None  # of a training; None for weights only
     origin: str  # "step 3000 (best by psnr) of runs/full", or the path
 
 
 def open_model(name: str | os.PathLike[str], *, checkpoint: str | int = BEST) -> OpenedModel:
-    """Opens what `find_model` finds, and logs which weights they are.
+    """Opens the model that `find_model` finds, and logs which weights it has.
 
     Args:
       name: of a released model, or a path.
-      checkpoint: of a training: "best", for use; "latest", to go on from; or a step. See `read_checkpoint`.
+      checkpoint: for a training: "best", for use; "latest", to continue from; or a step. See `read_checkpoint`.
 
     Raises:
       UserError: there is no such model or checkpoint, or it is damaged.
     """
     path = find_model(name)
     if not is_release(path):
-        # Here, as in the modules below: orbax takes 0.25 s to import, and releases do without it.
+        # Imported here, as in the modules below: orbax takes 0.25 s to import, and releases do not need it.
         from semcolor_jax.checkpoints.training_runs import read_checkpoint
 
         config, restored = load_config(path), read_checkpoint(path, checkpoint=checkpoint)
@@ -68,7 +68,7 @@ def open_model(name: str | os.PathLike[str], *, checkpoint: str | int = BEST) ->
 
 
 def find_model(name: str | os.PathLike[str]) -> Path:
-    """Returns where a model lies.
+    """Returns a model's path.
 
     Args:
       name: of a released model, such as `DEFAULT_MODEL`; or a path to a released model, to the work directory of a

@@ -9,7 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 BEST, LATEST = "best", "latest"
-"""Names of checkpoints: that of the best evaluation, for use; and the newest, to go on from."""
+"""Names of checkpoints: the one with the best evaluation, for use; and the newest, to continue from."""
 
 AUTO = "auto"
 """`config.train.best_metric`: the joint validation loss where it is computed, or else the mean PSNR."""
@@ -18,7 +18,7 @@ _BY_DEFAULT = (("loss", "min"), ("psnr", "max"))
 
 
 class Ranking:
-    """Orders the metrics of evaluations, as `config.train.best_metric` and `best_mode` say."""
+    """Ranks the metrics of evaluations, as `config.train.best_metric` and `best_mode` say."""
 
     def __init__(self, metric: str = AUTO, mode: str = "max"):
         self._preferred = _BY_DEFAULT if metric == AUTO else ((metric, mode),)
@@ -29,7 +29,7 @@ class Ranking:
         return cls(config.train.best_metric, config.train.best_mode)
 
     def metric(self, metrics: Mapping[str, Any] | None) -> str | None:
-        """Returns the name of the metric that these are ranked by; None where they have no such number."""
+        """Returns the name of the metric to rank these by; None if they lack it."""
         for name, _ in self._preferred:
             if metrics and math.isfinite(metrics.get(name, math.nan)):
                 return name

@@ -1,8 +1,8 @@
-"""Released models: weights and config in a folder, without optimizer state or training history.
+"""Writes and reads released models: weights and config in a folder, without optimizer state or training history.
 
 A released model is a folder: `config.json`, the weights, and `manifest.json` with the format version and a checksum of
 each file. Format 2 has the arrays of `checkpoints.compact` in `weights.npz`. Format 1 (semcolor-v1) has them in float16
-in `weights/`, a tree of orbax. `checkpoints.models` takes such a folder wherever it takes a work directory.
+in `weights/`, an orbax tree. `checkpoints.models` accepts such a folder wherever it accepts a work directory.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from semcolor_jax.errors import UserError
 Variables = dict[str, Any]
 
 FORMAT = 2
-"""The newest version that is written, and read."""
+"""The newest version that can be written and read."""
 
 _ARRAYS, _TREE = "weights.npz", "weights"
 
 
 def export_release(model: Path, output: Path, *, checkpoint: str | int = BEST, bits: Bits = 16) -> str:
-    """Writes a model's weights as a released model; returns which they are, as in "step 3000 of runs/full".
+    """Writes a model's weights as a released model; returns which weights, as in "step 3000 of runs/full".
 
     Args:
-      model: work directory of a training, whose averaged weights are taken where it kept them; or a released model,
-        to write it with other bits.
+      model: work directory of a training (its averaged weights, if it kept them); or a released model, to write it with
+            other bits.
       output: the folder to make.
       checkpoint: "best", "latest" or a step, see `read_checkpoint`.
-      bits: of each weight, see `checkpoints.compact.pack`.
+      bits: per weight, see `checkpoints.compact.pack`.
 
     Raises:
       UserError: `model` has no such checkpoint, or is damaged; `output` exists, or cannot be written.
@@ -93,7 +93,7 @@ def load_release(folder: Path) -> Variables:
         arrays = _read_tree(folder / _TREE) if version == 1 else _read_arrays(folder / _ARRAYS)
     except (DamagedError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(f"The model in {folder} is damaged: {error}; get it anew.") from error
-    # To the device one by one: the network never exists twice in 32 bits.
+    # To the device one by one: the network is never in memory twice in 32 bits.
     variables = jax.tree.map(lambda array: jax.device_put(np.asarray(array, np.float32)), arrays)
     return {"params": variables["params"], "batch_stats": variables.get("batch_stats") or {}}
 
@@ -119,7 +119,7 @@ def _making_folder(output: Path) -> Iterator[Path]:
         raise UserError(f"cannot write {output}: {error.strerror or error}.") from error
     try:
         yield temporary
-        temporary.chmod(0o755)  # mkdtemp's is for the user alone
+        temporary.chmod(0o755)  # mkdtemp's mode is for the user only
         temporary.rename(output)
     except OSError as error:
         raise UserError(f"cannot write {output}: {error.strerror or error}.") from error

@@ -16,12 +16,12 @@ from semcolor_jax.errors import UserError
 
 
 def start_from(variables: Variables, path: Path, *, config: ConfigDict) -> Variables:
-    """Returns freshly initialised variables with those of another training in their place.
+    """Returns freshly initialised variables, replaced by those of another training.
 
     Args:
-      variables: "params" and "batch_stats" of the network that `config` describes; what the other lacks stays.
-      path: a file that `save_trained` wrote; or a work directory, whose newest (averaged) weights count, or a release.
-      config: of the new training.
+      variables: "params" and "batch_stats" of the network that `config` describes; those that the other lacks stay.
+      path: a file that `save_trained` wrote; or a work directory, for its newest (averaged) weights, or a release.
+      config: the new training's.
 
     Raises:
       UserError: `path` cannot be read, belongs to another network, or has arrays that this one lacks.

@@ -1,7 +1,7 @@
 """Saves the trained layers of a network as one small file; the frozen ones come from the published weights.
 
-`checkpoints.start` begins a training with it, and `load_trained` makes it whole. The file is an `.npz`: "config"
-(JSON) and the arrays of `checkpoints.compact` by name; each has a CRC-32, which numpy checks when it reads.
+`checkpoints.start` starts a training from it, and `load_trained` completes it. The file is an `.npz`: "config" (JSON)
+and the arrays of `checkpoints.compact` by name; each has a CRC-32, which numpy checks on reading.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ def save_trained(workdir: Path, output: Path, *, checkpoint: str | int = LATEST,
     """Writes the trained part of the weights of a work directory as one `.npz`.
 
     Args:
-      workdir: of a training; its averaged weights are taken where it kept them.
+      workdir: a training's; its averaged weights are taken if it kept them.
       output: the file to write.
       checkpoint: "latest", "best" or a step, see `read_checkpoint`.
-      bits: of each weight, see `checkpoints.compact.pack`.
+      bits: per weight, see `checkpoints.compact.pack`.
 
     Raises:
       UserError: `workdir` has no such checkpoint; `output` cannot be written.
@@ -63,7 +63,7 @@ def save_trained(workdir: Path, output: Path, *, checkpoint: str | int = LATEST,
     frozen = always_frozen(config)
     restored = read_checkpoint(workdir, checkpoint=checkpoint)
     arrays = flatten_dict(restored.variables, sep="/")
-    # Compared in float16, because the training may have begun with such a file.
+    # Compared in float16, because the training may have started from such a file.
     halves, published = pack(arrays), pack(_published(config))
     trained = {
         name: array
@@ -79,7 +79,7 @@ def save_trained(workdir: Path, output: Path, *, checkpoint: str | int = LATEST,
 
 
 def load_trained(path: Path) -> tuple[ConfigDict, Variables]:
-    """Returns the config, and all variables in float32: those that `save_trained` wrote and the published encoder's.
+    """Returns the config, and all variables in float32: those of `save_trained` and the published encoder's.
 
     Raises:
       UserError: the file cannot be read, or its network needs more than these.
@@ -104,7 +104,7 @@ def read_trained(path: Path) -> tuple[ConfigDict, Arrays]:
     """Returns the config and the arrays by name, float32, of a file that `save_trained` wrote.
 
     Raises:
-      UserError: it is none, or is damaged.
+      UserError: it is not such a file, or is damaged.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -115,7 +115,7 @@ def read_trained(path: Path) -> tuple[ConfigDict, Arrays]:
 
 
 def _published(config: ConfigDict) -> Variables:
-    """Returns the weights that the encoder began with, and which blocks that have not thawed yet still have."""
+    """Returns the encoder's initial weights, which blocks that have not thawed yet still have."""
     if not (config.model.encoder == "vgg16" and config.model.pretrained):
         return {}
     return {"params": {"backbone": imagenet_vgg16_params()}}

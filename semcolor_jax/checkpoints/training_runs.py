@@ -1,10 +1,10 @@
-"""Checkpoints of a work directory: the train state and the data position, through orbax.
+"""Writes and reads a work directory's checkpoints, the train state and the data position, with orbax.
 
 Layout: `WORKDIR/config.json` (the config it was trained with), `WORKDIR/prior.json` (the colour prior),
 `WORKDIR/checkpoints/STEP/` (orbax: `state`, `position`, and `metrics`, empty where that step was not evaluated; and
-`manifest.json` with a checksum of every file). The newest `keep` checkpoints stay, and the best one. A checkpoint
-appears with its manifest in one renaming. Damaged ones are moved to `WORKDIR/damaged_checkpoints/` when a training goes
-on.
+`manifest.json` with a checksum of every file). The newest `keep` checkpoints are kept, and the best one. A checkpoint
+appears with its manifest in one rename. Damaged ones are moved to `WORKDIR/damaged_checkpoints/` when a training
+resumes.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _TEMPORARY = ".orbax-checkpoint-tmp"
 
 @dataclasses.dataclass(frozen=True)
 class DataPosition:
-    """Where in the endless training stream a checkpoint stands; see docs/architecture.md.
+    """A checkpoint's position in the endless training stream; see docs/architecture.md.
 
     The next batch is a function of `seed`, `batch_size` and `step`, for a source of `samples` samples.
     """
@@ -61,7 +61,7 @@ class DataPosition:
 
 @dataclasses.dataclass(frozen=True)
 class Restored:
-    """What `read_checkpoint` found: "params" and "batch_stats" as numpy, and where they are from."""
+    """The result of `read_checkpoint`: "params" and "batch_stats" as numpy, and their origin."""
 
     variables: dict[str, Any]
     step: int
@@ -72,7 +72,7 @@ class Checkpoints:
     """The checkpoints of one work directory, for the training that writes them."""
 
     def __init__(self, workdir: Path, *, keep: int = 2, ranking: Ranking | None = None):
-        """Opens or creates WORKDIR/checkpoints; a damaged newest one is named and set aside.
+        """Opens or creates WORKDIR/checkpoints; reports a damaged newest one and sets it aside.
 
         Raises:
           UserError: the work directory cannot be written, or all its checkpoints are damaged.
@@ -84,7 +84,7 @@ class Checkpoints:
         multihost_utils.sync_global_devices("the newest checkpoint is whole")
         score: Any = (ranking or Ranking()).score
         keep_best = checkpoint_managers.BestN(n=1, get_metric_fn=score, keep_checkpoints_without_metrics=False)
-        # Orbax logs an error in each of its threads before it raises it: once, in one sentence, is enough.
+        # Orbax logs an error in each of its threads before raising it: once, in one sentence, is enough.
         self._log = logging.getLogger("absl")
         self._log_level = self._log.level
         self._log.setLevel(logging.CRITICAL)
@@ -94,7 +94,7 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             self._folder,
             options=ocp.CheckpointManagerOptions(
-                best_fn=score,  # has the metrics written beside the state
+                best_fn=score,  # so that metrics are written beside the state
                 preservation_policy=checkpoint_managers.AnyPreservationPolicy(
                     [checkpoint_managers.LatestN(n=keep), keep_best]
                 ),
@@ -110,7 +110,7 @@ class Checkpoints:
         """Saves in the background; does nothing for a step that is already saved.
 
         Raises:
-          UserError: the disk is full or cannot be written, now or when the checkpoint before was written.
+          UserError: the disk is full or cannot be written, now or for the previous checkpoint.
         """
         step = position.step
         if step in self._manager.all_steps():
@@ -130,8 +130,8 @@ class Checkpoints:
         """Restores the newest checkpoint.
 
         Args:
-          like: a state of the same structure; its shapes, dtypes and shardings are the result's. A part that earlier
-            versions did not save stays as it is.
+          like: a state with the result's structure, shapes, dtypes and shardings. Parts that earlier versions did not
+                save are taken from it.
 
         Raises:
           UserError: the checkpoint belongs to another model or optimizer.
@@ -159,7 +159,7 @@ class Checkpoints:
         """Waits until all writes are finished.
 
         Raises:
-          UserError: it could not be written.
+          UserError: one could not be written.
         """
         with self._explained():
             try:
@@ -169,7 +169,7 @@ class Checkpoints:
                 self._log.setLevel(self._log_level)
 
     def _write_manifest(self) -> None:
-        """Called by orbax when all files are written, before the temporary folder gets the step's name."""
+        """Called by orbax once all files are written, before the temporary folder gets the step's name."""
         if jax.process_index() == 0:
             for folder in self._folder.glob(f"{self._saving}{_TEMPORARY}*"):
                 checksums.write_manifest(folder)
@@ -203,14 +203,14 @@ def _disk_error(error: BaseException | None) -> str | None:
 
 
 def read_checkpoint(workdir: Path, *, checkpoint: str | int = BEST) -> Restored:
-    """Reads the weights of a checkpoint, without the optimizer, leaving the work directory as it is.
+    """Reads the weights of a checkpoint, without the optimizer, and without changing the work directory.
 
-    The parameters are the averaged ones where the training kept an average (`config.train.ema_decay`). Where the best
-    or the newest is damaged, that is logged, and the next best or next newest is read.
+    The parameters are the averaged ones if the training kept an average (`config.train.ema_decay`). If the best or
+    newest is damaged, this is logged, and the next best or next newest is read.
 
     Args:
       workdir: of a training, running or not.
-      checkpoint: "best" (by `config.train.best_metric`; the newest where none was evaluated), "latest", or a step.
+      checkpoint: "best" (by `config.train.best_metric`; the newest if none was evaluated), "latest", or a step.
 
     Raises:
       UserError: the directory holds no such checkpoint, or only damaged ones.
@@ -232,14 +232,14 @@ def read_checkpoint(workdir: Path, *, checkpoint: str | int = BEST) -> Restored:
 
 
 def has_checkpoints(workdir: Path) -> bool:
-    """Whether a training has been saved there."""
+    """Whether the folder has checkpoints of a training."""
     return bool(_steps(workdir))
 
 
 def read_arrays(path: Path, *, names: Sequence[str]) -> dict[str, Any]:
     """Reads the parts of an orbax tree that are listed in `names` and exist; "ema" takes the place of "params".
 
-    They come as numpy arrays, so the devices of the training need not exist here.
+    Returns numpy arrays, so the training's devices need not exist here.
     """
     handler = ocp.PyTreeCheckpointHandler()
     saved = handler.metadata(epath.Path(path)).tree
@@ -253,7 +253,7 @@ def read_arrays(path: Path, *, names: Sequence[str]) -> dict[str, Any]:
 
 
 def make_workdir(workdir: Path) -> None:
-    """Creates the work directory and proves that it can be written.
+    """Creates the work directory and checks that it can be written.
 
     Raises:
       UserError: it cannot.
@@ -262,7 +262,7 @@ def make_workdir(workdir: Path) -> None:
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         probe.touch()
-        probe.unlink(missing_ok=True)  # another host may have been here
+        probe.unlink(missing_ok=True)  # another host may have removed it
     except OSError as error:
         raise UserError(
             f"The work directory {workdir} cannot be written ({error.strerror}): choose another --workdir."
@@ -276,7 +276,7 @@ def _steps(workdir: Path) -> list[int]:
 
 
 def _candidates(workdir: Path, checkpoint: str | int) -> list[tuple[int, str]]:
-    """Returns the steps that `checkpoint` may mean, the first choice first, and why each: " (newest)"."""
+    """Returns the steps that `checkpoint` may mean, in order of preference, each with a reason: " (newest)"."""
     steps = _steps(workdir)
     if not steps:
         raise UserError(
@@ -302,7 +302,7 @@ def _candidates(workdir: Path, checkpoint: str | int) -> list[tuple[int, str]]:
 
 
 def _metrics(folder: Path) -> dict[str, Any] | None:
-    """Returns the metrics of the checkpoint's evaluation; None where it was not evaluated."""
+    """Returns the metrics of the checkpoint's evaluation; None if it was not evaluated."""
     try:
         return json.loads((folder / "metrics" / "metrics").read_text(encoding="utf-8")) or None
     except (OSError, ValueError):
@@ -333,7 +333,7 @@ def _remove_half_written(workdir: Path) -> None:
 
 
 def _set_damaged_aside(workdir: Path) -> None:
-    """Moves the newest checkpoints that are damaged, up to the first whole one, to WORKDIR/damaged_checkpoints."""
+    """Moves the newest checkpoints, down to the first undamaged one, to WORKDIR/damaged_checkpoints."""
     aside = workdir / _DAMAGED
     for step in reversed(_steps(workdir)):
         folder = workdir / _FOLDER / str(step)

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 
 class Parser(argparse.ArgumentParser):
-    """An `ArgumentParser` whose errors are one sentence, whose flags are never guessed, and whose examples stay as is.
+    """An `ArgumentParser` with one-sentence errors, no abbreviated flags, and examples printed as they are.
 
     Subparsers made of it are of this class, too.
     """
@@ -19,18 +19,18 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **(defaults | kwargs))
 
     def error(self, message: str) -> NoReturn:
-        """Exits with code 2 and one sentence, without the usage above it."""
+        """Exits with code 2 and one sentence, without the usage."""
         self.exit(2, f"error: {message}; see `{self.prog} --help`.\n")
 
 
 def add_command(commands: Any, name: str, *, help: str, example: str) -> Parser:
-    """Adds a command whose `--help` is its sentence, its arguments and an example; returns its parser."""
+    """Adds a command with a sentence, its arguments and an example as `--help`; returns its parser."""
     sentence = help[0].upper() + help[1:] + "."
     return commands.add_parser(name, help=help, description=sentence, epilog=f"example:\n  {example}")
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
-    """Adds `--config`; its fields, `--config.data.dir=DIR`, are what the parser leaves over."""
+    """Adds `--config`; its fields, `--config.data.dir=DIR`, remain as the parser's unknown arguments."""
     parser.add_argument(
         "--config",
         metavar="NAME[:ARG]",
@@ -39,7 +39,7 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def add_checkpoint(parser: argparse.ArgumentParser, *, default: str | None = "best", help: str = "%(default)s") -> None:
-    """Adds `--checkpoint`, which of a training's checkpoints to take."""
+    """Adds `--checkpoint`, which selects one of a training's checkpoints."""
     parser.add_argument(
         "--checkpoint",
         metavar="best|latest|STEP",

@@ -1,4 +1,4 @@
-"""The command `semcolor colorize PHOTO... -o DIR`."""
+"""The command `semcolor colorize PHOTO... -o DIR`, which colours photos."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from semcolor_jax.inference.photo_files import Beside, Options
     from semcolor_jax.inference.plan import Job
 
-_POLL_SECONDS = 2.0  # of --watch; a file that has not grown since the last look is complete
+_POLL_SECONDS = 2.0  # between looks of --watch; a file that has not grown since the last one is complete
 _EXAMPLE = """\
 examples:
   semcolor colorize photos/ -o coloured/
@@ -35,7 +35,7 @@ Exit code: 0 all well, 1 some photos failed, 2 the call is wrong."""
 
 
 class _HelpAll(argparse.Action):
-    """Prints the help with the options that `--help` leaves out."""
+    """Prints the help, including the options that `--help` hides."""
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, nargs=0, **kwargs)
@@ -70,7 +70,7 @@ def add_parser(commands: Any) -> None:
     add("--hints", metavar="FILE.json", help="colours that you know, of one photo (docs/hints.md)")
     add("--compare", action="store_true", help="also write before and after side by side")
     add("--stretch", action="store_true", help="spread the greys of faded photos")
-    add("--overwrite", action="store_true", help="do finished photos again")
+    add("--overwrite", action="store_true", help="redo finished photos")
     everything = add("--help-all", action=_HelpAll, help="show all options")
     _add_rare(parser, everything)
 
@@ -92,9 +92,9 @@ def _add_rare(parser: argparse.ArgumentParser, everything: Any) -> None:
     )
     add("--size", type=int, metavar="N", help="short side in pixels that the network sees (default: the model's)")
     add("--tta", action="store_true", help="average with the mirrored photo: twice the time, steadier colours")
-    add("--suffix", default="", metavar="TEXT", help="put behind each name; allows to write beside the photos")
+    add("--suffix", default="", metavar="TEXT", help="appended to each name; allows writing beside the photos")
     add("--strip-metadata", action="store_true", help="write no EXIF, XMP or text")
-    add("--tolerant", action="store_true", help="colour what there is of photos that are cut short")
+    add("--tolerant", action="store_true", help="colour what is left of truncated photos")
     add("--from-file", metavar="LIST", help="read paths of photos from a text file, one a line")
     add("--json", action="store_true", help="print one JSON object per photo instead of its path")
     add("--watch", metavar="FOLDER", help="colour what is put into a folder, until Ctrl-C")
@@ -119,7 +119,7 @@ def run(arguments: argparse.Namespace) -> None:
         reporter.close()
         print(f"Stopped: {reporter.counts()}. The same command goes on from here.", file=sys.stderr)
         raise SystemExit(130) from None
-    except BrokenPipeError:  # the reader of our list has gone
+    except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     if failed:
@@ -188,7 +188,7 @@ def _single(arguments: argparse.Namespace, paths: Sequence[Path]) -> Any:
     if os.path.realpath(paths[0]) == os.path.realpath(target):
         raise UserError(f"The output {target} would replace the photo itself; choose another name.")
     format = NAMES.get(arguments.format) or format_of_suffix(target.suffix)
-    assert format is not None  # else it would not have been taken for a file
+    assert format is not None  # otherwise it would not count as a file
     return Job(paths[0], target, format, examine(paths[0]).pages if format == "TIFF" else 1)
 
 
@@ -266,7 +266,7 @@ def _hints(arguments: argparse.Namespace) -> Sequence[Hint]:
 
 
 def _with_hints(jobs: Sequence[Job], hints: Sequence[Hint]) -> list[Job]:
-    """Returns the jobs, of which there may be only one where there are hints."""
+    """Returns the jobs with their hints; with hints there may be only one."""
     if hints and (len(jobs) != 1 or jobs[0].pages > 1):
         what = f"{jobs[0].name} has {jobs[0].pages} pages" if len(jobs) == 1 else f"there are {len(jobs)} photos"
         raise UserError(f"--hints belongs to one photo, but {what}: name that photo alone.")
@@ -326,7 +326,7 @@ def _record(arguments: argparse.Namespace, colorizer: Colorizer, out_dir: Path, 
     settings = [fingerprint(model), arguments.checkpoint, *settings, arguments.format]
     hints = [dataclasses.asdict(hint) for hint in _hints(arguments)] or None
     asked = {"explain": arguments.explain or None, "variants": arguments.variants, "hints": hints}
-    settings += [[key, value] for key, value in asked.items() if value is not None]  # none: as older records have it
+    settings += [[key, value] for key, value in asked.items() if value is not None]  # none: as in older records
     return Finished(out_dir, settings, overwrite=arguments.overwrite)
 
 
@@ -338,7 +338,7 @@ def _names_a_file(output: str) -> bool:
 
 
 def _expanded(photos: Sequence[str]) -> list[Path]:
-    """Returns the paths; a pattern that the shell has left is matched here."""
+    """Returns the paths; patterns that the shell did not expand are matched here."""
     paths: list[Path] = []
     for photo in photos:
         path = Path(photo).expanduser()

@@ -1,4 +1,4 @@
-"""Progress and results of `colorize`: results on stdout, everything else on stderr."""
+"""Reports the progress and results of `colorize`: results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from semcolor_jax.inference.photo_files import Outcome
 
-_SHOWN = 3  # names of files passed over
+_SHOWN = 3  # names of skipped files
 _RED, _PLAIN = "\033[31m", "\033[0m"
 
 
@@ -34,7 +34,7 @@ class Reporter:
         self._total = 0
 
     def start(self, total: int) -> None:
-        """Says how many photos there will be."""
+        """Announces the number of photos."""
         self._total = total
         if self._terminal and total > 1:
             from tqdm import tqdm
@@ -42,7 +42,7 @@ class Reporter:
             self._bar = tqdm(total=total, unit="photo", file=sys.stderr)
 
     def show(self, outcome: Outcome) -> None:
-        """Tells what became of a photo."""
+        """Reports the outcome for a photo."""
         job = outcome.job
         notes = "".join(f"; it {note}" for note in outcome.notes)
         if outcome.status == "failed":
@@ -55,24 +55,24 @@ class Reporter:
         self._result(outcome.status, job.name, job.target, reason=outcome.reason, notes=outcome.notes)
 
     def refused(self, source: Path, reason: str) -> None:
-        """Tells of a file that cannot be coloured."""
+        """Reports a file that cannot be coloured."""
         self._fail(reason)
         self._count("failed")
         self._result("failed", os.fspath(source), None, reason=reason, notes=())
 
     def passed_over(self, files: Sequence[Path]) -> None:
-        """Tells of files in folders that are no photos."""
+        """Reports files in folders that are not photos."""
         if files:
             shown = ", ".join(os.fspath(file) for file in files[:_SHOWN])
             more = ", ..." if len(files) > _SHOWN else ""
             self._line(f"passed over {len(files)} that are no photos: {shown}{more}", always=True)
 
     def counts(self) -> str:
-        """Returns the numbers, as the summary has them."""
+        """Returns the counts in the form of the summary."""
         return ", ".join(f"{self._counts[status]} {status}" for status in ("coloured", "skipped", "failed"))
 
     def summary(self) -> bool:
-        """Prints the numbers and the failures; returns whether there were any."""
+        """Prints the counts and the failures; returns whether any failed."""
         self.close()
         if self._total > 1 or self._failures:
             print(f"{self.counts()}.", file=sys.stderr)

@@ -8,15 +8,15 @@ from pathlib import Path
 import jax
 
 VARIABLE = "SEMCOLOR_COMPILE_CACHE"
-"""The environment variable that names another folder, or is "off"."""
+"""The environment variable with another folder, or "off"."""
 
 
 def enable_compile_cache() -> Path | None:
-    """Has JAX keep compiled programs in the user's cache folder; returns the folder, or None if that is off.
+    """Makes JAX keep compiled programs in the user's cache folder; returns the folder, or None if this is off.
 
     The folder is the one that `SEMCOLOR_COMPILE_CACHE` names, or else `semcolor_jax/xla` in `$XDG_CACHE_HOME`
-    (`~/.cache`). A folder that JAX has been told already, such as by `JAX_COMPILATION_CACHE_DIR`, stays. One that
-    cannot be written is left alone: a command must not fail because it has no cache.
+    (`~/.cache`). A folder already set in JAX, such as by `JAX_COMPILATION_CACHE_DIR`, stays. One that cannot be written
+    is not used: a command must not fail for lack of a cache.
     """
     wanted = os.environ.get(VARIABLE, "")
     if wanted.lower() == "off":

@@ -53,7 +53,7 @@ def _add_prior(steps: Any) -> None:
     prior.add_argument(
         "-o", "--output", type=path, required=True, metavar="FILE", help="file to write, for config.data.prior"
     )
-    prior.add_argument("--limit", type=positive_int, metavar="N", help="read so many photos (default: all)")
+    prior.add_argument("--limit", type=positive_int, metavar="N", help="read this many photos (default: all)")
     prior.set_defaults(run=run_prior)
 
 
@@ -69,7 +69,7 @@ def _add_inspect(steps: Any) -> None:
         "-o", "--output", type=path, required=True, metavar="FILE", help="picture to write, such as grid.png"
     )
     inspect.add_argument(
-        "--limit", type=positive_int, default=12, metavar="N", help="draw so many photos (%(default)s)"
+        "--limit", type=positive_int, default=12, metavar="N", help="draw this many photos (%(default)s)"
     )
     inspect.add_argument("--seed", type=int, metavar="S", help="of the choice and the augmentation (config.seed)")
     inspect.set_defaults(run=run_inspect)
@@ -91,7 +91,7 @@ def run_prepare(arguments: argparse.Namespace) -> None:
     from semcolor_jax.data import coco_stuff
 
     options, teacher = scene_commands.engine(arguments), None
-    if arguments.teacher:  # read first: a mistyped name is said before hours of work
+    if arguments.teacher:  # read first: a mistyped name is reported before hours of work
         from semcolor_jax.scenes.teacher import load_teacher
 
         teacher = load_teacher(arguments.teacher)

@@ -16,9 +16,9 @@ NVIDIA_DEVICE = Path("/dev/nvidia0")
 
 
 def check_devices() -> None:
-    """Refuses a `JAX_PLATFORMS` that is not there, and warns of an NVIDIA GPU that JAX leaves alone.
+    """Refuses a `JAX_PLATFORMS` that is missing, and warns of an NVIDIA GPU that JAX does not use.
 
-    JAX is imported only where one of the two is possible.
+    JAX is imported only if one of the two is possible.
 
     Raises:
       UserError: `JAX_PLATFORMS` names a device that JAX does not find.
@@ -30,7 +30,7 @@ def check_devices() -> None:
 
     try:
         found = platform()
-    except (RuntimeError, AssertionError) as error:  # an assertion where the platform is known but has no device
+    except (RuntimeError, AssertionError) as error:  # an assertion if the platform is known but has no device
         raise UserError(
             f"JAX_PLATFORMS is {wanted!r}, but JAX finds no such device: unset it, or install JAX's build for the "
             "device (NVIDIA: `make setup CUDA=1` or pip install 'semcolor-jax[cuda]')."

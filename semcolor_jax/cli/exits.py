@@ -24,31 +24,31 @@ _EXTRAS = {
     "web": ("python_multipart", "starlette", "uvicorn"),
     "video": ("av", "cv2"),
 }
-"""The modules that come with an extra, by their names in `import`; `train` brings those of `score` as well."""
+"""The modules of each extra, by their import names; `train` includes those of `score`."""
 
 
 @contextlib.contextmanager
 def user_errors(*, debug: bool = False) -> Iterator[None]:
-    """Ends the program in one sentence where the user can mend what is wrong.
+    """Ends the program with one sentence if the user can fix what is wrong.
 
-    A `UserError` and an extra that is not installed end with code 2, Ctrl-C with 130, and a closed pipe quietly with
-    141; a training that SIGTERM stopped leaves with 75. Every other exception is a bug and keeps its traceback.
+    A `UserError` or missing extra ends with code 2, Ctrl-C with 130, and a closed pipe quietly with 141; a training
+    stopped by SIGTERM exits with 75. Every other exception is a bug and keeps its traceback.
 
     Args:
-      debug: lets all of them through, with their tracebacks.
+      debug: lets all exceptions through, with their tracebacks.
     """
     if debug:
         yield
         return
     try:
         yield
-        sys.stdout.flush()  # a closed pipe shows here, and not as a complaint of Python's while it shuts down
+        sys.stdout.flush()  # a closed pipe shows up here, and not as an error while Python shuts down
     except UserError as error:
         _leave(MISTAKE, f"error: {error}")
     except KeyboardInterrupt:
         _leave(INTERRUPTED, "Stopped.")
     except BrokenPipeError:
-        # What is left in the buffer goes nowhere; see the note on SIGPIPE in the documentation of `signal`.
+        # The rest of the buffer is discarded; see the note on SIGPIPE in the documentation of `signal`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         _leave(CLOSED_PIPE, None)
     except ModuleNotFoundError as error:

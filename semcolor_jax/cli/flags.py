@@ -28,7 +28,7 @@ _PATHS = ("data.dir", "data.prior", "train.start_from")
 
 
 def configure_logging() -> None:
-    """Prints our own progress messages as plain lines, and only the warnings of everyone else."""
+    """Prints our own progress messages as plain lines, and only warnings from everyone else."""
     absl.logging.set_verbosity(absl.logging.WARNING)
     ours = logging.getLogger("semcolor_jax")
     ours.setLevel(logging.INFO)
@@ -62,15 +62,15 @@ def load_config(
     Args:
       config: a name (`full`) or a file (`configs/full.py`), with `:ARG` where it takes one; None for `base`.
       overrides: the arguments that follow.
-      program: what messages call the command line.
-      base: what is overridden without `config`; None for the defaults of `semcolor_jax.config`.
+      program: the command line's name in messages.
+      base: the config to override without `config`; None for the defaults of `semcolor_jax.config`.
 
     Raises:
       UserError: an unknown config, config field, value or argument.
     """
     file = None if config is None else find_config(config)
     argv = [program, *([] if file is None else [f"--config={file}"]), *overrides]
-    values = flags.FlagValues()  # of its own, so that it can be called more than once
+    values = flags.FlagValues()  # its own, so that it can be called more than once
     with _explained(argv, base=base):
         if file is None:
             start = default() if base is None else base
@@ -88,7 +88,7 @@ def find_config(config: str) -> str:
     """Returns the file of `NAME[:ARG]` or `FILE[:ARG]`, with the `:ARG`.
 
     Raises:
-      UserError: there is no such config; the sentence lists those that exist.
+      UserError: there is no such config; the message lists those that exist.
     """
     name, colon, argument = config.partition(":")
     file = Path(name).expanduser()
@@ -101,14 +101,14 @@ def find_config(config: str) -> str:
 
 
 def default_workdir(config: str) -> Path:
-    """Returns where a training goes unless told: `full` to runs/full, `full:regsoft` to runs/full-regsoft."""
+    """Returns a training's default work directory: runs/full for `full`, runs/full-regsoft for `full:regsoft`."""
     name, _, argument = config.partition(":")
     words = [Path(name).stem, *re.findall(r"[\w.]+", argument)]
     return Path("runs", "-".join(words))
 
 
 def fields(config: ConfigDict, prefix: str = "") -> list[str]:
-    """Returns the dotted names of all fields of a config, without the sections themselves."""
+    """Returns the dotted names of all config fields, without the sections themselves."""
     names = []
     for key, value in config.items():
         names += fields(value, f"{prefix}{key}.") if isinstance(value, ConfigDict) else [f"{prefix}{key}"]
@@ -117,7 +117,7 @@ def fields(config: ConfigDict, prefix: str = "") -> list[str]:
 
 @contextlib.contextmanager
 def _explained(argv: Sequence[str], *, base: ConfigDict | None = None) -> Iterator[None]:
-    """Turns what absl and ml_collections raise while they parse `argv` into a `UserError`."""
+    """Turns the exceptions of absl and ml_collections while parsing `argv` into a `UserError`."""
     try:
         yield
     except (AttributeError, KeyError) as error:
@@ -135,7 +135,7 @@ def _expand_user(config: ConfigDict) -> None:
 
 
 def _explain_field(argv: Sequence[str], *, base: ConfigDict | None) -> str | None:
-    """Names the first override whose field does not exist, and what exists."""
+    """Names the first override of an unknown field, and the fields that exist."""
     path = _config_path(argv)
     start = default() if base is None else base
     known = fields(start if path is None else config_flags.ConfigFileFlagParser("config").parse(path))
@@ -148,7 +148,7 @@ def _explain_field(argv: Sequence[str], *, base: ConfigDict | None) -> str | Non
 
 
 def _owners(name: str) -> str:
-    """Names the methods that have the field, which only a config of theirs brings; "" if none has."""
+    """Names the methods that have the field, which only their configs contain; "" if none has."""
     section, _, field = name.partition(".")
     owners = [method for method in method_names() if field in find_method(method).fields.get(section, {})]
     return f"it belongs to {', '.join(owners)}: begin with --config {owners[0]}" if owners else ""

@@ -1,4 +1,4 @@
-"""Joins the processes of one training, on as many hosts: `semcolor train --distributed`."""
+"""Joins the processes of one training on several hosts: `semcolor train --distributed`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 def add_hosts(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags that say which hosts train together."""
+    """Adds the flags for training on several hosts."""
     group = parser.add_argument_group("many hosts (docs/scaling.md)")
     group.add_argument(
         "--distributed",
@@ -25,12 +25,12 @@ def add_hosts(parser: argparse.ArgumentParser) -> None:
 
 
 def join_from(arguments: argparse.Namespace) -> None:
-    """Joins the hosts that the flags of `add_hosts` name; without any of them, does nothing.
+    """Joins the hosts that the flags of `add_hosts` name; does nothing without flags.
 
-    To be called before JAX looks for devices.
+    Call it before JAX looks for devices.
 
     Raises:
-      UserError: the flags do not go together, or the others are not found.
+      UserError: the flags conflict, or the others are not found.
     """
     given = [arguments.coordinator, arguments.process_count, arguments.process_id]
     if arguments.distributed and given == [None] * 3:
@@ -47,9 +47,9 @@ def join_hosts(
     """Joins the other processes; only the first one logs progress from then on.
 
     Args:
-      coordinator: HOST:PORT of the first process; None, as the other two, for what JAX finds in the environment.
-      process_count: of all hosts.
-      process_id: of this process, from 0 on.
+      coordinator: HOST:PORT of the first process; None for all three: JAX finds them in the environment.
+      process_count: over all hosts.
+      process_id: this process's, from 0 on.
 
     Raises:
       UserError: the others are not found.

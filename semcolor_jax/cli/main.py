@@ -58,10 +58,10 @@ def leaves(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]
 
 
 def main(argv: Sequence[str] | None = None, *, program: str = "semcolor") -> None:
-    """Runs one command; `cli.exits` says how it ends when something is wrong.
+    """Runs one command; `cli.exits` says how errors end it.
 
-    A command is a function `run(arguments)`, or `run(arguments, overrides)` for one with a config, which imports what
-    is heavy itself: its arguments are right by then.
+    A command is a function `run(arguments)`, or `run(arguments, overrides)` if it has a config. It imports heavy
+    modules itself, when its arguments have been checked.
     """
     parser = build_parser(program)
     arguments, overrides = parser.parse_known_args(argv)

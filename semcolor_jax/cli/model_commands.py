@@ -72,7 +72,7 @@ def add_parsers(commands: Any) -> None:
 
 def run_export(arguments: argparse.Namespace) -> None:
     """Writes a released model, its trained part, or a program. Raises `UserError` for a mistake of the user's."""
-    from semcolor_jax.cli import tasks  # imports JAX: only once the arguments are right
+    from semcolor_jax.cli import tasks  # imports JAX: only once the arguments are valid
 
     checkpoint = arguments.checkpoint or ("latest" if arguments.trained else "best")
     if arguments.format != "semcolor":

@@ -1,4 +1,4 @@
-"""What `semcolor colorize` draws beside a result when asked to."""
+"""Draws the optional pictures that `semcolor colorize` writes beside a result."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 def pictures_beside(
     colorizer: Colorizer, jobs: Sequence[Job], options: Options, *, explain: bool, variants: int | None
 ) -> Beside | None:
-    """Returns what writes pictures beside each result of the jobs; None if there is nothing to write.
+    """Returns the function that writes pictures beside each job's result; None if there are none to write.
 
-    `NAME_explain.png` tells why the colours are these (`evaluation.explanation`). Each of the variants is a photo of
-    the job's format, `NAME_variant1` and so on, and `NAME_variants.png` shows them all.
+    `NAME_explain.png` explains the colours (`evaluation.explanation`). Each variant is a photo in the job's format,
+    `NAME_variant1` and so on, and `NAME_variants.png` shows them all.
 
     Raises:
       UserError: one of them would replace a result, or the number of variants is out of range.
@@ -59,10 +59,10 @@ def pictures_beside(
 
 
 def places_beside(targets: Sequence[Path], ending: str) -> dict[Path, Path]:
-    """Returns `NAME_ending.png` for each target; targets that share the NAME have their suffix in it, too.
+    """Returns `NAME_ending.png` for each target; for targets that share the NAME, with their suffix in it, too.
 
     Raises:
-      UserError: one of these is itself a target.
+      UserError: one of these is also a target.
     """
     named = collections.Counter(target.with_suffix("") for target in targets)
     places = {}

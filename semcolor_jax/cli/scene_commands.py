@@ -1,4 +1,4 @@
-"""The commands `semcolor data train-teacher` and `semcolor data label-scenes`."""
+"""The commands `semcolor data train-teacher` and `label-scenes`, which label photos with their scenes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def add_parsers(steps: Any) -> None:
 
 
 def add_teacher(parser: argparse.ArgumentParser, *, required: bool, help: str = "") -> None:
-    """Adds `--teacher`, which `scenes.teacher.load_teacher` reads; `help` says what becomes of it."""
+    """Adds `--teacher`, which `scenes.teacher.load_teacher` reads; `help` says what it is for."""
     kinds = "VGG16-Places365 (.h5, .caffemodel), .npz of train-teacher, or small: the stand-in of the package"
     parser.add_argument("--teacher", type=path, required=required, metavar="FILE|small", help=f"{help}{kinds}")
 
@@ -79,7 +79,7 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
 
 
 def engine(arguments: argparse.Namespace) -> Any:
-    """Returns Beam's options by `--runner`, or None. Raises `UserError` as `data.beam.pipeline_options`."""
+    """Returns Beam's options from `--runner`, or None. Raises `UserError` as `data.beam.pipeline_options`."""
     if arguments.runner:
         from semcolor_jax.data.beam import pipeline_options
 
@@ -119,11 +119,11 @@ def run_label_scenes(arguments: argparse.Namespace) -> None:
 
 
 def label_coco_stuff(data_dir: Path, teacher: Teacher, *, options: Any = None) -> None:
-    """Labels prepared COCO-Stuff where training looks for it.
+    """Labels the scenes of prepared COCO-Stuff, in the file that training reads.
 
     Args:
       data_dir: the TFDS data_dir.
-      teacher: what looks at the photos.
+      teacher: classifies the photos.
       options: of `engine`; None: no engine.
 
     Raises:

@@ -112,7 +112,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def parse_size(text: str) -> int | None:
-    """Returns the side that `--size` gives, None for "full". Raises ValueError for anything else."""
+    """Returns the side given by `--size`, None for "full". Raises ValueError for anything else."""
     if text == "full":
         return None
     size = int(text)

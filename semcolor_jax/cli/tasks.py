@@ -1,4 +1,4 @@
-"""The commands as Python functions, for callers without a command line."""
+"""The commands of `semcolor` as Python functions, for callers without a command line."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 
 def train(config: ConfigDict | None, workdir: Path) -> None:
-    """Trains the config in the work directory, or goes on where it stopped."""
+    """Trains the config in the work directory, or resumes where it stopped."""
     if config is None:
         config = load_config(workdir)
     loop.train(config, workdir)
@@ -76,14 +76,14 @@ def evaluate(
     limit: int | None = None,
     output: Path | None = None,
 ) -> EvaluationResult:
-    """Evaluates a model on a split of the config's data; writes metrics.json and samples.png and prints the table.
+    """Evaluates a model on a split of the config's data; writes metrics.json and samples.png, and prints the table.
 
     Args:
-      config: only its data, growth and inference sections matter; None for that of the model.
-      model: what `find_model` takes: the work directory of a training, or a released model.
-      checkpoint: of a training: "best", "latest" or a step.
-      split: of the data.
-      limit: scores that many samples, spread over all; None for all.
+      config: only its data, growth and inference sections matter; None for the model's.
+      model: as for `find_model`: the work directory of a training, or a released model.
+      checkpoint: for a training: "best", "latest" or a step.
+      split: the data's.
+      limit: scores this many samples, spread over all; None for all.
       output: the folder to write to; None for the work directory, or runs/NAME for a released model.
 
     Raises:
@@ -113,7 +113,7 @@ def model_config(model: str | Path) -> ConfigDict:
 
 
 def model_summary(model: str | Path) -> str:
-    """Returns a few lines on a model: where it lies, its network, its parameters, its colours.
+    """Returns a few lines about a model: its path, network, parameters and colours.
 
     Raises:
       UserError: there is no such model, or its weights cannot be read.
@@ -142,7 +142,7 @@ def export_model(model: Path, output: Path, *, checkpoint: str | int = "best", b
     """Writes the weights of a work directory or released model as a released model, and prints which they are.
 
     Raises:
-      UserError: there is no such model or checkpoint; `output` cannot be written, or is there already.
+      UserError: there is no such model or checkpoint; `output` cannot be written, or exists.
     """
     origin = export_release(find_model(model), output, checkpoint=checkpoint, bits=bits)
     print(f"{output}: {origin}, {bits} bits")
@@ -161,14 +161,14 @@ def export_trained(workdir: Path, output: Path, *, checkpoint: str | int = "late
 def export_program(
     model: str | Path, output: Path, *, format: Literal["onnx", "stablehlo"], checkpoint: str | int = "best"
 ) -> None:
-    """Writes a network and the decoding of its colours as one file (`inference.export`), and prints what it takes.
+    """Writes a network and the decoding of its colours as one file (`inference.export`), and prints its signature.
 
     Raises:
       UserError: there is no such model or checkpoint, or it cannot be exported; `output` cannot be written.
     """
     from semcolor_jax.inference import export
 
-    if not output.parent.is_dir():  # said now, not after the conversion
+    if not output.parent.is_dir():  # reported now, not after the conversion
         raise UserError(f"cannot write {output}: there is no folder {output.parent}.")
     network = export.network_of(open_model(model, checkpoint=checkpoint))
     data = export.to_onnx(network).SerializeToString() if format == "onnx" else export.to_stablehlo(network)
@@ -197,7 +197,7 @@ def write_prior(config: ConfigDict, output: Path, *, limit: int | None = None) -
     """
     config = checked(config)
     _check_at_least_one(limit, "--limit")
-    if not output.parent.is_dir():  # said now, not after the measurement
+    if not output.parent.is_dir():  # reported now, not after the measurement
         raise UserError(f"cannot write {output}: there is no folder {output.parent}.")
     prior = measure_prior(make_source(config, "train"), max_images=limit, seed=config.seed)
     save_prior(output, prior)
@@ -213,12 +213,12 @@ def inspect(config: ConfigDict, output: Path, *, limit: int, seed: int | None = 
       config: the experiment.
       output: the picture to write.
       limit: how many samples.
-      seed: of the order and the augmentation; None for that of the config, so what training itself begins with.
+      seed: for order and augmentation; None for the config's, that is, what training begins with.
 
     Raises:
       UserError: a mistake in the config or the data; `limit` is below 1; `output` cannot be written.
     """
-    from semcolor_jax.data.augment import training_ops  # needs TensorFlow, which training itself may do without
+    from semcolor_jax.data.augment import training_ops  # needs TensorFlow, which training itself may not need
 
     config = checked(config)
     _check_at_least_one(limit, "--limit")
@@ -232,7 +232,7 @@ def inspect(config: ConfigDict, output: Path, *, limit: int, seed: int | None = 
 
 
 def _last_size(config: ConfigDict) -> int:
-    """Returns the size of the photos at the end of the training: with `config.growth` they grow."""
+    """Returns the size of photos at the end of training: with `config.growth` it grows."""
     return config.growth.image_size if config.growth.epoch else config.data.image_size
 
 

@@ -43,7 +43,7 @@ def add_parsers(commands: Any) -> None:
     add_checkpoint(evaluate)
     add_config(evaluate)
     evaluate.add_argument("--split", choices=["train", "val"], default="val", help="default: %(default)s")
-    evaluate.add_argument("--limit", type=positive_int, metavar="N", help="measure so many samples (default: all)")
+    evaluate.add_argument("--limit", type=positive_int, metavar="N", help="measure this many samples (default: all)")
     evaluate.add_argument(
         "-o",
         "--output",
@@ -69,15 +69,15 @@ def run_train(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         config = cli.load_config(arguments.config, overrides, program="semcolor train")
         workdir = workdir or cli.default_workdir(arguments.config)
     assert workdir is not None
-    from semcolor_jax.cli import tasks  # imports JAX: only once the arguments are right
+    from semcolor_jax.cli import tasks  # imports JAX: only once the arguments are valid
 
     tasks.train(config, workdir)
 
 
 def _with_photos(photos: str | None, overrides: Sequence[str]) -> list[str]:
-    """Returns the overrides, with those that make a folder of photos the data.
+    """Returns the overrides, plus those that select a folder of photos as the data.
 
-    In `--config.data.dir DIR` the parser takes DIR for the photos; it goes back to its field.
+    In `--config.data.dir DIR` the parser takes DIR for the photos; this gives it back to its field.
     """
     bare = [index for index, text in enumerate(overrides) if text.startswith("--") and "=" not in text]
     if photos is None:

@@ -1,4 +1,4 @@
-"""The command `semcolor video FILM -o RESULT`."""
+"""The command `semcolor video FILM -o RESULT`, which colours a film."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from semcolor_jax.cli.arguments import add_command, model, path, positive_int
 from semcolor_jax.errors import UserError
 
-_LINE_SECONDS = 10.0  # between lines of progress where there is no terminal
+_LINE_SECONDS = 10.0  # between progress lines without a terminal
 
 
 def add_parser(commands: Any) -> None:
@@ -30,7 +30,7 @@ def add_parser(commands: Any) -> None:
     add("--end", type=seconds, metavar="T", help="where to end, from the film's beginning")
     add("--steady", type=positive_int, metavar="N", help="frames that colours are averaged over; 1: none (12)")
     add("--quality", type=int, metavar="Q", help="of the pictures, 0 (lossless) to 51 (16)")
-    add("--overwrite", action="store_true", help="replace a result that is there")
+    add("--overwrite", action="store_true", help="replace an existing result")
     add("--model", type=model, metavar="M", help="released model, work directory or weights (default: the release)")
     add("--checkpoint", default="best", metavar="best|latest|STEP", help="of a training (default: best)")
     add("--saturation", type=float, metavar="S", help="strength of the colours; 1 is the network's own")
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"{target} is there already: choose another name, or replace it with --overwrite.")
     asked = {name: getattr(arguments, name) for name in ("start", "end", "steady", "quality")}
     options = VideoOptions(**{name: value for name, value in asked.items() if value is not None})
-    Film(film).__exit__()  # a file that is no film is told before the network is loaded
+    Film(film).__exit__()  # a file that is not a film is reported before the network is loaded
     progress = _Progress()
     try:
         colorizer, settings = _network(arguments)
@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _network(arguments: argparse.Namespace) -> tuple[Any, Any]:
-    """Returns the colorizer, and what tells its model from others."""
+    """Returns the colorizer, and what identifies its model."""
     from semcolor_jax.checkpoints.models import DEFAULT_MODEL, find_model
     from semcolor_jax.cli.colorize_command import _colorizer
     from semcolor_jax.inference.finished import fingerprint
@@ -92,7 +92,7 @@ def _network(arguments: argparse.Namespace) -> tuple[Any, Any]:
 
 
 class _Progress:
-    """A bar with the time that is left on a terminal, or a line every ten seconds elsewhere; on stderr."""
+    """A bar with the remaining time on a terminal, or a line every ten seconds elsewhere; on stderr."""
 
     def __init__(self) -> None:
         self._bar: Any = None
@@ -118,7 +118,7 @@ class _Progress:
         self._done, self._total = done, total
 
     def counts(self) -> str:
-        """Returns how far it is."""
+        """Returns the progress as text."""
         return f"{self._done} of {self._total} frames" if self._total else f"{self._done} frames"
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The command `semcolor serve`."""
+"""The command `semcolor serve`, which opens a web page to colour photos on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from semcolor_jax.cli.arguments import add_checkpoint, add_command, model, positive_float, positive_int
 
 PORT = 8313
-"""Of the page, unless told otherwise: 313 colours."""
+"""The page's default port: 313 colours."""
 
 
 def add_parser(commands: Any) -> None:
@@ -38,7 +38,7 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Serves until Ctrl-C. Raises `UserError` for a mistake of the user's."""
-    import semcolor_jax  # JAX and the extra `web`: only once the arguments are right
+    import semcolor_jax  # JAX and the extra `web`: only once the arguments are valid
     from semcolor_jax.cli.allocator import return_large_blocks
     from semcolor_jax.cli.compile_cache import enable_compile_cache
     from semcolor_jax.web.limits import MIB, Limits

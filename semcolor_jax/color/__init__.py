@@ -1,4 +1,4 @@
-"""CIE Lab, the 313 colour bins, soft-encoding and decoding, rebalancing weights.
+"""Colour science for colorization: CIE Lab, the 313 colour bins, soft-encoding and decoding, rebalancing weights.
 
 Units everywhere: L in 0..100, a and b in CIE units.
 """

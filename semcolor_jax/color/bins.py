@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Int32
 
 STEP = 10
-"""Distance of neighbouring bins, in CIE units."""
+"""Distance between neighbouring bins, in CIE units."""
 
 BIN_RUNS = (  # a, first b, last b
     (-90, 50, 90),
@@ -51,18 +51,18 @@ NEAREST = 5
 """How many bins describe a colour (paper, section III-B)."""
 
 LIMIT = 130.0
-"""The cells cover -130..130 in a and b; colours beyond are moved to that border first."""
+"""The cells cover -130..130 in a and b; colours beyond are clipped to this border first."""
 
 CELL = 2.5
-"""Side of a cell. The lines along which bins swap places in the order of distance meet at multiples of 5, so
-cells that end there have fewer candidates than other, even smaller, ones."""
+"""Side of a cell. The lines on which two bins are equally near meet at multiples of 5, so cells that end there have
+fewer candidates than other, even smaller, ones."""
 
 CELLS_PER_SIDE = int(2 * LIMIT / CELL)
 
 CANDIDATES = 7
-"""The most bins that share the five nearest places within one cell."""
+"""Most bins that are among the five nearest anywhere in one cell."""
 
-_SHORTLIST = 14  # bins a cell looks at before the exact test; more than ever needed, which is asserted
+_SHORTLIST = 14  # bins per cell before the exact test; more than ever needed, which is asserted
 
 
 class CellTable(NamedTuple):
@@ -70,8 +70,8 @@ class CellTable(NamedTuple):
 
     Attributes:
       grid: the candidates' grid coordinates, three to a word: candidate k is in bits 10 (k % 3) and up of
-        word k // 3. Ten bits are 32 * row + column, where a = 10 row - 130 and b = 10 column - 130. The
-        search reads a whole list, and packed like this it is three gathers instead of seven.
+        word k // 3. Ten bits are 32 * row + column, where a = 10 row - 130 and b = 10 column - 130. The search reads a
+            whole list, and packing makes this three gathers instead of seven.
       bins: the candidates' bins and, above 9 bits, their ten bits of grid coordinates. Flat: cell * 7 + k.
     """
 
@@ -100,12 +100,12 @@ def cell_table() -> CellTable:
 
 
 def candidate_lists() -> Int32[np.ndarray, "C 7"]:
-    """Finds, for every cell, all bins that are among the five nearest of any of its points.
+    """Finds, for every cell, all bins that are among the five nearest to any of its points.
 
-    The difference of the squared distances to two bins is linear in the point. So bin i is nearer than bin j
-    all over a cell if and only if it is so at the four corners, and j can be left out when five bins are
-    nearer all over. This is much sharper than comparing the least and greatest distances of the cell (7
-    candidates against 13). Shorter lists are filled with the next bins, which does no harm.
+    The difference of the squared distances to two bins is linear in the point. So bin i is nearer than bin j in a whole
+    cell if and only if it is at the four corners, and j can be left out when five bins are nearer in the whole cell.
+    This is much tighter than comparing the cell's least and greatest distances (7 candidates against 13). Shorter lists
+    are padded with the next bins, which is harmless.
     """
     edges = np.arange(CELLS_PER_SIDE + 1) * CELL - LIMIT
     low = np.stack(np.meshgrid(edges[:-1], edges[:-1], indexing="ij"), axis=-1).reshape(-1, 2)

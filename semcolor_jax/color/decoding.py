@@ -11,7 +11,7 @@ from semcolor_jax.errors import UserError
 
 
 def check_temperature(temperature: float) -> None:
-    """Raises `UserError` unless the temperature lies in (0, 1], and above what underflows to 0 in float32."""
+    """Raises `UserError` unless the temperature lies in (0, 1] and does not underflow to 0 in float32."""
     if not np.finfo(np.float32).tiny <= temperature <= 1:
         raise UserError(
             f"The temperature is {temperature}, but must lie in (0, 1], and not so near 0 that it underflows."
@@ -24,7 +24,7 @@ def annealed_mean(
     """Returns the mean colour of the sharpened distribution softmax(logits / T) (eqs. 14, 15).
 
     Args:
-      logits: over the bins; log-probabilities serve as well.
+      logits: over the bins; log-probabilities also work.
       temperature: in (0, 1]. 1 gives the mean, which is dull; towards 0 it becomes the mode. May be traced,
         and is then not checked.
 
@@ -39,7 +39,7 @@ def annealed_mean(
     if not isinstance(temperature, Tracer):
         check_temperature(float(temperature))
     logits = logits.astype(jnp.float32)
-    # The maximum goes before the division: a tiny temperature then gives 0 and -inf, and no inf - inf.
+    # The maximum is subtracted before the division: a tiny temperature then gives 0 and -inf, not inf - inf.
     sharpened = (logits - jnp.max(logits, axis=-1, keepdims=True)) / temperature
     return jnp.matmul(jax.nn.softmax(sharpened, axis=-1), AB_BINS, precision="highest")
 

@@ -1,9 +1,8 @@
-"""Soft-encoding: a colour as Gaussian weights of its five nearest bins (paper, section III-B).
+"""Soft-encodes colours as Gaussian weights of their five nearest bins (paper, section III-B).
 
-The search looks up the cell of the colour, computes 7 distances instead of 313, and orders them by a fixed
-network of compare-exchanges, which runs on whole vectors of pixels where `lax.top_k` would run pixel by
-pixel. The optimization barriers stop XLA from fusing a stage into each of its consumers, where it would be
-computed again for each of them.
+The search looks up the colour's cell, computes 7 distances instead of 313, and sorts them by a fixed network of
+compare-exchanges, which runs on whole vectors of pixels where `lax.top_k` would run pixel by pixel. The optimization
+barriers stop XLA from fusing a stage into each of its consumers, which would recompute it for each of them.
 """
 
 from typing import NamedTuple
@@ -60,8 +59,8 @@ def soft_encode(ab: Num[Array | np.ndarray, "*n 2"], sigma: float = 5.0) -> Soft
     No gradient flows. Bins whose distances agree to about six digits may come in either order.
 
     Args:
-      ab: a and b in CIE units; moved into -130..130 first (sRGB itself stays within -108..99).
-      sigma: of the Gaussian, in CIE units.
+      ab: a and b in CIE units; clipped to -130..130 first (sRGB itself stays within -108..99).
+      sigma: the Gaussian's, in CIE units.
 
     Raises:
       UserError: if sigma is not above 0.
@@ -73,9 +72,9 @@ def soft_encode(ab: Num[Array | np.ndarray, "*n 2"], sigma: float = 5.0) -> Soft
     slot = slots[:, None] >> _SLOT_BITS * jnp.arange(bins.NEAREST) & 2**_SLOT_BITS - 1
     words = barrier(_candidate(points.cell[:, None], slot))
     distance = _squared_distance(words >> bins.BIN_BITS, a=points.a[:, None], b=points.b[:, None])
-    # Relative to the nearest bin, so that one weight is 1 before normalising, however far the colour is.
+    # Relative to the nearest bin, so that one weight is 1 before normalising, at any distance.
     weights = jnp.exp((distance[:, :1] - distance) / (2 * sigma**2))
-    total = sum(weights[:, k] for k in range(bins.NEAREST))  # XLA's CPU reduces such a short axis slowly
+    total = sum(weights[:, k] for k in range(bins.NEAREST))  # XLA's CPU backend reduces such a short axis slowly
     shape = (*ab.shape[:-1], bins.NEAREST)
     return SoftCode(indices=_bin(words).reshape(shape), weights=(weights / jnp.expand_dims(total, -1)).reshape(shape))
 
@@ -83,7 +82,7 @@ def soft_encode(ab: Num[Array | np.ndarray, "*n 2"], sigma: float = 5.0) -> Soft
 def soft_encode_planes(ab: Num[Array | np.ndarray, "*n 2"], sigma: float = 5.0) -> SoftPlanes:
     """`soft_encode`, with the result in planes: `jnp.stack(planes.indices, axis=-1)` are the indices of the code.
 
-    It has the arguments of `soft_encode` and raises what that raises.
+    Takes the arguments of `soft_encode` and raises the same errors.
     """
     _check(sigma)
     points, shape = _locate(ab), ab.shape[:-1]
@@ -103,7 +102,7 @@ def soft_encode_nearest(
 ) -> tuple[Int32[Array, "*n k"], Float32[Array, "*n k"]]:
     """`soft_encode` with any number of nearest bins: their indices, nearest first, and their weights.
 
-    It compares with all 313 bins, so it is for images of reduced size, such as Zhang et al. (2016) train on (10 bins).
+    Compares with all 313 bins, so it is for images of reduced size, as in the training of Zhang et al. (2016; 10 bins).
     No gradient flows.
     """
     ab = jax.lax.stop_gradient(jnp.asarray(ab, jnp.float32))
@@ -113,7 +112,7 @@ def soft_encode_nearest(
 
 
 def nearest_bin(ab: Num[Array | np.ndarray, "*n 2"]) -> Int32[Array, "*n"]:
-    """Returns the bin nearest to each colour: `soft_encode(ab).indices[..., 0]`, cheaper, for histograms.
+    """Returns the bin nearest to each colour: like `soft_encode(ab).indices[..., 0]`, but cheaper, for histograms.
 
     Raises:
       ValueError: if the last axis of ab is not 2.
@@ -131,7 +130,7 @@ def _check(sigma: float) -> None:
 
 
 class _Located(NamedTuple):
-    """Colours, flattened, with the cells that they lie in."""
+    """Colours, flattened, and their cells."""
 
     cell: Int32[Array, "n"]
     a: Float32[Array, "n"]
@@ -150,9 +149,9 @@ def _locate(ab: Num[Array | np.ndarray, "*n 2"]) -> _Located:
 
 
 def _keys(points: _Located) -> list[Int32[Array, "n"]]:
-    """Returns one integer per candidate; they order like the distances, and the low bits name the candidate.
+    """Returns one integer per candidate; they sort like the distances, and the low bits identify the candidate.
 
-    Floats that are not negative order like their bits. The three bits given up cost one part in 2^20.
+    Non-negative floats sort like their bits. The three bits given up cost one part in 2^20.
     """
     words = barrier([_take(row, points.cell) for row in bins.cell_table().grid])
     keys = []
@@ -167,7 +166,7 @@ def _keys(points: _Located) -> list[Int32[Array, "n"]]:
 def _five_nearest_slots(points: _Located) -> Int32[Array, "n"]:
     """Returns the places of the five nearest in the cell's list, three bits each, the nearest lowest.
 
-    One word holds them all, because XLA computes the network once for every array that leaves it.
+    One word holds them all, because XLA computes the sorting network once per output array.
     """
     keys = _keys(points)
     for i, j in SORTING_NETWORK:

@@ -1,4 +1,4 @@
-"""Bringing Lab colours into sRGB without touching their lightness."""
+"""Fits Lab colours into the sRGB gamut without changing their lightness."""
 
 from typing import NamedTuple
 
@@ -14,14 +14,14 @@ TOLERANCE = 1e-4
 """How far linear RGB may leave 0..1 and still count as inside: float32 rounding, and the six-digit primaries,
 for which a = b = 0 is not exactly grey. It is a third of an 8-bit step even next to black."""
 
-_AIM = TOLERANCE / 2  # where the search for the border ends, so that rounding cannot put the result outside
+_AIM = TOLERANCE / 2  # where the search for the border stops, so that rounding cannot put the result outside
 _STEPS = 6  # of Newton's method: within 0.05 of an 8-bit step of the exact border for colours of up to 40 units
 
 
 class Ray(NamedTuple):
     """Colours of one lightness and hue: f_x = f_y + t * da and f_z = f_y - t * db, where t scales the chroma.
 
-    Planes instead of a last axis of 3, so that XLA's CPU code can compute on whole vectors of pixels.
+    Planes instead of a last axis of 3, so that XLA's CPU code can be vectorised over pixels.
 
     Attributes:
       y: luminance, 0..1.
@@ -37,7 +37,7 @@ class Ray(NamedTuple):
 
 
 def in_gamut(lab: Float[Array | np.ndarray, "*n 3"]) -> Bool[Array, "*n"]:
-    """Tells which Lab colours sRGB can show, within `TOLERANCE`.
+    """Returns which Lab colours sRGB can show, within `TOLERANCE`.
 
     Raises:
       ValueError: if the last axis is not 3, or the type is not floating.
@@ -49,8 +49,8 @@ def in_gamut(lab: Float[Array | np.ndarray, "*n 3"]) -> Bool[Array, "*n"]:
 def fit_to_gamut(lab: Float[Array | np.ndarray, "*n 3"]) -> Float[Array, "*n 3"]:
     """Scales the chroma of colours outside sRGB down until they fit; lightness and hue stay.
 
-    Clipping RGB instead would change the lightness, which in colorization is the photo's own. Colours inside
-    come back unchanged. L must lie in 0..100: beyond, not even grey fits, and grey is what comes back.
+    Clipping RGB instead would change the lightness, which in colorization is the photo's own. Colours inside come back
+    unchanged. L must lie in 0..100: beyond, not even grey fits, and grey is returned.
 
     Raises:
       ValueError: if the last axis is not 3, or the type is not floating.
@@ -72,9 +72,9 @@ def chroma_factor(ray: Ray) -> Float[Array, "..."]:
     """Returns the factor 0..1 to which the chroma must shrink to fit into sRGB.
 
     Along a ray each channel of linear RGB is a sum of two cubic polynomials in t, or straight lines below
-    CIE's bend. Newton's method starts at t = 1 with the channel that is farthest outside, and usually comes
-    down to the border from outside. A step that would leave the bracket between the best t known to be inside
-    and the least known to be outside is replaced by its middle.
+    CIE's bend. Newton's method starts at t = 1 with the channel farthest outside, and usually approaches the border
+    from outside. A step that would leave the bracket between the largest t known to be inside and the least known to be
+    outside is replaced by the bracket's middle.
     """
     inside, outside = jnp.zeros_like(ray.f_y), jnp.ones_like(ray.f_y)
     t = outside
@@ -98,8 +98,8 @@ def srgb8(ray: Ray) -> tuple[UInt8[Array, "..."], UInt8[Array, "..."], UInt8[Arr
 def srgb16(ray: Ray) -> tuple[UInt16[Array, "..."], UInt16[Array, "..."], UInt16[Array, "..."]]:
     """Returns the 16-bit sRGB planes, as `srgb8`.
 
-    What `TOLERANCE` leaves outside the gamut would cost dark colours a few 16-bit steps of lightness in clipping, so it
-    is mixed with the grey of the same luminance instead.
+    Clipping what `TOLERANCE` leaves outside the gamut would cost dark colours a few 16-bit steps of lightness, so it is
+    mixed with the grey of the same luminance instead.
     """
     planes = _linear_in_gamut(ray)
     lowest = jnp.minimum(jnp.minimum(planes[0], planes[1]), planes[2])
@@ -111,7 +111,7 @@ def srgb16(ray: Ray) -> tuple[UInt16[Array, "..."], UInt16[Array, "..."], UInt16
 
 
 def _linear_in_gamut(ray: Ray) -> list[Float[Array, "..."]]:
-    # The search is most of the work, and whole strips of most photos need none.
+    # The search is most of the work, and whole strips of most photos do not need it.
     factor = jax.lax.cond(jnp.all(_fits(ray)), lambda ray: jnp.ones_like(ray.f_y), chroma_factor, ray)
     return _linear_rgb(ray, factor)
 
@@ -139,7 +139,7 @@ def _excess(ray: Ray, t: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def _excess_and_slope(ray: Ray, t: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """Returns `_excess` and its derivative by t."""
+    """Returns `_excess` and its derivative with respect to t."""
     f_x, f_z = ray.f_y + t * ray.da, ray.f_y - t * ray.db
     x, z = cielab.inverse_f(f_x), cielab.inverse_f(f_z)
     x_slope, z_slope = ray.da * cielab.inverse_f_slope(f_x), -ray.db * cielab.inverse_f_slope(f_z)

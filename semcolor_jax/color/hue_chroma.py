@@ -1,4 +1,4 @@
-"""Hue and chroma of the HSV hexcone, histograms over them, and back to colour (Larsson et al. 2016).
+"""Converts colours to hue and chroma of the HSV hexcone, their histograms, and back (Larsson et al. 2016).
 
 Hue is in 0..1, chroma is max(R, G, B) - min(R, G, B), both of sRGB values in 0..1; each has 32 bins of equal width.
 """
@@ -14,11 +14,11 @@ from jaxtyping import Array, Float, Int
 HISTOGRAM_BINS = 32
 
 _CENTRES = (np.arange(HISTOGRAM_BINS, dtype=np.float32) + 0.5) / HISTOGRAM_BINS
-_FADE_BELOW = 0.03  # of the length of the mean hue vector, divided by 32 as the authors' code has it
+_FADE_BELOW = 0.03  # for the length of the mean hue vector, divided by 32 as in the authors' code
 
 
 class HueChroma(NamedTuple):
-    """Of a colour, or the distributions over them."""
+    """Hue and chroma of a colour, or distributions over them."""
 
     hue: Array
     chroma: Array
@@ -46,7 +46,7 @@ def histogram_bin(value: Float[Array, "*n"]) -> Int[Array, "*n"]:
 def decode_histograms(histograms: HueChroma) -> HueChroma:
     """Returns one hue and chroma (*n) for distributions (*n, 32), by the authors' default rule.
 
-    The hue is the circular mean; the chroma is the bin of the median, faded out where the hue is undecided.
+    The hue is the circular mean; the chroma is the median's bin, faded out where the hue is uncertain.
     """
     angles = 2 * np.pi * _CENTRES
     x = jnp.sum(histograms.hue * np.cos(angles), axis=-1)
@@ -59,10 +59,10 @@ def decode_histograms(histograms: HueChroma) -> HueChroma:
 
 
 def hue_chroma_to_rgb(color: HueChroma, *, grey: Float[Array, "*n"]) -> Float[Array, "*n 3"]:
-    """Returns sRGB (0..1) of this hue and chroma, whose mean over the channels is `grey` unless that must be clipped.
+    """Returns sRGB (0..1) of this hue and chroma, with `grey` as the mean over channels unless it must be clipped.
 
-    As the authors do it: the HSV value is grey + chroma / 2 and the saturation chroma / value, both clipped; then all
-    channels are shifted alike until their mean is right, and clipped again.
+    As in the authors' code: the HSV value is grey + chroma / 2 and the saturation chroma / value, both clipped; then
+    all channels are shifted equally until their mean is right, and clipped again.
     """
     value = grey + color.chroma / 2
     saturation = jnp.clip(color.chroma / jnp.where(value > 0, value, 1.0), 0.0, 1.0)

@@ -1,8 +1,8 @@
-"""sRGB (D65) <-> CIE Lab, one implementation for JAX and for numpy on the host.
+"""Converts sRGB (D65) to CIE Lab and back, one implementation for JAX and for numpy on the host.
 
 The constants are those of scikit-image: the sRGB primaries of IEC 61966-2-1 rounded to six digits and the D65
-white of the 2 degree observer. Every power is guarded by a double `where`: the branch not taken sees a
-harmless argument, because its infinite derivative times zero would otherwise turn the gradient into NaN.
+white of the 2 degree observer. Every power is guarded by a double `where`: the branch not taken gets a harmless
+argument, because its infinite derivative times zero would otherwise make the gradient NaN.
 """
 
 from typing import Any
@@ -33,8 +33,8 @@ def rgb_to_lab(rgb: Num[Any, "*n 3"], *, xp: Any = jnp) -> Float[Any, "*n 3"]:
     """Converts sRGB to CIE Lab.
 
     Args:
-      rgb: uint8, or float in 0..1. Floats outside 0..1 continue the curves, they are not clipped.
-      xp: the array module that computes, `jax.numpy` or `numpy`.
+      rgb: uint8, or float in 0..1. Floats outside 0..1 continue the curves and are not clipped.
+      xp: the array module to use, `jax.numpy` or `numpy`.
 
     Returns:
       L in 0..100, a and b in CIE units; float32 (float64 if the input is).
@@ -54,7 +54,7 @@ def rgb_to_lab(rgb: Num[Any, "*n 3"], *, xp: Any = jnp) -> Float[Any, "*n 3"]:
 def rgb_planes_to_ab(
     red: UInt8[Array, "*n"], green: UInt8[Array, "*n"], blue: UInt8[Array, "*n"]
 ) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
-    """Returns a and b as `rgb_to_lab` does, from planes: on a CPU several times faster than three channels a pixel."""
+    """Returns a and b as `rgb_to_lab`, but from planes: several times faster on a CPU than three channels a pixel."""
     table = jnp.asarray(LINEAR_FROM_UINT8)
     linear = [jnp.take(table, plane, axis=0, mode="clip") for plane in (red, green, blue)]
     weights = XYZ_FROM_LINEAR.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Class rebalancing: rare colours weigh more in the loss (paper, eqs. 11 and 12; Zhang et al., 2016).
+"""Computes class rebalancing: rare colours weigh more in the loss (paper, eqs. 11 and 12; Zhang et al., 2016).
 
 Computed once per training, on the host, in float64.
 """
@@ -20,7 +20,7 @@ def rebalancing_weights(
     Args:
       prior: how often each bin occurs in the training set, as counts or as probabilities.
       uniform_share: lambda, in 0..1: how much of the uniform distribution is mixed in; 1 makes all weights 1.
-      sigma: of the smoothing, in CIE units.
+      sigma: the smoothing's, in CIE units.
 
     Raises:
       UserError: if an argument is out of its range, or lambda is 0 and a bin has no probability even when
@@ -39,13 +39,13 @@ def rebalancing_weights(
 def smooth_prior(prior: Num[np.ndarray, "313"], sigma: float = 5.0) -> Float[np.ndarray, "313"]:
     """Interpolates the prior bicubically in the ab plane and smooths it by a Gaussian (eq. 11).
 
-    Where the grid of bins has no bin, outside the gamut, the prior is 0. The interpolation is Keys' cubic convolution
-    (IEEE Trans. ASSP, 1981) to steps of one CIE unit; where it overshoots below 0, it is set to 0. The Gaussian is
-    evaluated at the bins. What it carries beyond them is lost, and the rest is normalised to 1, as eq. 11 says.
+    Where the grid has no bin, outside the gamut, the prior is 0. The interpolation is Keys' cubic convolution (IEEE
+    Trans. ASSP, 1981) to steps of one CIE unit; negative overshoots are set to 0. The Gaussian is evaluated at the
+    bins. Mass beyond them is lost, and the rest is normalised to 1, as eq. 11 says.
 
     Args:
       prior: counts or probabilities.
-      sigma: of the Gaussian, in CIE units.
+      sigma: the Gaussian's, in CIE units.
 
     Returns:
       float64 probabilities; their sum is 1.
@@ -70,7 +70,7 @@ def smooth_prior(prior: Num[np.ndarray, "313"], sigma: float = 5.0) -> Float[np.
 
 
 def _fine(nodes: Float[np.ndarray, " nodes"]) -> Float[np.ndarray, " fine"]:
-    """Returns places in steps of 1 as far as the interpolation reaches: two steps of the grid beyond it."""
+    """Returns places in steps of 1 as far as the interpolation reaches: two grid steps beyond the grid."""
     return np.arange(nodes[0] - 2 * STEP, nodes[-1] + 2 * STEP + 1)
 
 

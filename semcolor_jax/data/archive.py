@@ -1,4 +1,4 @@
-"""Reads single files of a zip or tar in place, from several threads; nothing is unpacked.
+"""Reads single files from a zip or tar in place, from several threads; nothing is unpacked.
 
 `fsspec`'s tar filesystem is no substitute: its reads share one file position, so threads get each other's bytes, and
 each read searches all members for the name (15 ms instead of 0.2 among the 50,000 of ImageNet's validation tar).
@@ -22,13 +22,13 @@ from semcolor_jax.errors import UserError
 from semcolor_jax.photos.files import list_images
 
 LARGEST = 256 * 2**20
-"""Bytes of a file in an archive at most: far above any photo, and a zip of a few kilobytes may unpack to gigabytes."""
+"""Most bytes of a file in an archive: far above any photo, since a zip of a few kilobytes may unpack to gigabytes."""
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, tarfile.TarError, EOFError, RuntimeError, OSError)
 
 
 class Archive(Protocol):
-    """The files of a zip, tar or folder, which several threads may read at a time."""
+    """The files of a zip, tar or folder; several threads may read them at once."""
 
     @property
     def path(self) -> Path:
@@ -50,10 +50,10 @@ def open_archive(path: str | os.PathLike[str], *, wanted: Collection[str] = ()) 
 
     Args:
       path: of the archive.
-      wanted: names, without folders, after which a tar, which has no table of contents, need not be searched on.
+      wanted: names, without folders; the search of a tar, which has no table of contents, stops once all are found.
 
     Raises:
-      UserError: if `path` does not exist, or is neither of the three, or is damaged or cut short.
+      UserError: if `path` does not exist, is none of the three, or is damaged or truncated.
     """
     path = Path(path)
     if path.is_dir():
@@ -75,7 +75,7 @@ def open_image_in(archive: Archive, name: str) -> ImageFile.ImageFile:
     content = archive.read(name)
     try:
         return Image.open(io.BytesIO(content))
-    except Exception as error:  # decoders meet broken bytes with exceptions of every kind
+    except Exception as error:  # decoders raise exceptions of every kind on broken bytes
         raise UserError(f"{archive.path}: {name} is not an image that can be read, or is damaged.") from error
 
 
@@ -99,7 +99,7 @@ class _Zip:
         self._lock = threading.Lock()
 
     def read(self, name: str) -> bytes:
-        _check_size(self.path, name, self._zip.getinfo(name).file_size)  # zipfile unpacks no more than that
+        _check_size(self.path, name, self._zip.getinfo(name).file_size)  # zipfile unpacks no more than this
         try:
             with self._lock:
                 return self._zip.read(name)  # compares the checksum, too

@@ -1,9 +1,9 @@
-"""Preprocessing and augmentation as small ops that compose.
+"""Preprocesses and augments training photos in tf.data, with small ops that compose.
 
 An op maps (example, seed) to an example, eagerly or inside tf.data. All randomness comes from the seed
 through stateless ops, so the same seed gives the same picture. Geometry moves photo and labels alike; the
-scene stays. Each kind of randomness is one op: the photo is resampled once and rounded twice, whatever the
-number of augmentations (docs/performance.md has the figures).
+scene stays. Each kind of randomness is one op: the photo is resampled once and rounded twice, however many
+augmentations are on (docs/performance.md has the figures).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def chain(*ops: Op) -> Op:
 
 
 def resize_short(side: int) -> Op:
-    """Scales so that the short side is `side`: the photo bilinear and antialiased, the labels nearest."""
+    """Resizes the short side to `side`: the photo bilinearly (antialiased), the labels to the nearest."""
 
     def apply(example: Example, seed: tf.Tensor) -> Example:
         del seed
@@ -92,16 +92,15 @@ def random_geometry(
     translate: float = 0.0,
     flip: float = 0.0,
 ) -> Op:
-    """Resizes, turns, scales, shifts, cuts out a size x size square and mirrors it, all in one warp.
+    """Resizes, rotates, scales, shifts, crops a size x size square and mirrors it, all in one warp.
 
-    The square lies anywhere inside the resized photo, every place equally likely; what turning, scaling and shifting
-    bring in from outside is reflected.
+    The square's place inside the resized photo is uniform; pixels from outside the photo are reflected.
 
     Args:
-      size: of the square, at most `short_side`.
-      short_side: of the resized photo.
+      size: the square's, at most `short_side`.
+      short_side: the resized photo's.
       rotate: largest angle, in degrees, either way, about the photo's centre.
-      scale: the factor lies in 1 +- this.
+      scale: the factor is in 1 +- this.
       translate: largest shift, as a share of the photo's side, either way.
       flip: probability of mirroring left and right.
     """
@@ -128,11 +127,11 @@ def random_geometry(
 
 
 def random_tone(*, contrast: float = 0.0, brightness: float = 0.0) -> Op:
-    """Changes contrast, then brightness. For photos of one size: XLA compiles it anew for every other.
+    """Changes contrast, then brightness. For photos of one size: XLA recompiles it for every other.
 
     Args:
       contrast: each channel's distance from its mean is multiplied by one factor in 1 +- this.
-      brightness: one number in +- this share of the full range is added to all channels.
+      brightness: one offset in +- this share of the full range is added to all channels.
     """
 
     def apply(example: Example, seed: tf.Tensor) -> Example:
@@ -182,13 +181,13 @@ def _to_input(
 ) -> tf.Tensor:
     """Returns the (2, 3) matrix that takes pixel (x, y, 1) of the square to its place in a photo of `shape`.
 
-    Backwards from the square: undo mirroring and cutting, which gives the place q in the resized photo; then shift and
-    turning about the centre c, p = R(-angle) (q - c - shift) / factor + c; then resizing, (p + 1/2) * ratio - 1/2.
+    Backwards from the square: undo mirroring and cropping, which gives the place q in the resized photo; then shift and
+    rotation about the centre c, p = R(-angle) (q - c - shift) / factor + c; then resizing, (p + 1/2) * ratio - 1/2.
     """
     given = tf.cast(shape, tf.float32)
     resized = tf.round(given * (short_side / tf.reduce_min(given)))
     ratio, center = given / resized, (resized - 1) / 2
-    # (y, x), for (0, 0) of the square, from the point about which the photo was turned
+    # (y, x), for (0, 0) of the square, relative to the photo's centre of rotation
     corner = tf.floor(place * (resized - size + 1)) - center - shift * resized
     step = tf.where(mirrored, -1.0, 1.0)
     from_y, from_x = corner[0], corner[1] + tf.where(mirrored, size - 1.0, 0.0)

@@ -1,8 +1,8 @@
-"""Training augmentation in JAX, on the device; the counterpart of `data.augment` and `data.warp` in tf.data.
+"""Augments training photos in JAX, on the device; the counterpart of `data.augment` and `data.warp` in tf.data.
 
-For the same uniform draws both give the same picture, up to one grey level (tests/data/test_augmentation.py holds it).
+For the same uniform draws both give the same picture, up to one grey level (tests/data/test_augmentation.py checks it).
 The draws themselves differ: here those of place i come from `jax.random`, folded in from (seed, i). A photo and its
-label map travel as one uint32 a pixel, red, green, blue and label from the lowest byte up: one look-up then moves both.
+label map travel as one uint32 a pixel, red, green, blue and label from the lowest byte up: one look-up moves both.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Lookup: TypeAlias = Callable[[Int[Array, "h w"], Int[Array, "h w"]], UInt32[Arra
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What `config.augment` asks for that moves pixels or changes their tone; `data.augment` has the units."""
+    """The fields of `config.augment` that move pixels or change their tone; `data.augment` has the units."""
 
     rotate: float = 0.0
     scale: float = 0.0
@@ -71,14 +71,14 @@ def draw(key: Key[Array, ""]) -> Draws:
 def augment(
     lookup: Lookup, size: Int[Array, " 2"], draws: Draws, *, side: int, short_side: int, options: Options
 ) -> Crop:
-    """Resizes, turns, scales, shifts, cuts out and mirrors a square, then changes its contrast and brightness.
+    """Resizes, rotates, scales, shifts, crops and mirrors a square, then changes its contrast and brightness.
 
     Args:
       lookup: the photo's packed pixels.
-      size: its height and width; shrinking by more than `data.augment.ALIASING` would alias.
-      draws: of the place.
-      side: of the square, at most `short_side`.
-      short_side: of the resized photo from which the square is cut.
+      size: the photo's height and width; shrinking by more than `data.augment.ALIASING` would alias.
+      draws: the place's.
+      side: the square's, at most `short_side`.
+      short_side: of the resized photo from which the square is cropped.
       options: how far the draws reach.
     """
     to_input = input_matrix(size, draws.geometry, side=side, short_side=short_side, options=options)
@@ -97,7 +97,7 @@ def input_matrix(
     given = size.astype(jnp.float32)
     resized = jnp.round(given * (short_side / jnp.min(given)))
     ratio, center = given / resized, (resized - 1) / 2
-    # (y, x), for (0, 0) of the square, from the point about which the photo was turned
+    # (y, x), for (0, 0) of the square, relative to the photo's centre of rotation
     corner = jnp.floor(geometry[4:6] * (resized - side + 1)) - center - signed[2:4] * options.translate * resized
     mirrored = geometry[6] < options.flip
     step = jnp.where(mirrored, -1.0, 1.0)
@@ -113,7 +113,7 @@ def input_matrix(
 
 
 def warp(lookup: Lookup, size: Int[Array, " 2"], to_input: Float[Array, "2 3"], *, side: int) -> Crop:
-    """Looks up each pixel of a square, bilinear in the photo, nearest in the labels; what lies outside is reflected."""
+    """Looks up each pixel of a square, bilinear in the photo, nearest in the labels; reflects what lies outside."""
     grid = jnp.arange(side, dtype=jnp.float32)
     column, row = (
         _reflect(line[0] * grid[None, :] + line[1] * grid[:, None] + line[2], length=length)
@@ -143,13 +143,13 @@ def add_border(crop: Crop, key: Key[Array, ""], *, chance: float, reach: float =
 
     Args:
       crop: the square; where the border lies, its labels become ignored.
-      key: of the place.
-      chance: that there is a border; its sides are drawn one by one, and any of them may be missing.
-      reach: largest width of a side, as a share of the square's.
+      key: the place's.
+      chance: that there is a border; its sides are drawn separately, and any of them may be missing.
+      reach: largest width of a side, as a share of the square's side.
     """
     side = crop.labels.shape[0]
     uniform = jax.random.uniform(key, (6,))
-    widths = jnp.maximum(0, 1.5 * uniform[:4] - 0.5) * reach * side  # a third of the sides is missing
+    widths = jnp.maximum(0, 1.5 * uniform[:4] - 0.5) * reach * side  # a third of the sides are missing
     row, column = jnp.arange(side)[:, None], jnp.arange(side)[None, :]
     outside = (row < widths[0]) | (row >= side - widths[1]) | (column < widths[2]) | (column >= side - widths[3])
     outside &= uniform[4] < chance

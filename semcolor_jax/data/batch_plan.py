@@ -1,8 +1,8 @@
 """Plans batches of equally sized crops where photos differ in size; see `data.device_cache`.
 
 The stream of places is that of `data.pipeline`: the same order, the same seed. Every place goes to the queue of its
-sample's group, and a queue that holds a batch's worth becomes the next batch. With one group these are exactly the
-batches of `data.pipeline`. All of it follows from (seed, first place), so a resumed run skips to where it stopped.
+sample's group, and a queue that reaches the batch size becomes the next batch. With one group these are exactly the
+batches of `data.pipeline`. Everything follows from (seed, first place), so a resumed run skips to where it stopped.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def planned_batches(
     """Yields the endless batches from the one after the first `skip` on.
 
     Args:
-      source: whose epochs are gone through.
-      groups: of each sample, from 0 on.
+      source: its epochs are iterated.
+      groups: each sample's, from 0 on.
       batch_size: samples in a batch.
-      seed: of the run.
-      first_place: where the queues are empty.
-      skip: how many batches are passed over; that costs the drawing of their epochs' orders, microseconds a sample.
+      seed: the run's.
+      first_place: where the queues start empty.
+      skip: how many batches are skipped; this only draws their epochs' orders, microseconds a sample.
     """
     stream = _batches(source, groups, batch_size=batch_size, seed=seed, first_place=first_place)
     return itertools.islice(stream, skip, None)
@@ -58,4 +58,4 @@ def _batches(
             whole = queue.shape[1] // batch_size * batch_size
             ready += [PlannedBatch(group, *queue[:, i : i + batch_size]) for i in range(0, whole, batch_size)]
             queues[group] = queue[:, whole:]
-        yield from sorted(ready, key=lambda batch: int(batch.places[-1]))  # in the order in which they became whole
+        yield from sorted(ready, key=lambda batch: int(batch.places[-1]))  # in the order in which they filled up

@@ -1,8 +1,8 @@
-"""Units of work shared out by Apache Beam: on this machine, or on a cluster's engine (Flink, Spark, Dataflow).
+"""Distributes units of work by Apache Beam: on this machine, or on a cluster's engine (Flink, Spark, Dataflow).
 
-What is done must leave its result in files: every worker sees the same files under the same paths as the process that
-starts the pipeline. Beam does not install beside the tested versions of everything else (docs/data.md, "Preparing at
-scale"), so it is imported only where it is used.
+Each unit must leave its result in files: every worker sees the same files under the same paths as the process that
+starts the pipeline. Beam conflicts with the tested versions of other packages (docs/data.md, "Preparing at scale"), so
+it is imported only where it is used.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from semcolor_jax.errors import UserError
 Unit = TypeVar("Unit")
 
 Work: TypeAlias = Callable[[Unit], None]
-"""Does one unit and leaves the result in files. Doing a unit twice, even at the same time, must be harmless."""
+"""Processes one unit and leaves the result in files. Doing so twice, even concurrently, must be harmless."""
 
 SAME_PATHS = "though the engine has done its work: all its workers must see that folder under the same path"
-"""The end of what is said where results are missing."""
+"""The end of messages about missing results."""
 
 _HERE = "FnApiRunner"
-"""What runs a pipeline as DirectRunner: Beam would first download a program, Prism, to do it with."""
+"""The runner behind DirectRunner: Beam's own choice would first download a program, Prism."""
 
 _HAVE_OWN_OPTIONS = ("flink", "spark", "portable")
-"""Runners whose job server knows options that Beam itself does not."""
+"""Runners with options that only their job server knows."""
 
 
 def pipeline_options(runner: str, settings: Sequence[str] = ()) -> Any:
@@ -40,7 +40,7 @@ def pipeline_options(runner: str, settings: Sequence[str] = ()) -> Any:
       settings: options of Beam or of the engine, "NAME=VALUE" or "NAME".
 
     Raises:
-      UserError: Beam is not installed, or knows no such runner or option, or lacks a package for it.
+      UserError: Beam is not installed, does not know the runner or option, or lacks a package for it.
     """
     options_of = _beam().options.pipeline_options.PipelineOptions
     known = [
@@ -59,7 +59,7 @@ def pipeline_options(runner: str, settings: Sequence[str] = ()) -> Any:
             )
     except (ValueError, ImportError, AttributeError) as error:
         raise UserError(f"Beam cannot use the runner {runner} ({error}).") from error
-    except SystemExit:  # argparse's, whose last line is the sentence
+    except SystemExit:  # argparse's; its last line is the message
         what = said.getvalue().strip().rpartition("error: ")[2]
         raise UserError(f"Beam cannot read the options of the runner {runner} ({what}).") from None
     unknown = sorted(given.keys() - understood.keys())
@@ -71,20 +71,21 @@ def pipeline_options(runner: str, settings: Sequence[str] = ()) -> Any:
 def share_out(
     units: Sequence[Unit], prepare: Callable[[], Work[Unit]], *, folder: Path, options: Any, runner: Any = None
 ) -> None:
-    """Does every unit on the workers of an engine, and returns when all are done.
+    """Processes all units on an engine's workers, and returns when they are done.
 
-    A unit that fails by a `UserError` does not keep the others from being done.
+    A unit that fails with a `UserError` does not stop the others.
 
     Args:
-      units: small things that pickle; all of them travel inside the pipeline's description.
-      prepare: pickles, too; called once in each worker process, it returns what does a unit, from several threads.
-      folder: of files that all workers see; failed.txt in it gets the sentence of every failure.
+      units: small picklable values; all of them are part of the pipeline's description.
+      prepare: picklable, too; called once per worker process, it returns the function that processes a unit, from
+            several threads.
+      folder: visible to all workers; its failed.txt gets the message of every failure.
       options: as `pipeline_options` returns them.
-      runner: in place of the one in the options: a name, or an object of Beam's.
+      runner: overrides the one in the options: a name, or a Beam object.
 
     Raises:
-      UserError: the first of those that the units raised, with the number of the others; Beam is not installed, or the
-        engine cannot be reached or misses an option.
+      UserError: the first one that a unit raised, with the number of others; Beam is not installed, or the engine
+            cannot be reached or lacks an option.
     """
     beam = _beam()
     from apache_beam.utils.shared import Shared  # pyright: ignore[reportMissingImports]
@@ -108,18 +109,18 @@ def share_out(
 
 
 def _submit(pipeline: Any) -> Any:
-    """Gives the pipeline to its engine. Raises `UserError` if that does not take it."""
+    """Submits the pipeline to its engine. Raises `UserError` if it is refused."""
     name = type(pipeline.runner).__name__
     try:
         return pipeline.run()
     except Exception as error:
-        if "Direct" in name or "FnApi" in name:  # these do the work at once: what is raised is no mistake of the user's
+        if "Direct" in name or "FnApi" in name:  # these run immediately: their exceptions are not the user's mistakes
             raise
         raise UserError(f"{name} did not take the pipeline ({' '.join(str(error).split())}).") from error
 
 
 def _attempt(unit: Unit, prepare: Callable[[], Work[Unit]], shared: Any) -> list[str]:
-    """Returns the sentence if the unit fails by a mistake of the user's, which no engine should try again."""
+    """Returns the message if the unit fails by the user's mistake, which no engine should retry."""
     try:
         shared.acquire(functools.partial(_prepared, prepare))(unit)
     except UserError as error:
@@ -128,7 +129,7 @@ def _attempt(unit: Unit, prepare: Callable[[], Work[Unit]], shared: Any) -> list
 
 
 def _prepared(prepare: Callable[[], Work[Unit]]) -> Work[Unit]:
-    """Returns what `prepare` does, or what fails every unit with its sentence: a file is not read again for each."""
+    """Returns what `prepare` returns, or a function that fails every unit with its message, without rereading files."""
     try:
         return prepare()
     except UserError as error:

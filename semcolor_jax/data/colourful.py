@@ -1,7 +1,7 @@
 """Leaves almost colourless photos out of training: `config.data.min_chroma`.
 
-They teach a network that grey is safe. BigColor (Kim et al. 2022) and DDColor (Kang et al. 2023) likewise leave out
-about a tenth of ImageNet.
+Such photos teach a network that grey is safe. BigColor (Kim et al. 2022) and DDColor (Kang et al. 2023) likewise leave
+out about a tenth of ImageNet.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from semcolor_jax.data.example import Example
 
 _LOOKED_AT = 64
-"""Pixels of a photo's longer side that are looked at, evenly spread: a mean needs no more."""
+"""Evenly spaced pixels sampled along a photo's longer side: a mean needs no more."""
 
 
 def mean_chroma(image: UInt8[np.ndarray, "h w 3"]) -> float:
@@ -46,7 +46,7 @@ class _Facts:
 
 
 class ColourfulSource:
-    """The photos of a source whose mean chroma reaches a threshold.
+    """The photos of a source with at least a threshold of mean chroma.
 
     Attributes:
       name: the source's, with the threshold.

@@ -1,7 +1,6 @@
-"""TensorFlow for input pipelines only: quiet, and blind to every accelerator.
+"""Imports TensorFlow for input pipelines only: quiet, and without access to accelerators.
 
-TensorFlow would otherwise reserve the memory of the GPUs that JAX computes on. All modules that need
-TensorFlow import it from here, so that none can forget.
+TensorFlow would otherwise reserve the memory of the GPUs that JAX uses, so all modules import it from here.
 """
 
 from __future__ import annotations

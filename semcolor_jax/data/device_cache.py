@@ -1,9 +1,9 @@
-"""A whole data set in the accelerator's memory: `config.data.cache = "device"`.
+"""Keeps a whole data set in the accelerator's memory: `config.data.cache = "device"`.
 
-A source is decoded once, by its host form. Every photo is kept at its own aspect, as one uint32 a pixel (red, green,
-blue, label), in long pools, none above 2^31 elements. A table says where each photo begins and how large it is, so no
-photo is padded and shapes stay static whatever the photos' aspects. Gathering and augmentation happen inside the
-jitted step (`cached_batch`); the host sends two numbers a sample. `data.sharded_cache` spreads it over many devices.
+A source is decoded once, on the host. Every photo keeps its aspect ratio, as one uint32 a pixel (red, green, blue,
+label), in long pools, none above 2^31 elements. A table says where each photo begins and how large it is, so no photo
+is padded and shapes are static for any aspect ratio. Gathering and augmentation happen inside the jitted step
+(`cached_batch`); the host sends two numbers a sample. `data.sharded_cache` spreads it over many devices.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from semcolor_jax.data.sizes import sizes_of
 from semcolor_jax.errors import UserError
 
 POOL = 2**31 - 1
-"""Elements of a pool at most, so that positions are int32."""
+"""Most elements of a pool, so that positions are int32."""
 
 CHUNK = 2**22
-"""Pixels that are copied to the device at once: 16 MiB of host memory."""
+"""Pixels copied to the device at once: 16 MiB of host memory."""
 
-_READ_AHEAD = 128  # photos that are decoded at once
+_READ_AHEAD = 128  # photos decoded at once
 _REPORT_FROM = 2000  # photos; fewer take seconds
 _GIB = 2**30
 
@@ -48,8 +48,8 @@ class CacheArrays:
     """All samples, on the device."""
 
     pools: tuple[UInt32[Array, " pixels"], ...]
-    pool: Int32[Array, " n"]  # in which pool a photo lies
-    start: Int32[Array, " n"]  # and from where on
+    pool: Int32[Array, " n"]  # a photo's pool
+    start: Int32[Array, " n"]  # and its start there
     size: Int32[Array, "n 2"]
     scene_index: Int32[Array, "n 5"]
     scene_prob: Float32[Array, "n 5"]
@@ -57,7 +57,7 @@ class CacheArrays:
 
 @flax.struct.dataclass
 class CachedBatch:
-    """The step's input in place of a batch: the places of its samples. Each crop size compiles its own program."""
+    """The step's input in place of a batch: where its samples lie. Each crop size compiles its own program."""
 
     arrays: CacheArrays
     rows: Int32[Array, " b"]  # of the arrays
@@ -69,7 +69,7 @@ class CachedBatch:
 
 
 class Layout(NamedTuple):
-    """Where each photo will lie in the cache, planned before any is decoded."""
+    """Where each photo will lie in the cache, planned before decoding."""
 
     grouping: Grouping
     sizes: Int64[np.ndarray, "n 2"]  # as stored
@@ -80,12 +80,12 @@ class Layout(NamedTuple):
 
     @property
     def rows(self) -> int:
-        """How many photos a device holds, rounded up."""
+        """Number of photos per device, rounded up."""
         return -(-len(self.sizes) // self.shards)
 
     @property
     def bytes(self) -> int:
-        """What the cache takes on each device."""
+        """Size of the cache on each device."""
         return 4 * sum(self.pool_sizes) + self.rows * (4 + 4 + 8 + 20 + 20)
 
 
@@ -93,9 +93,9 @@ def cached_batch(batch: CachedBatch, keys: Key[Array, " b"], *, options: Options
     """Gathers and augments the samples of a batch: a pure function for use inside the jitted step.
 
     Args:
-      batch: where they are.
+      batch: where the samples lie.
       keys: one for each place.
-      options: of the augmentation.
+      options: the augmentation's.
 
     Returns:
       The batch as `data.pipeline` gives it: image uint8 (b, side, side, 3), labels, scene_index, scene_prob.
@@ -124,13 +124,13 @@ class DeviceCache:
     """The samples of a source on the device, for the crops that a config asks for.
 
     Attributes:
-      config: of the training, or of one of its phases.
-      layout: where they lie.
+      config: the training's, or one of its phases'.
+      layout: where the samples lie.
       arrays: the samples; empty until `fill`.
     """
 
     def __init__(self, source: Source, config: ConfigDict):
-        """Plans the cache without decoding anything, where the source knows its photos' sizes.
+        """Plans the cache, without decoding anything if the source knows its photos' sizes.
 
         Raises:
           UserError: if the source is empty, or a photo is too small.
@@ -146,7 +146,7 @@ class DeviceCache:
         return plan_layout(source, config)
 
     def abstract(self) -> CacheArrays:
-        """Returns the arrays' shapes, to compile the step for before they are there."""
+        """Returns the arrays' shapes, to compile the step before they are filled."""
         count, layout = len(self._source), self.layout
         shape: Any = jax.ShapeDtypeStruct
         return CacheArrays(
@@ -167,7 +167,7 @@ class DeviceCache:
         self.arrays = self.filled(range(len(self._source)))
 
     def filled(self, indices: Sequence[int]) -> CacheArrays:
-        """Returns those samples on JAX's default device, in their order.
+        """Returns those samples on JAX's default device, in order.
 
         Raises:
           UserError: if a sample cannot be read, or has changed since the source was made.
@@ -211,14 +211,14 @@ class DeviceCache:
             )
 
     def delete(self) -> None:
-        """Frees the device's memory, once the steps that were given it are done."""
+        """Frees the device's memory, once the steps that use it are done."""
         if self.arrays is not None:
             for pool in self.arrays.pools:
                 pool.delete()
         self.arrays = None
 
     def abstract_batch(self) -> CachedBatch:
-        """Returns the shapes of a batch of the largest crops, to compile the step for before anything is decoded."""
+        """Returns the shapes of a batch of the largest crops, to compile the step before anything is decoded."""
         count = self.config.data.batch_size
         rows, places = (jax.ShapeDtypeStruct((count,), dtype) for dtype in (jnp.int32, jnp.uint32))
         crops = self.layout.grouping.crops[0]
@@ -245,13 +245,13 @@ class DeviceCache:
 def plan_layout(source: Source, config: ConfigDict, *, pool: int = POOL, shards: int = 1) -> Layout:
     """Returns where each photo will lie.
 
-    A source that does not know its photos' sizes is decoded twice, the first time for the sizes alone.
+    A source that does not know its photos' sizes is decoded twice, first for the sizes only.
 
     Args:
       source: of the photos.
-      config: of the training.
+      config: the training's.
       pool: the largest number of pixels in one pool.
-      shards: devices to spread photos over: photo i goes to device i % shards. All have pools of the same sizes.
+      shards: devices to spread photos over: photo i goes to device i % shards. All have equally sized pools.
     """
     data = config.data
     sizes = sizes_of(source)
@@ -273,7 +273,7 @@ def plan_layout(source: Source, config: ConfigDict, *, pool: int = POOL, shards:
 
 
 def require_room(layout: Layout, *, step_bytes: int, free_bytes: int) -> None:
-    """Refuses a cache that does not fit beside what the step needs.
+    """Refuses a cache that does not fit in memory beside what the step needs.
 
     Raises:
       UserError: with all three numbers.
@@ -298,10 +298,10 @@ def _at_size(sample: Sample, size: Int64[np.ndarray, " 2"]) -> Sample:
 
 
 def _upload(photos: Iterator[UInt32[np.ndarray, " pixels"]], size: int) -> UInt32[Array, " size"]:
-    """Copies photos into one array on the device, at most `CHUNK` pixels and a photo being on the host."""
+    """Copies photos into one array on the device, with at most `CHUNK` pixels and one photo on the host."""
     write = jax.jit(lambda pool, part, start: jax.lax.dynamic_update_slice(pool, part, (start,)), donate_argnums=0)
     pool, done, count = jnp.zeros(size, jnp.uint32), 0, 0
-    waiting: list[np.ndarray] = []  # joined once a chunk: joining for every photo would copy the chunk each time
+    waiting: list[np.ndarray] = []  # joined once per chunk: joining for every photo would copy the chunk each time
     for photo in photos:
         waiting.append(photo)
         count += len(photo)

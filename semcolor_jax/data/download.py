@@ -17,7 +17,7 @@ from semcolor_jax.errors import UserError
 
 _CHUNK = 1 << 20
 _TIMEOUT = 60  # seconds without a byte
-_PATIENCE = 5  # connections in a row that bring nothing
+_PATIENCE = 5  # consecutive connections without data
 _CONNECTION_ERRORS = (OSError, http.client.HTTPException)  # URLError and timeouts are OSErrors
 
 
@@ -26,19 +26,19 @@ def download(
 ) -> None:
     """Downloads a file unless it already exists.
 
-    A partial download stays in `path`.part, and the next call resumes it (HTTP Range). Only a complete and verified
-    file gets the name `path`.
+    A partial download stays in `path`.part, and the next call resumes it (HTTP Range). Only a complete, verified file
+    is named `path`.
 
     Args:
       url: of the file.
-      path: where it shall be; the folder is made if it does not exist.
+      path: the target; its folder is created if missing.
       size: its published size in bytes; None if unknown.
       sha256: its published SHA-256, hexadecimal; None if unknown.
       pause: seconds before connecting again after a broken connection.
 
     Raises:
-      UserError: if the server does not have the file or cannot be reached, the folder cannot be written, or the file
-        is not the published one.
+      UserError: if the server lacks the file or cannot be reached, the folder cannot be written, or the file is not the
+            published one.
     """
     path = Path(path)
     if path.exists():
@@ -63,7 +63,7 @@ def download(
 
 
 def partial(path: Path) -> Path:
-    """Returns the file that holds what has come so far of a download to `path`."""
+    """Returns the file with the part downloaded so far for `path`."""
     return path.with_name(path.name + ".part")
 
 
@@ -71,7 +71,7 @@ def verify(path: str | os.PathLike[str], *, size: int | None, sha256: str | None
     """Compares a file with its published size in bytes and SHA-256, each if it is not None.
 
     Raises:
-      UserError: saying both values, if one differs.
+      UserError: with both values, if one differs.
     """
     found = Path(path).stat().st_size
     if size is not None and found != size:
@@ -122,12 +122,12 @@ def _receive(url: str, part: Path) -> bool:
             raise
         if error.headers.get("Content-Range") == f"bytes */{have}":
             return True
-        os.truncate(part, 0)  # not a beginning of the server's file
+        os.truncate(part, 0)  # not the beginning of the server's file
         return False
     with response:
         start = re.match(rf"bytes {have}-\d+/\d+$", response.headers.get("Content-Range", ""))
         if not (response.status == http.HTTPStatus.PARTIAL_CONTENT and start):
-            have = 0  # the server sends all of it
+            have = 0  # the server sends the whole file
         length = response.headers.get("Content-Length")
         total = None if length is None else have + int(length)
         with open(part, "r+b") as file, _progress(f"downloading {part.stem}", total=total, initial=have) as bar:

@@ -1,10 +1,9 @@
 """The embedded data set: crops of seven photos that scikit-image and scikit-learn install, labelled by hand.
 
-It makes a first training possible in minutes without any download. The photos are read from the installed
-packages; `embedded_labels/` holds one file per photo with its credit, its coarse segmentation polygons (in
-painter's order), its scene, and the window that is kept for validation. Training crops never touch that
-window, so that no pixel is in both splits. The second motorcycle photo of scikit-image shows the same scene
-from 19 cm aside and is left out.
+It allows a first training in minutes, without any download. The photos are read from the installed packages;
+`embedded_labels/` holds one file per photo with its credit, its coarse segmentation polygons (in painter's order), its
+scene, and the window that is kept for validation. Training crops never touch that window, so that no pixel is in both
+splits. The second motorcycle photo of scikit-image shows the same scene from 19 cm to the side and is left out.
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ CROP_SIDE = 160
 """Pixels a side that every crop is resized to."""
 
 TRAIN_SIDES = (128, 192, 288)
-"""Pixels a side of the training windows in the photo; half of it is the greatest distance of neighbours."""
+"""Pixels a side of the training windows in the photo; neighbours are at most half of it apart."""
 
 VAL_SIDE = 128
 """Pixels a side of the smaller validation windows; the others fill the validation region's short side."""
 
 BORDER = 2
-"""Pixels on either side of a hand-drawn border that are ignored: about the precision of the drawing."""
+"""Pixels ignored on either side of a hand-drawn border: about the precision of the drawing."""
 
 
 class Box(NamedTuple):
@@ -71,11 +70,11 @@ class Photo:
 
     Attributes:
       name: the name of its file there.
-      package: the installed package that brings the photo.
+      package: the installed package that contains the photo.
       file: its path inside that package.
       size: width and height in pixels.
       credit: who took the photo.
-      licence: under which terms it is published.
+      licence: its licence.
       scenes: probabilities of five Places365 categories, sum 1.
       validation: the window that no training crop touches.
       polygons: its segmentation; later ones cover earlier ones.
@@ -95,9 +94,8 @@ class Photo:
 class EmbeddedSource:
     """Crops of the embedded photos, all of one size, in memory (41 MB for "train").
 
-    The windows differ in size. They are resized once, on the host, so that inside tf.data a sample is one
-    row of four arrays: nothing is decoded, cut or resized in the graph, and `load` and `read` agree to the
-    last bit.
+    The windows differ in size. They are resized once, on the host, so that inside tf.data a sample is one row of four
+    arrays: nothing is decoded, cropped or resized in the graph, and `load` and `read` agree to the last bit.
     """
 
     name = "embedded"
@@ -131,9 +129,9 @@ class EmbeddedSource:
 
     @functools.cached_property
     def _tensors(self) -> dict[str, tf.Tensor]:
-        from semcolor_jax.data.cpu_tf import tf  # here, because `photos` and `read` do without TensorFlow
+        from semcolor_jax.data.cpu_tf import tf  # here, because `photos` and `read` do not need TensorFlow
 
-        # Outside the graph that calls us: all graphs share the tensors, none holds them as constants.
+        # Outside the calling graph: all graphs share the tensors, and none holds them as constants.
         with tf.init_scope():
             return {key: tf.constant(array) for key, array in self._arrays.items()}
 
@@ -143,14 +141,14 @@ def photos() -> tuple[Sample, ...]:
     """Returns the whole photos with their label maps and scenes, in the order of `descriptions`.
 
     Raises:
-      UserError: if a photo is missing from its package, or is not the one that was labelled.
+      UserError: if a photo is missing from its package, or is not the labelled one.
     """
     return tuple(_sample(photo) for photo in descriptions())
 
 
 @functools.cache
 def descriptions() -> tuple[Photo, ...]:
-    """Returns what is known of each photo, ordered by name."""
+    """Returns the description of each photo, ordered by name."""
     folder = resources.files("semcolor_jax.data") / "embedded_labels"
     files = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".json"))
     return tuple(
@@ -220,7 +218,7 @@ def _tiles(region: Box, side: int) -> Iterator[Box]:
 
 
 def _starts(low: int, high: int, side: int) -> list[int]:
-    """Even starts of intervals of length `side`, from `low` to `high - side`, at most half a side apart."""
+    """Evenly spaced starts of intervals of length `side`, from `low` to `high - side`, at most half a side apart."""
     count = 1 + -(-(high - low - side) * 2 // side)
     return np.linspace(low, high - side, count).round().astype(int).tolist()
 

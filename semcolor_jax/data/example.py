@@ -1,4 +1,4 @@
-"""The sample types, and the interface that every data set implements."""
+"""Defines the sample types, and the interface that every data set implements."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """What reports and messages call the data set."""
+        """The data set's name in reports and messages."""
         ...
 
     @property

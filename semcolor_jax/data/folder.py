@@ -1,9 +1,9 @@
-"""A folder of photos, with or without label maps and scenes, as a data set.
+"""Reads a folder of photos, with or without label maps and scenes, as a data set.
 
 DIR may be split into DIR/train and DIR/val, or not; below that come either photos anywhere, or
 
   images/NAME.jpg    photos
-  labels/NAME.png    their label maps, 8-bit ids, of the photo as it is shown; may be missing for some
+  labels/NAME.png    their label maps, 8-bit ids, of the photo as shown; may be missing for some
 
 and in DIR itself there may be
 
@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 Split: TypeAlias = Literal["train", "val"]
 
 HOLD_OUT = 20
-"""One photo in so many validates, where the folder itself does not say which."""
+"""One photo in this many is for validation, if the folder has no split of its own."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +59,8 @@ class Entry:
       name: its path below the folder, with forward slashes.
       photo: its file.
       labels: the file of its label map; None if it has none.
-      part: the folder of its split, after which the verdicts on its files are kept.
-      height: of the photo, in pixels.
+      part: the folder of its split, which names the cache of checks on its files.
+      height: the photo's, in pixels.
       width: likewise.
       grey: whether it has no colour.
     """
@@ -75,7 +75,7 @@ class Entry:
 
 
 class FolderSource:
-    """The photos of a folder; each file is checked when the source is made.
+    """The photos of a folder; each file is checked when the source is created.
 
     Attributes:
       name: the folder's name.
@@ -87,8 +87,8 @@ class FolderSource:
         """Scans one split of the folder, or all of it.
 
         Raises:
-          UserError: if the folder or the split is missing or empty; or a photo or label map is damaged; or a
-            label map has another size than its photo, or an id that labels.json does not name; or one of the
+          UserError: if the folder or the split is missing or empty; or a photo or label map is damaged; or a label map
+                differs in size from its photo, or has an id that labels.json does not name; or one of the
             folder's own tables is malformed.
         """
         root = Path(folder)
@@ -116,7 +116,7 @@ class FolderSource:
         )
 
     def read(self, index: int) -> Sample:
-        """Returns sample `index`. Raises `UserError` if its files have vanished or broken since the scan."""
+        """Returns sample `index`. Raises `UserError` if its files are gone or damaged since the scan."""
         entry = self._entries[index]
         image = read_photo(entry.photo)
         labels = no_labels(image)
@@ -134,13 +134,13 @@ class FolderSource:
 
     @functools.cached_property
     def _graph(self) -> FolderGraph:
-        from semcolor_jax.data.folder_graph import FolderGraph  # here, because `read` does without TensorFlow
+        from semcolor_jax.data.folder_graph import FolderGraph  # here, because `read` does not need TensorFlow
 
         return FolderGraph(self._entries, self._tables, read=self.read)
 
 
 def list_photos(folder: str | os.PathLike[str]) -> list[Path]:
-    """Returns the files of all photos of all splits, grey ones included, without looking into any.
+    """Returns the files of all photos of all splits, grey ones included, without opening any.
 
     Raises:
       UserError: if the folder is missing, or a split has no photos.
@@ -149,7 +149,7 @@ def list_photos(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def hold_out(names: Sequence[str]) -> frozenset[str]:
-    """Returns the names that validate: those whose hash is a multiple of `HOLD_OUT`, but at least one."""
+    """Returns the names for validation: those with a hash divisible by `HOLD_OUT`, but at least one."""
     hashes = {name: int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) for name in names}
     held = frozenset(name for name, number in hashes.items() if number % HOLD_OUT == 0)
     return held or frozenset(sorted(names, key=hashes.__getitem__)[:1])
@@ -168,7 +168,7 @@ def _find_entries(root: Path, split: Split | None, tables: FolderTables) -> list
 
 
 def _parts(root: Path) -> list[Path]:
-    """Returns the folders of the splits, or the one folder that is to be divided."""
+    """Returns the folders of the splits, or the one folder to be split."""
     parts = [root / part for part in ("train", "val") if (root / part).is_dir()]
     return [root] if [part.name for part in parts] in ([], ["val"]) else parts
 

@@ -1,4 +1,4 @@
-"""The photos of a folder inside a tf.data graph: decoded by TensorFlow where it decodes them as Pillow does."""
+"""Loads a folder's photos in a tf.data graph, decoded by TensorFlow where it decodes them as Pillow does."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class FolderGraph:
         """Tries TensorFlow's decoders on every file that has not been tried yet."""
         self._read = read
         scenes = [tables.scene(entry.name) for entry in entries]
-        # Outside the graph that calls us first: all graphs share the tensors, none holds them as constants.
+        # Outside the first calling graph: all graphs share the tensors, and none holds them as constants.
         with tf.init_scope():
             self._columns = {
                 "photo": tf.constant([os.fspath(entry.photo) for entry in entries]),
@@ -52,7 +52,7 @@ class FolderGraph:
         }
 
     def _decode(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns photo and labels by TensorFlow's decoders: no Python, so in parallel."""
+        """Returns photo and labels from TensorFlow's decoders: no Python, so in parallel."""
         image, labels_path = decode_photo(self._columns["photo"][index]), self._columns["labels"][index]
 
         def read_labels() -> tf.Tensor:

@@ -1,12 +1,11 @@
 """Translates a folder's class and scene names to COCO-Stuff ids and Places365 categories.
 
-labels.json holds {"ignore": id or null, "unlabeled": id or null, "classes": {"0": name, ...}}, where pixels
-of the unlabeled id become COCO-Stuff's class 0 and those of the ignored id count nowhere. scenes.json holds
-{photo's path: [[Places365 index or name, probability], ...]}, up to five each; the probabilities are scaled
-to sum 1. A name means what the folder's own `taxonomy.yaml` says, else the table in `taxonomy.label_sets` called
-like the folder, else the COCO-Stuff class or Places365 category of that very name. Tables come first,
-because an equal name need not be an equal thing: a facade's "door" is COCO-Stuff's "door-stuff", while its
-"door" was never annotated.
+labels.json holds {"ignore": id or null, "unlabeled": id or null, "classes": {"0": name, ...}}, where pixels of the
+unlabeled id become COCO-Stuff's class 0 and those of the ignored id are ignored. scenes.json holds {photo's path:
+[[Places365 index or name, probability], ...]}, up to five each; the probabilities are scaled to sum 1. A name means
+what the folder's own `taxonomy.yaml` says, else the table in `taxonomy.label_sets` with the folder's name, else the
+COCO-Stuff class or Places365 category of the same name. Tables come first, because the same name can mean different
+things: a facade's "door" is COCO-Stuff's "door-stuff", while its "door" was never annotated.
 """
 
 from __future__ import annotations
@@ -36,12 +35,12 @@ from semcolor_jax.taxonomy.label_sets import (
 )
 
 UNLABELED = 0
-"""COCO-Stuff's class of pixels that nobody labelled."""
+"""COCO-Stuff's class of unlabelled pixels."""
 
 
 @dataclasses.dataclass(frozen=True)
 class LabelTable:
-    """From the ids in label maps to COCO-Stuff.
+    """Maps the ids in label maps to COCO-Stuff.
 
     Attributes:
       labels: (256,) label of each id: 0..182, or 255 for ignore.
@@ -61,9 +60,9 @@ class FolderTables:
     """The folder's own names of classes and scenes, translated.
 
     Attributes:
-      labels: what the ids in label maps mean; names no id if there is no labels.json.
+      labels: the meaning of ids in label maps; empty if there is no labels.json.
       scenes: what scenes.json says, by the photo's path below the folder.
-      taxonomy: what names mean that are not COCO-Stuff's or Places365's.
+      taxonomy: the meaning of names that are not COCO-Stuff's or Places365's.
     """
 
     labels: LabelTable
@@ -71,7 +70,7 @@ class FolderTables:
     taxonomy: Taxonomy
 
     def scene(self, name: str) -> Scene:
-        """Returns the scene of the photo at the path `name`: of scenes.json, else of the folders above it."""
+        """Returns the scene of the photo at the path `name`: from scenes.json, else from its parent folders."""
         if name in self.scenes:
             return self.scenes[name]
         for folder in reversed(PurePosixPath(name).parts[:-1]):
@@ -82,7 +81,7 @@ class FolderTables:
 
 
 def load_folder_tables(root: Path) -> FolderTables:
-    """Reads labels.json, scenes.json and taxonomy.yaml of a folder, each if it is there.
+    """Reads labels.json, scenes.json and taxonomy.yaml of a folder, as far as they exist.
 
     Raises:
       UserError: if one of them is malformed, or names a class or scene that does not exist.

@@ -1,15 +1,14 @@
-"""Several data sets as one, each with a weight: `config.data.mix`.
+"""Mixes several data sets into one, each with a weight: `config.data.mix`.
 
-A mix has all samples of its sources, one source after the other, so that reading or evaluating it goes
-through each sample once, whatever the weights. The weights say how often training meets each source: an
-epoch of a mix has as many places as the mix has samples, and source i has its share w_i / sum(w) of them,
-to the nearest whole place. A source goes through its own samples in permutations of its own that run on
-from epoch to epoch: one with few places continues in the next epoch where it stopped, one with many places
-starts over. So at any time every sample of a source has been seen equally often, give or take one, and no
-sample is left out for good. The places of the sources are spread evenly over the epoch, so nearly every
-batch has the mix's proportions.
+A mix has all samples of its sources, one source after another, so reading or evaluating it visits each sample once,
+whatever the weights. The weights say how often training draws from each source: an epoch has as many places as the mix
+has samples, and source i gets its share w_i / sum(w) of them, to the nearest whole place. Each source's samples follow
+its own permutations, which continue from epoch to epoch: a source with few places resumes in the next epoch where it
+stopped, one with many starts over. So at any time all samples of a source have been seen equally often, give or take
+one, and none is left out for good. The places of the sources are spread evenly over the epoch, so nearly every batch
+has the mix's proportions.
 
-Which sample comes at a place follows from (seed, epoch) alone, without a state to save.
+The sample at each place follows from (seed, epoch) alone, without any state to save.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from semcolor_jax.data.example import Example
 
 FORM = "SOURCE[:DIR][=WEIGHT],..., such as folder:/data/photos=2,embedded=1"
-"""How `config.data.mix` is written."""
+"""The format of `config.data.mix`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +50,7 @@ def parse_mix(text: str) -> list[MixPart]:
     """Reads `config.data.mix`: `SOURCE[:DIR][=WEIGHT]`, separated by commas; the weight is 1 if not given.
 
     Raises:
-      UserError: if a part has another form, a source is unknown, or a weight is not above 0.
+      UserError: if a part is malformed, a source is unknown, or a weight is not above 0.
     """
     return [_parse_part(part.strip()) for part in text.split(",")]
 
@@ -61,7 +60,7 @@ class MixedSource:
 
     Attributes:
       name: the sources' names and weights, as in "coco_stuff=2,embedded=1".
-      names: the samples' names, each after its source's.
+      names: the samples' names, each prefixed by its source's.
     """
 
     def __init__(self, sources: Sequence[Source], *, weights: Sequence[float]):
@@ -90,7 +89,7 @@ class MixedSource:
         return int(self._starts[-1])
 
     def each(self, change: Callable[[Source], Source]) -> MixedSource:
-        """Returns the mix of what `change` makes of each source, with the same weights."""
+        """Applies `change` to each source, and mixes the results with the same weights."""
         return MixedSource([change(source) for source in self._sources], weights=self._weights)
 
     @functools.cached_property
@@ -106,7 +105,7 @@ class MixedSource:
 
     def load(self, index: tf.Tensor) -> Example:
         """Returns sample `index` (int64 scalar) inside a tf.data graph."""
-        from semcolor_jax.data.cpu_tf import tf  # here, because `read` does without TensorFlow
+        from semcolor_jax.data.cpu_tf import tf  # here, because `read` does not need TensorFlow
 
         part = tf.searchsorted(self._starts[1:], index[None], side="right")[0]
         branches = [
@@ -126,7 +125,7 @@ class MixedSource:
         return np.concatenate([sizes_of(source) for source in self._sources])
 
     def epoch_order(self, *, seed: int, epoch: int) -> Int64[np.ndarray, " n"]:
-        """Returns the indices of an epoch's samples: of each source its share, spread evenly over the epoch."""
+        """Returns the indices of an epoch's samples: each source's share, spread evenly over the epoch."""
         chosen = [
             self._starts[part] + _walk(size, first=epoch * share, count=share, seed=(seed, part))
             for part, (size, share) in enumerate(zip(self._sizes, self._shares, strict=True))

@@ -1,7 +1,7 @@
 """Simulates old prints and scans: damages the network's input, never its target.
 
-All randomness comes from the place's key. The order is that of a print's life: the print's tone (gamma) and how it
-faded, the lens's blur, the grain, and the blocks of the JPEG file that the scan became.
+All randomness comes from the place's key. The order is that of a print's life: its tone (gamma) and fading, the lens's
+blur, the grain, and the JPEG blocks of the scan.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Key
 from ml_collections import ConfigDict
 
 QUALITIES = (10.0, 50.0)
-"""Of the JPEG-like blocks: libjpeg's scale, drawn evenly."""
+"""Quality of the JPEG-like blocks, on libjpeg's scale, drawn uniformly."""
 
 # ITU-T T.81, table K.1: how coarsely JPEG keeps each frequency of the lightness at quality 50.
 _LUMINANCE = np.array(
@@ -36,11 +36,11 @@ _LUMINANCE = np.array(
 
 @dataclasses.dataclass(frozen=True)
 class OldPrint:
-    """How far the damage goes; 0 leaves it out. `config.augment` has the same fields.
+    """How strong each damage is; 0 turns it off. `config.augment` has the same fields.
 
     Attributes:
       gamma: the exponent is 2**g with g in +- this.
-      fading: largest share of the contrast that is lost; the black point then lies anywhere that leaves room for it.
+      fading: largest share of the contrast that is lost; the black point then lies anywhere that leaves room.
       blur: largest standard deviation of the Gaussian, in pixels.
       noise: largest standard deviation of the grain, as a share of the lightness range.
       blocks: chance of JPEG-like blocks.
@@ -59,7 +59,7 @@ class OldPrint:
 
 
 def age(lightness: Float[Array, "h w"], key: Key[Array, ""], damage: OldPrint) -> Float[Array, "h w"]:
-    """Returns the lightness, 0..100, of the print after all its damage."""
+    """Returns the print's lightness, 0..100, after all damage."""
     tone_key, fade_key, blur_key, noise_key, grain_key, blocks_key = jax.random.split(key, 6)
     if damage.gamma:
         lightness = gamma(lightness, exponent=2 ** (damage.gamma * jax.random.uniform(tone_key, minval=-1)))
@@ -85,12 +85,12 @@ def gamma(lightness: Float[Array, "h w"], *, exponent: Float[Array, ""]) -> Floa
 
 
 def fade(lightness: Float[Array, "h w"], *, lost: Float[Array, ""], black: Float[Array, ""]) -> Float[Array, "h w"]:
-    """Squeezes 0..100 into a range smaller by `lost`; `black`, 0..1, says how much of the loss lies at the dark end."""
+    """Squeezes 0..100 into a range smaller by `lost`; `black`, 0..1, is the share of the loss at the dark end."""
     return lightness * (1 - lost) + 100 * lost * black
 
 
 def blur(lightness: Float[Array, "h w"], *, sigma: Float[Array, ""], largest: float) -> Float[Array, "h w"]:
-    """Returns the Gaussian blur; `largest` is the largest sigma that may come, and fixes the window. Edges repeat."""
+    """Returns the Gaussian blur; `largest`, the largest possible sigma, fixes the window. Edges repeat."""
     reach = math.ceil(3 * largest)
     offsets = jnp.arange(-reach, reach + 1)
     weights = jnp.exp(-jnp.square(offsets / jnp.maximum(sigma, 1e-3)) / 2)

@@ -1,4 +1,4 @@
-"""The order of training samples: each epoch is a function of (seed, epoch)."""
+"""Orders training samples: each epoch is a function of (seed, epoch)."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Many data sets in a few files: `config.data.source = "pack"`, written by `experiments/pack_photos.py`.
+"""Packs many data sets into a few files: `config.data.source = "pack"`, written by `experiments/pack_photos.py`.
 
-A part is a NumPy .npz file without pickles. It holds the photos' WebP files one after the other, likewise the PNG files
-of their label maps (COCO-Stuff ids), and tables: where each ends, its size, set and split, its scene and its name. Its
-manifest, JSON, names the sets with their weights and provenance, and says which part of how many it is. The sets of a
-pack are mixed by their weights, as `data.mix` says.
+A part is a NumPy .npz file without pickles. It holds the photos' WebP files end to end, the PNG files of their label
+maps (COCO-Stuff ids) likewise, and tables of each one's end, size, set, split, scene and name. Its JSON manifest names
+the sets with their weights and provenance, and the part's number out of how many. The sets of a pack are mixed by their
+weights, as `data.mix` says.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class PackedSet:
 
     Attributes:
       name: the set's.
-      weight: how often training meets it, relative to the others.
+      weight: how often training draws from it, relative to the others.
       provenance: where it was packed from, and how.
     """
 
@@ -85,7 +85,7 @@ class PackedPhoto:
 
 
 def pack_sample(sample: Sample, *, set: int, split: Split, short_side: int, quality: int) -> PackedPhoto:
-    """Encodes a sample: shrunk to a short side of at most `short_side`, as WebP of a quality of 1..100.
+    """Encodes a sample: shrunk to a short side of at most `short_side`, as WebP with a quality of 1..100.
 
     WebP keeps colour at half the resolution, as most JPEG files do.
     """
@@ -133,7 +133,7 @@ def write_parts(
 
 
 class PackedSource:
-    """The photos of one set in one split, out of all parts, encoded in the host's memory.
+    """The photos of one set in one split, from all parts, kept encoded in the host's memory.
 
     Attributes:
       name: the set's.
@@ -141,7 +141,7 @@ class PackedSource:
     """
 
     def __init__(self, name: str, rows: Sequence[tuple[Part, int]]):
-        """Takes the rows of the parts that hold the set's photos."""
+        """Selects the rows of the parts that hold the set's photos."""
         self.name, self._rows = name, rows
         self.names: Sequence[str] = [part.names[row] for part, row in rows]
 
@@ -172,7 +172,7 @@ class PackedSource:
 
     def load(self, index: tf.Tensor) -> Example:
         """Returns sample `index` (int64 scalar) inside a tf.data graph, by way of `read`."""
-        from semcolor_jax.data.cpu_tf import tf  # here, because `read` does without TensorFlow
+        from semcolor_jax.data.cpu_tf import tf  # here, because `read` does not need TensorFlow
 
         def read(index: np.int64) -> tuple[np.ndarray, ...]:
             sample = self.read(int(index))
@@ -202,11 +202,11 @@ def open_pack(folder: str, split: Split) -> MixedSource:
     """Returns one split of a pack: its sets, mixed by their weights in training.
 
     Args:
-      folder: of the parts, or several, separated by commas.
+      folder: of the parts; or several, separated by commas.
       split: of the photos.
 
     Raises:
-      UserError: if parts are missing, damaged or of several packs, or have no photo of the split.
+      UserError: if parts are missing, damaged or from several packs, or have no photo of the split.
     """
     files = [file for each in folder.split(",") for file in _find_parts(Path(each))]
     if not files:
@@ -227,7 +227,7 @@ def open_pack(folder: str, split: Split) -> MixedSource:
         raise UserError(f"{folder} has no photo of the split {split!r}.")
     sets = [PackedSet(**each) for each in manifest["sets"]]
     sources = [PackedSource(sets[number].name, rows[number]) for number in sorted(rows)]
-    # Evaluation takes each sample once, so that a weight has no say in it.
+    # Evaluation takes each sample once, so weights have no effect.
     weights = [sets[number].weight if split == "train" else len(rows[number]) for number in sorted(rows)]
     return MixedSource(sources, weights=weights)
 
@@ -237,7 +237,7 @@ def _find_parts(folder: Path) -> list[Path]:
 
 
 def _bounds(sizes: np.ndarray, parts: int) -> list[tuple[int, int]]:
-    """Returns where to cut, so that the parts have about the same number of bytes."""
+    """Returns where to cut, for parts of about the same number of bytes."""
     total = np.cumsum(sizes)
     cuts = np.searchsorted(total, total[-1] * np.arange(1, parts) / parts)
     edges = [0, *cuts.tolist(), len(sizes)]
@@ -262,12 +262,12 @@ def _arrays(manifest: dict[str, Any], photos: Sequence[PackedPhoto]) -> dict[str
 
 def _open_part(path: Path) -> Part:
     try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:  # NumPy would leave it open
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:  # NumPy would leave the file open
             arrays = {key: file[key] for key in file.files}
         manifest = json.loads(arrays["manifest"].tobytes())
         names = arrays["names"].tobytes().decode().split("\n")
         known = (manifest["format"], manifest["version"])
-    except Exception as error:  # whatever zip, NumPy and JSON make of broken bytes
+    except Exception as error:  # the errors of zip, NumPy and JSON on broken bytes
         raise UserError(f"{path} is no part of a pack, or is damaged: copy it again.") from error
     if known != (FORMAT, VERSION):
         raise UserError(f"{path} is of the form {known}, but this version reads {(FORMAT, VERSION)}: pack anew.")
@@ -287,5 +287,5 @@ def _encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
 def _decoded(content: bytes, mode: str, where: str) -> np.ndarray:
     try:
         return np.asarray(Image.open(io.BytesIO(content)).convert(mode))
-    except Exception as error:  # as `photos.files` does: decoders meet broken bytes with exceptions of every kind
+    except Exception as error:  # as in `photos.files`: decoders raise exceptions of every kind on broken bytes
         raise UserError(f"{where} is damaged: pack it again.") from error

@@ -1,7 +1,7 @@
 """Groups photos by the largest crop that enlarges them by at most 1.5, for `config.data.cache = "device"`.
 
-A photo whose short side would have to grow by more than that for the config's crop is trained on at a smaller one, in
-batches of its own, at the same relation of crop to photo.
+A photo too small for the config's crop is trained on with a smaller crop, at the same ratio of crop to photo; batches
+do not mix crop sizes.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from jaxtyping import Int64
 from semcolor_jax.errors import UserError
 
 LARGEST_FACTOR = 1.5
-"""By how much a photo may be enlarged; from as much shrinking on, photos are shrunk with antialiasing first."""
+"""Largest factor by which photos are enlarged; those to shrink by more are first shrunk with antialiasing."""
 
 _SHARES = (3 / 4, 1 / 2, 3 / 8, 1 / 4, 1 / 8)
-_MULTIPLE = 32  # of the smaller crops' sides: what five halvings divide
+_MULTIPLE = 32  # divisor of the smaller crops' sides: five halvings
 
 
 class Crops(NamedTuple):
-    """Crops of one size: `side` pixels, out of photos whose short side was resized to `short_side`."""
+    """Crops of one size: `side` pixels, from photos resized to `short_side`."""
 
     side: int
     short_side: int
@@ -40,11 +40,11 @@ def group_photos(
 ) -> Grouping:
     """Puts each photo into the group of the largest crop that it is large enough for.
 
-    A group that is smaller than a batch and than half of the photos joins the next smaller crop.
+    A group smaller than a batch and than half of the photos joins the next smaller crop.
 
     Args:
       sizes: height and width of each photo.
-      names: the photos', for messages.
+      names: of the photos, for messages.
       side: `config.data.image_size`.
       short_side: `config.data.short_side`.
       batch_size: `config.data.batch_size`.

@@ -1,9 +1,9 @@
-"""Builds the batches of a source as a function of (seed, step) alone.
+"""Builds training batches from a data set, as a function of (seed, step) alone.
 
 The training stream is an endless sequence of places 0, 1, 2, ... Place i belongs to epoch i // n of a
-source of n samples; each epoch has an order drawn from (seed, epoch), see `data.order`, and the ops of
-place i draw from (seed, i). Batch k holds the places k B .. (k + 1) B, so a resumed run sees exactly the
-batches of the uninterrupted one.
+source of n samples; each epoch's order is drawn from (seed, epoch), see `data.order`, and the ops of place i draw from
+(seed, i). Batch k holds the places k B .. (k + 1) B, so a resumed run sees exactly the batches of the uninterrupted
+one.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ def train_batches(
     Args:
       source: the samples.
       ops: must bring all samples to one size.
-      batch_size: of the global batch, over all hosts.
+      batch_size: the global one, over all hosts.
       seed: any integer from 0 on.
-      start_step: the first batch; getting there costs the same for every step.
+      start_step: the first batch; any one can be reached at the same cost.
       shard_index: which host this is. Host i gets the i-th run of rows of each global batch.
       shard_count: how many hosts there are.
 
     Raises:
       UserError: if the source is empty or the hosts cannot share the batch evenly.
     """
-    from semcolor_jax.data.cpu_tf import tf  # here, because the rest of this module does without TensorFlow
+    from semcolor_jax.data.cpu_tf import tf  # here, because the rest of this module does not need TensorFlow
 
     if not len(source):
         raise UserError(f"the data set {source.name} has no samples to train on.")
@@ -95,11 +95,11 @@ def numpy_batches(dataset: tf.data.Dataset) -> Iterator[Batch]:
     """Yields the dataset's batches as dicts of numpy arrays.
 
     Raises:
-      UserError: while iterating, if a file of the data set has vanished or broken since the source was made.
+      UserError: while iterating, if a file of the data set is gone or damaged since the source was created.
     """
     from semcolor_jax.data.cpu_tf import tf
 
-    op_error = tf.errors.OpError  # a local, because at exit TensorFlow's modules go before this generator
+    op_error = tf.errors.OpError  # a local, because at exit TensorFlow's modules are torn down before this generator
     try:
         yield from cast(Iterator[Batch], dataset.as_numpy_iterator())
     except op_error as error:
@@ -119,7 +119,7 @@ def prefetch_to_device(
     Raises:
       UserError: as `numpy_batches`, if `batches` is a dataset.
     """
-    is_dataset = hasattr(batches, "as_numpy_iterator")  # asked in a way that needs no TensorFlow
+    is_dataset = hasattr(batches, "as_numpy_iterator")  # a check that needs no TensorFlow
     arrays = numpy_batches(cast("tf.data.Dataset", batches)) if is_dataset else iter(cast(Iterable[Batch], batches))
     queue = collections.deque(_put(batch, sharding) for batch in itertools.islice(arrays, size))
     while queue:
@@ -134,7 +134,7 @@ def _put(batch: Batch, sharding: jax.sharding.Sharding | None) -> dict[str, jax.
 
 
 def _cause(error: tf.errors.OpError) -> str:
-    """Returns one sentence out of TensorFlow's page: our own message if we raised it, else the first line."""
+    """Returns one sentence from TensorFlow's long message: our own if we raised it, else the first line."""
     ours = re.search(r"UserError: (.*)", error.message)
     if ours:
         return ours.group(1)

@@ -1,4 +1,4 @@
-"""The colour prior: how often each of the 313 bins occurs in photos, and which photos were counted."""
+"""Measures the colour prior: how often each of the 313 colour bins occurs in the training photos."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CHUNK = 1 << 20  # colours whose bins are searched at a time
 
 @dataclasses.dataclass(frozen=True)
 class Prior:
-    """How often each bin is the nearest one to a pixel.
+    """How often each bin is the nearest to a pixel.
 
     Attributes:
       probabilities: (313,), sum 1.
@@ -41,8 +41,8 @@ class Prior:
 def measure_prior(source: Source, *, max_images: int | None = None, seed: int) -> Prior:
     """Measures the prior over all pixels of the first `max_images` photos of the training stream of `seed`.
 
-    At most one epoch is measured, and without `max_images` just that: every photo once, or as often as the
-    weights of a mix have it. Photos are read on all cores.
+    At most one epoch is measured, and without `max_images` exactly one: every photo once, or as often as a mix's
+    weights say. Photos are read on all cores.
 
     Raises:
       UserError: if the source has no photos, or one cannot be read.
@@ -59,7 +59,7 @@ def measure_prior(source: Source, *, max_images: int | None = None, seed: int) -
     histogram = np.zeros(NUM_BINS, np.int64)
     progress = tqdm(total=len(chosen), desc="measuring colours", unit="photo", disable=len(chosen) < _REPORT_FROM)
     with progress, ThreadPoolExecutor(os.cpu_count()) as pool:
-        for repeats, counts in zip(times, pool.map(histogram_of, chosen), strict=True):  # an error cancels the rest
+        for repeats, counts in zip(times, pool.map(histogram_of, chosen), strict=True):  # an error cancels the others
             histogram += repeats * counts
             progress.update()
     return Prior(
@@ -83,7 +83,7 @@ def load_prior(path: str | os.PathLike[str]) -> Prior:
     """Reads what `save_prior` wrote.
 
     Raises:
-      UserError: if the file is missing or no prior, belongs to another table of bins, or holds no probabilities.
+      UserError: if the file is missing or not a prior, belongs to another table of bins, or has no valid probabilities.
     """
     content = read_json(path)
     try:
@@ -102,13 +102,13 @@ def load_prior(path: str | os.PathLike[str]) -> Prior:
 
 
 def _colors(image: UInt8[np.ndarray, "h w 3"]) -> UInt32[np.ndarray, " h*w"]:
-    """Returns each pixel as one number of 24 bits, red first."""
+    """Returns each pixel as one 24-bit number, red first."""
     red, green, blue = np.moveaxis(image, -1, 0).astype(np.uint32)
     return (red << 16 | green << 8 | blue).ravel()
 
 
 def _bin_of_color() -> UInt16[np.ndarray, " 16777216"]:
-    """Returns the bin of every 24-bit colour: a second of work that makes each pixel a single look-up."""
+    """Returns the bin of every 24-bit colour: a second of work that makes each pixel one look-up."""
 
     @jax.jit
     def bins_from(start: int) -> UInt16[Array, " chunk"]:

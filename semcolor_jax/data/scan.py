@@ -1,8 +1,8 @@
-"""Checks every file before training, so that no run fails hours later on a bad one.
+"""Checks every photo and label map before training, so that no run fails hours later on a bad file.
 
-Verdicts on files that have not changed since (same path, size and modification time) come from a cache in
-the user's cache folder, `$XDG_CACHE_HOME/semcolor_jax` or `~/.cache/semcolor_jax`. A cache that cannot be
-read or written is no error: the files are then looked at anew.
+Results for unchanged files (same path, size and modification time) come from a cache in the user's cache folder,
+`$XDG_CACHE_HOME/semcolor_jax` or `~/.cache/semcolor_jax`. A cache that cannot be read or written is no error: the files
+are checked again.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from semcolor_jax.files import read_json, write_json
 from semcolor_jax.photos.files import load_pixels, open_image, orientation, read_photo
 
 GREY_SPREAD = 8
-"""Channels that differ by no more than this are equal up to what JPEG does to a grey picture."""
+"""Channels that differ by no more than this are equal up to JPEG's errors on a grey picture."""
 
 GREY_SHARE = 0.001
-"""A photo is grey if a smaller share of its pixels than this has more spread."""
+"""A photo is grey if fewer than this share of its pixels differ by more."""
 
 _REPORT_FROM = 2000  # files; fewer take seconds
 _CACHE_VERSION = 4
@@ -37,7 +37,7 @@ _CACHE_VERSION = 4
 
 @dataclasses.dataclass(frozen=True)
 class PhotoFacts:
-    """What is kept of a photo: its size as it is shown, whether it is grey, and whether EXIF turns or mirrors it."""
+    """What is kept of a photo: its size as shown, whether it is grey, and whether EXIF rotates or mirrors it."""
 
     height: int
     width: int
@@ -102,10 +102,10 @@ def is_grey(image: UInt8[np.ndarray, "h w 3"]) -> bool:
 
 
 def decodes_alike(paths: Sequence[Path], decoder: Callable[[Path], np.ndarray], *, kind: str, root: Path) -> list[bool]:
-    """Tells for each file, of the kind "photos" or "labels", whether another decoder gives the same pixels as ours.
+    """Returns for each file, of the kind "photos" or "labels", whether another decoder gives the same pixels as ours.
 
     Every file is tried, because rotated, transparent, CMYK, 16-bit and slightly damaged ones each differ in their own
-    way; the answers are cached. A decoder that raises `ValueError` for a file counts as different.
+    way; results are cached. A decoder that raises `ValueError` for a file counts as different.
     """
     own = read_photo if kind == "photos" else read_label_ids
 
@@ -143,7 +143,7 @@ def _scan(paths: Sequence[Path], kind: _Kind[_Facts], root: Path) -> list[_Facts
     unknown = [(key, path) for key, path in zip(keys, paths, strict=True) if key not in cache]
     progress = tqdm(total=len(unknown), desc=f"checking {kind.name}", disable=len(unknown) < _REPORT_FROM)
     with progress, ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(kind.look, [path for _, path in unknown])  # an error cancels the rest
+        found = pool.map(kind.look, [path for _, path in unknown])  # an error cancels the others
         for (key, _), facts in zip(unknown, found, strict=True):
             cache[key] = dataclasses.asdict(facts)
             progress.update()

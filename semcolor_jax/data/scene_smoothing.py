@@ -1,8 +1,8 @@
-"""Label smoothing of the five scene categories: `config.data.scene_smoothing`.
+"""Smooths the scene labels, five categories per photo: `config.data.scene_smoothing`.
 
 The paper says both: the teacher's five highest probabilities, renormalised ("top5", what data sets hold), and "we
 assign the top 5 highest probabilities by Gaussian distribution" ("gaussian"). We read the latter as a Gaussian of the
-rank, which keeps the teacher's order and forgets how sure it was.
+rank, which keeps the teacher's order but not its confidence.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from semcolor_jax.data.example import Example
 
 RANK_SIGMA = 2.0
-"""Standard deviation in ranks. The fifth category weighs exp(-2) of the first, as in the soft-encoding of a colour that
-is a bin's own the four neighbouring bins weigh exp(-2) of it."""
+"""Standard deviation in ranks. The fifth category weighs exp(-2) of the first, like the four neighbours of a bin in the
+soft-encoding of that bin's own colour."""
 
 
 def gaussian_ranks(probabilities: Float32[np.ndarray, "*batch k"]) -> Float32[np.ndarray, "*batch k"]:
     """Returns exp(-rank^2 / (2 sigma^2)) of each probability, scaled to sum 1; the likeliest has rank 0.
 
-    Categories of probability 0 keep it, so a scene that is certain stays certain and no scene stays none. Of equal
-    probabilities the first one ranks higher.
+    Categories of probability 0 keep it, so a certain scene stays certain and no scene stays none. Of equal
+    probabilities the first ranks higher.
     """
     order = np.argsort(-probabilities, axis=-1, stable=True)
     ranks = np.argsort(order, axis=-1)
@@ -46,7 +46,7 @@ def scene_smoothing(name: str) -> Callable[[Example, tf.Tensor], Example]:
     if name != "gaussian":
         raise ValueError(f"unknown scene smoothing {name!r}")
 
-    from semcolor_jax.data.cpu_tf import tf  # here, because `gaussian_ranks` does without TensorFlow
+    from semcolor_jax.data.cpu_tf import tf  # here, because `gaussian_ranks` does not need TensorFlow
 
     def apply(example: Example, seed: tf.Tensor) -> Example:
         del seed

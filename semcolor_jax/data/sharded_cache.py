@@ -1,8 +1,8 @@
-"""The device cache of `data.device_cache`, spread over all devices of all hosts.
+"""Spreads the photo cache of `data.device_cache` over all devices of all hosts.
 
 Photo i lies on device i % n, and a host decodes only the photos of its own devices. The batches are those of one
-device, sample for sample: every device crops all rows of the global batch, those of its own photos count, and one
-reduce-scatter brings each row to the device that trains on it. Cropping is little beside the network.
+device, sample for sample: every device crops all rows of the global batch, only those of its own photos count, and one
+reduce-scatter brings each row to the device that trains on it. Cropping is cheap compared with the network.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class ShardedCache(DeviceCache):
         self.arrays = jax.tree.map(join, self.abstract(), *parts)
 
     def _padded(self, part: CacheArrays) -> CacheArrays:
-        """Returns a device's arrays with as many rows as every other's."""
+        """Returns a device's arrays, padded to the same number of rows on every device."""
         missing = self.layout.rows - len(part.pool)
 
         def pad(table: jax.Array) -> jax.Array:
@@ -93,7 +93,7 @@ def sharded_batch(batch: CachedBatch, keys: Key[Array, " b"], *, options: Option
     Args:
       batch: of a `ShardedCache`.
       keys: one for each place, on all devices.
-      options: of the augmentation.
+      options: the augmentation's.
     """
     mesh = batch.mesh
     assert mesh is not None

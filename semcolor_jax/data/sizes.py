@@ -22,7 +22,7 @@ class HasSizes(Protocol):
 
 
 def sizes_of(source: Source) -> Int64[np.ndarray, "n 2"]:
-    """Returns height and width of each photo: what the source knows, else by decoding all."""
+    """Returns height and width of each photo: from the source if it knows them, else by decoding all."""
     if isinstance(source, HasSizes):
         return source.sizes()
     with ThreadPoolExecutor(os.cpu_count()) as pool:

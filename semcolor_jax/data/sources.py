@@ -15,13 +15,13 @@ from semcolor_jax.errors import UserError
 
 
 def make_source(config: ConfigDict, split: Split) -> Source:
-    """Returns one split of the data set that config.data names; to train on, without photos below data.min_chroma.
+    """Returns one split of the data set that config.data names; for training, without photos below data.min_chroma.
 
     Raises:
-      UserError: if there is no such data set, or it is not at config.data.dir, or it is damaged.
+      UserError: if the data set is unknown, not at config.data.dir, or damaged.
     """
     source, min_chroma = _named_source(config, split), config.data.min_chroma
-    # A mix has left them out source by source, so that the weights still hold.
+    # A mix leaves them out source by source, so that its weights still hold.
     if split == "val" or not min_chroma or config.data.source == "mix":
         return source
     if isinstance(source, MixedSource):
@@ -48,7 +48,7 @@ def _named_source(config: ConfigDict, split: Split) -> Source:
         case "mix":
             parts = parse_mix(data.mix)
             sources = [make_source(_config_of_part(config, part), split) for part in parts]
-            # Evaluation takes each sample once, so that a weight has no say in it.
+            # Evaluation takes each sample once, so weights have no effect.
             weights = [part.weight for part in parts] if split == "train" else [len(source) for source in sources]
             return MixedSource(sources, weights=weights)
         case name if name in TEST_SETS:

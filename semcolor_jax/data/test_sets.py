@@ -1,8 +1,8 @@
-"""The test sets of the colorization literature: the published archive or its unpacked folder, and nothing else.
+"""Reads the test sets of the colorization literature: the published archive or its unpacked folder, nothing else.
 
 `config.data.source` names the set and `config.data.dir` the archive, or a folder that holds the archive or the photos
-anywhere below. Single photos are read out of the archive; nothing is unpacked. Grey photos stay in, because numbers in
-papers are over all photos of a set, but they are counted. There are no labels and no scenes.
+anywhere below. Single photos are read out of the archive; nothing is unpacked. Grey photos stay in, because papers
+average over all photos of a set, but they are counted. There are no labels and no scenes.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class PublishedSet:
     """A test set as it is published.
 
     Attributes:
-      archives: names of the archives, any of which will do.
-      where: the page that they are published on, and their size.
+      archives: names of the archives, any one of which suffices.
+      where: the page that publishes them, and their size.
       pattern: regular expression of the photos' file names.
-      total: how many photos the archive holds; None if that does not matter.
-      count: how many of them are the test set: the first by file name.
-      numbering: file name of the i-th photo, from `first` on; None if names do not run without gaps.
+      total: number of photos in the archive; None if irrelevant.
+      count: the test set is this many of them, the first by file name.
+      numbering: file name of the i-th photo, from `first` on; None if the names have gaps.
       first: number of the first photo.
     """
 
@@ -62,7 +62,7 @@ class PublishedSet:
 
     @property
     def expected(self) -> list[str]:
-        """The file names of the test set, if they are known beforehand."""
+        """The file names of the test set, if known in advance."""
         return [self.numbering.format(self.first + i) for i in range(self.count)] if self.numbering else []
 
 
@@ -113,16 +113,16 @@ class PublishedTestSource:
     """
 
     def __init__(self, name: str, path: str | os.PathLike[str], split: Split = "val", *, limit: int | None = None):
-        """Finds the photos and decodes each once, so that a damaged one is named now and not at the end.
+        """Finds the photos and decodes each once, so that a damaged one is reported now and not at the end.
 
         Args:
           name: of `TEST_SETS`.
           path: the archive, or a folder with the archive or the photos.
           split: "val"; there is no other.
-          limit: takes the first so many photos alone, for a trial; the archive need not hold more then.
+          limit: takes only this many photos, the first ones, for a trial; the archive then need not hold more.
 
         Raises:
-          UserError: for another split; or if photos are missing, or more than the published ones, or damaged.
+          UserError: for another split; or if photos are missing, damaged, or more than published.
         """
         if split != "val":
             raise UserError(f"{name} is a test set and has no split {split!r}: evaluate on it with the split 'val'.")
@@ -141,13 +141,13 @@ class PublishedTestSource:
         return len(self.names)
 
     def read(self, index: int) -> Sample:
-        """Returns sample `index`. Raises `UserError` if the archive has vanished or broken."""
+        """Returns sample `index`. Raises `UserError` if the archive is gone or damaged."""
         image = self._photo(self.names[index])
         return Sample(self.names[index], image, no_labels(image), *no_scene())
 
     def load(self, index: tf.Tensor) -> Example:
         """Returns sample `index` (int64 scalar) inside a tf.data graph, by way of `read`."""
-        from semcolor_jax.data.cpu_tf import tf  # here, because `read` does without TensorFlow
+        from semcolor_jax.data.cpu_tf import tf  # here, because `read` does not need TensorFlow
 
         image = tf.numpy_function(lambda i: self._photo(self.names[int(i)]), [index], tf.uint8)
         image = tf.ensure_shape(image, [None, None, 3])
@@ -174,7 +174,7 @@ class PublishedTestSource:
 
 
 def _open(published: PublishedSet, path: Path) -> Archive:
-    """Opens the archive, that in the folder, or the folder."""
+    """Opens the archive, the archive in the folder, or the folder."""
     inside = [path / name for name in published.archives if (path / name).is_file()]
     if not path.exists():
         raise UserError(f"there is no {path}: {_how_to_get(published)}.")
@@ -185,7 +185,7 @@ def _find_members(name: str, published: PublishedSet, archive: Archive) -> dict[
     """Returns the test set's photos: path in the archive by file name, sorted.
 
     Raises:
-      UserError: if some are missing, or the photos cannot be told from others.
+      UserError: if some are missing, or cannot be told from other photos.
     """
     members: dict[str, str] = {}
     for member in sorted(archive.names):

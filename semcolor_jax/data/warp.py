@@ -1,8 +1,8 @@
-"""Inverse warp of photo and labels: every output pixel looks up its position in the photo.
+"""Warps a photo and its labels: every output pixel looks up its position in the photo.
 
 XLA compiles the warp into one loop; TensorFlow's own ops take more than twice as long (docs/performance.md). XLA
-compiles anew for every shape, and photos have many shapes; so the pixels are passed as a list, filled up to the next
-power of two, and one compilation serves all photos between two powers.
+recompiles for every shape, and photos have many shapes; so the pixels are passed as a list, padded to the next power of
+two, and one compilation serves all photos between two powers.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import NamedTuple, cast
 
 from semcolor_jax.data.cpu_tf import tf
 
-_CAPACITIES = tuple(2**power for power in range(16, 30))  # pixels; three times the largest still is an int32
+_CAPACITIES = tuple(2**power for power in range(16, 30))  # pixels; three times the largest still fits an int32
 
 
 class Warped(NamedTuple):
@@ -24,14 +24,14 @@ class Warped(NamedTuple):
 def warp(image: tf.Tensor, labels: tf.Tensor, *, to_input: tf.Tensor, side: int) -> Warped:
     """Looks up each pixel of a square in the photo, bilinear, and in the labels, nearest.
 
-    Whatever lies outside the photo is reflected at its border: d c b a | a b c d | d c b a.
+    What lies outside the photo is reflected at its border: d c b a | a b c d | d c b a.
 
     Args:
       image: uint8 (h, w, 3).
       labels: uint8 (h, w).
       to_input: float32 (2, 3). Pixel (x, y) of the square lies at to_input @ (x, y, 1) = (x, y) in the photo;
-        whole numbers are centres of pixels.
-      side: of the square, in pixels.
+        whole numbers are pixel centres.
+      side: the square's, in pixels.
     """
     size = tf.shape(labels)
     pixels = size[0] * size[1]
@@ -44,7 +44,7 @@ def warp(image: tf.Tensor, labels: tf.Tensor, *, to_input: tf.Tensor, side: int)
 
 @tf.function(jit_compile=True, reduce_retracing=True, autograph=False)
 def _warp(image: tf.Tensor, labels: tf.Tensor, size: tf.Tensor, to_input: tf.Tensor, *, side: int) -> Warped:
-    """As `warp`, with `image` (3 n,) and `labels` (n,) of which the first height * width places are pixels."""
+    """As `warp`, with `image` (3 n,) and `labels` (n,), where only the first height * width places are pixels."""
     grid = tf.range(side, dtype=tf.float32)
     row, column = (
         _reflect(line[0] * grid[None, :] + line[1] * grid[:, None] + line[2], length=size[axis])

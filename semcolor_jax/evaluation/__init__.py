@@ -1,1 +1,1 @@
-"""Evaluation of predictions: similarity, segmentation and scene scores, reports and sample grids."""
+"""Evaluates predictions: similarity, segmentation and scene scores, reports and sample grids."""

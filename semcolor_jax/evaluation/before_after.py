@@ -1,4 +1,4 @@
-"""What a fine-tuning changed: held-out photos coloured by the weights that it started from, and by the new ones."""
+"""Shows what fine-tuning changed: held-out photos coloured with the initial weights and with the new ones."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from semcolor_jax.inference.colorize import Colorizer, shrink
 from semcolor_jax.metrics.similarity import of_pair
 
 SIDE = 256
-"""Photos are shrunk until their shorter side has so many pixels, and scored there."""
+"""Photos are shrunk to a shorter side of this many pixels, and scored at that size."""
 
 _METRICS = {"psnr": "PSNR, dB", "ab_distance": "ab distance", "colourfulness": "colourfulness"}
 
 
 @dataclasses.dataclass(frozen=True)
 class BeforeAfter:
-    """Means over the photos, by row ("grey copy", "before", "after", "original") and metric; and some of the photos."""
+    """Means over the photos, by row ("grey copy", "before", "after", "original") and metric; and some photos."""
 
     scores: dict[str, dict[str, float]]
     photos: int
     picture: UInt8[np.ndarray, "height width 3"]
 
     def table(self) -> str:
-        """Returns the scores as columns for a terminal."""
+        """Returns the scores as a table for a terminal."""
         rows = [
             [name, *(f"{row[metric]:.2f}" if metric in row else "-" for metric in _METRICS)]
             for name, row in self.scores.items()
@@ -44,10 +44,10 @@ def compare(before: Colorizer, after: Colorizer, samples: Sequence[Sample], *, s
     """Colours each photo from its lightness by both, as `semcolor colorize` would.
 
     Args:
-      before: with the weights that the training started from.
+      before: with the weights from which the training started.
       after: with the new ones.
       samples: held-out photos.
-      shown: how many of them, spread over all, the picture has.
+      shown: how many of them, spread over all, the picture shows.
 
     Raises:
       UserError: there are no samples, or a network lacks a colour branch.

@@ -1,4 +1,4 @@
-"""Drawing a table of pictures: rows of cells, each a photo, a class map with its legend, or scenes with their bars."""
+"""Draws a table of pictures: rows of cells, each a photo, a class map with legend, or scenes with bars."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ Cell = PhotoCell | ClassMapCell | SceneCell | EmptyCell
 
 
 def class_map(grey: UInt8[np.ndarray, "h w 3"], classes: UInt8[np.ndarray, "h w"]) -> ClassMapCell:
-    """Returns the picture tinted by class, where it is not ignored (255)."""
+    """Returns the picture tinted by class, except where it is ignored (255)."""
     counted = classes != IGNORE_LABEL
     tinted = grey.astype(np.float32)
     tinted[counted] += _BLEND * (coco_stuff_palette()[classes[counted]] - tinted[counted])
@@ -82,12 +82,12 @@ def decibels(truth: UInt8[np.ndarray, "h w 3"], prediction: UInt8[np.ndarray, "h
 
 
 def scene_title(index: int) -> str:
-    """Returns the name of a Places365 category for readers."""
+    """Returns a readable name of a Places365 category."""
     return PLACES365[index].replace("_", " ")
 
 
 def draw_rows(captions: Sequence[str], rows: Sequence[Mapping[str, Cell]]) -> UInt8[np.ndarray, "height width 3"]:
-    """Draws at least one row of cells, each under its caption; every row has a cell for each caption.
+    """Draws one or more rows of cells, each cell under its caption; every row has a cell for each caption.
 
     Pictures less than half as wide as a column are drawn magnified.
     """
@@ -122,7 +122,7 @@ def _magnified(cell: Cell) -> Cell:
 
 @dataclasses.dataclass(frozen=True)
 class _Box:
-    """Where a cell lies: a strip of `picture` pixels for the picture, the lines of text beneath."""
+    """A cell's position: a strip of `picture` pixels for the picture, with lines of text beneath."""
 
     left: int
     top: int
@@ -205,7 +205,7 @@ def _footer_lines(cell: Cell, width: int) -> int:
 
 
 def _legend_lines(classes: Sequence[tuple[int, float]], width: int) -> list[list[int]]:
-    """Breaks the class indices into lines that fit the width, at least one a line."""
+    """Breaks the class indices into lines that fit the width, at least one per line."""
     lines: list[list[int]] = [[]]
     used = 0.0
     for index, _ in classes:
@@ -222,7 +222,7 @@ def _legend_width(index: int) -> float:
 
 
 def _shorten(text: str, width: float) -> str:
-    """Leaves out the middle of a text that is too long, because file names tell most at both ends."""
+    """Elides the middle of a text that is too long, because file names differ most at their ends."""
     kept = len(text)
     short = text
     while kept and _FONT.getlength(short) > width:

@@ -22,10 +22,10 @@ from semcolor_jax.taxonomy.label_sets import IGNORE_LABEL, NUM_SEG_CLASSES
 class EvaluationResult:
     """Means over the images.
 
-    `images` is how many were scored, of the `available` ones, as squares of `size` pixels a side (None: whole).
-    `branches` maps "grey" (the same lightness without colour), "reg" and "soft" to their metrics by name, as
-    `similarity.of_pair` has them. `segmentation` and `scenes` are None where the network has no such branch or no
-    image has the label. `ab_title` is what reports call "reg".
+    `images` of the `available` ones were scored, as squares of `size` pixels a side (None: whole). `branches` maps
+    "grey" (the same lightness without colour), "reg" and "soft" to their metrics by name, as `similarity.of_pair` has
+    them. `segmentation` and `scenes` are None where the network has no such branch or no image has the label.
+    `ab_title` is what reports call "reg".
     """
 
     protocol: str
@@ -40,14 +40,14 @@ class EvaluationResult:
 
     @property
     def scope(self) -> str:
-        """How many images at which size the figures stand for, such as "200 of 5,000 images, 224x224"."""
+        """Number and size of the scored images, such as "200 of 5,000 images, 224x224"."""
         count = f"{self.images:,}" if self.images == self.available else f"{self.images:,} of {self.available:,}"
         size = "full size" if self.size is None else f"{self.size}x{self.size}"
         return f"{count} image{'' if self.available == 1 else 's'}, {size}"
 
     @property
     def monitor(self) -> float:
-        """Mean pooled PSNR (dB) of the branch that colours by default: the annealed mean, or else the network's ab."""
+        """Mean pooled PSNR (dB) of the default branch: the annealed mean, or else the network's ab."""
         return self.branches["soft" if "soft" in self.branches else "reg"]["psnr"]
 
 
@@ -59,7 +59,7 @@ def evaluate(
     size: int | None,
     available: int | None = None,
 ) -> EvaluationResult:
-    """Returns the mean scores of every branch, beside those of the grey copy.
+    """Returns the mean scores of every branch and of the grey copy.
 
     Each colour is recombined with the true lightness and rounded to uint8 before it is compared with the
     original.
@@ -67,10 +67,10 @@ def evaluate(
     Args:
       predictor: lightness to predictions.
       samples: read once; only one is held at a time.
-      temperature: of the annealed mean (eq. 14), in (0, 1].
+      temperature: the annealed mean's (eq. 14), in (0, 1].
       size: short side in pixels to which each photo is resized before its central square is scored; None
         scores the whole photo at full size.
-      available: how many samples the split has, where `samples` are but some of them; for the reports.
+      available: number of samples in the split, if `samples` are only some of them; for the reports.
 
     Raises:
       UserError: there are no samples.
@@ -90,7 +90,7 @@ def pick_shown(samples: Sequence[Sample], *, count: int, size: int) -> list[Samp
 
 
 def center_square(sample: Sample, *, size: int) -> Sample:
-    """Returns the sample with its short side resized to `size` pixels and its central square cut out."""
+    """Returns the sample with its short side resized to `size` pixels, cropped to its central square."""
     short = min(sample.image.shape[:2])
     height, width = (round(side * size / short) for side in sample.image.shape[:2])
     resized = resize(sample, height=height, width=width)

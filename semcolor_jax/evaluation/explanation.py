@@ -1,4 +1,4 @@
-"""One picture that tells why a photo got its colours: what the network saw in it, and how sure it was."""
+"""Draws one picture that explains a photo's colours: what the network saw in it, and how sure it was."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from semcolor_jax.inference.result import Result
 from semcolor_jax.taxonomy.label_sets import COCO_STUFF
 
 _PLACES = 4
-_SMALLEST_REGION = 0.01  # of the picture, to be worth a place
-_CELL = 13  # pixels of a colour bin in the plane
-_PLANE_LIGHTNESS = 65.0  # at which the bins are drawn: most of them are inside sRGB there
+_SMALLEST_REGION = 0.01  # share of the picture, for a region to get a place
+_CELL = 13  # pixels per colour bin in the plane
+_PLANE_LIGHTNESS = 65.0  # lightness at which the bins are drawn: most of them are inside sRGB there
 _PAPER, _INK, _FAINT = (255, 255, 255), (28, 30, 33), (214, 217, 222)
 _RAMP = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)], np.float32)  # viridis
 _FONT = ImageFont.load_default(size=13)
 
 
 class Place(NamedTuple):
-    """A pixel of the photo, and what is there."""
+    """A pixel of the photo, and what it shows."""
 
     x: int
     y: int
@@ -39,11 +39,11 @@ def explain(result: Result, *, side: int = 320) -> UInt8[np.ndarray, "height wid
     """Draws a result and what led to it.
 
     Above: the result, the segmentation with its largest classes, the confidence (`Result.confidence`), and the five
-    likeliest scenes. Below: at a place in each of up to four of the largest regions, how likely the network holds each
-    of the 313 colours. What the network has no branch for is left out.
+    likeliest scenes. Below: the network's probability of each of the 313 colours, at a place in each of up to four of
+    the largest regions. Missing branches are left out.
 
     Args:
-      result: of `Colorizer.colorize`.
+      result: from `Colorizer.colorize`.
       side: longest side of a picture, in pixels; smaller photos are not enlarged to it.
     """
     image = np.asarray(result.image.convert("RGB"))
@@ -76,12 +76,12 @@ def explain(result: Result, *, side: int = 320) -> UInt8[np.ndarray, "height wid
 def contact_sheet(
     results: Sequence[Result], *, side: int = 320, columns: int = 3
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Draws results, likeliest first, in rows, each with the mean of its confidence.
+    """Draws results, likeliest first, in rows, each with its mean confidence.
 
     Args:
       results: at least one, all of one photo.
       side: longest side of a picture, in pixels.
-      columns: most pictures in a row.
+      columns: most pictures per row.
     """
     cells = []
     for result in results:
@@ -96,7 +96,7 @@ def contact_sheet(
 
 
 def find_places(result: Result) -> list[Place]:
-    """Returns the innermost pixel of each of the largest classes, largest first; without classes, of the quarters."""
+    """Returns the innermost pixel of each of the largest classes, largest first; without classes, of each quarter."""
     height, width = result.photo.pixels.shape[:2]
     if result.segmentation is None:
         quarters = [(x, y) for y in (height // 4, 3 * height // 4) for x in (width // 4, 3 * width // 4)]
@@ -129,7 +129,7 @@ def _plane_cell(result: Result, place: Place) -> PhotoCell:
 def _draw_plane(
     probabilities: Float[np.ndarray, " 313"], shown: Float[np.ndarray, " 2"]
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Draws each bin as a disc, at least a dot, of an area like its probability, and a cross at the colour shown."""
+    """Draws each bin as a disc, at least a dot, with an area like its probability, and a cross at the colour shown."""
     low, high = AB_BINS.min(axis=0), AB_BINS.max(axis=0)
     columns, rows = ((high - low) / STEP + 1).astype(int)
     canvas = Image.new("RGB", (int(columns) * _CELL, int(rows) * _CELL), _PAPER)
@@ -176,7 +176,7 @@ def _shrunk(image: UInt8[np.ndarray, "H W 3"], side: int) -> UInt8[np.ndarray, "
 
 
 def _nearest(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Returns a plane (h, w) in another size, each pixel from the nearest."""
+    """Resizes a plane (h, w) by nearest neighbours."""
     rows, columns = ((2 * np.arange(n) + 1) * m // (2 * n) for n, m in zip(size, plane.shape, strict=True))
     return plane[rows[:, None], columns]
 
@@ -188,6 +188,6 @@ def _line(text: str) -> UInt8[np.ndarray, "height width 3"]:
 
 
 def _stacked(pictures: list[UInt8[np.ndarray, "h w 3"]]) -> UInt8[np.ndarray, "height width 3"]:
-    """Puts pictures beneath each other, white where one is narrower."""
+    """Stacks pictures vertically, white where one is narrower."""
     width = max(picture.shape[1] for picture in pictures)
     return np.concatenate([np.pad(p, ((0, 0), (0, width - p.shape[1]), (0, 0)), constant_values=255) for p in pictures])

@@ -1,4 +1,4 @@
-"""A picture of what the network does: one row per photo, one column per output."""
+"""Draws a picture of the network's predictions: one row per photo, one column per output."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def sample_grid(
     """Draws the samples, one row each.
 
     Columns: grey input and each colour branch, with their PSNR; original; segmentation with its largest
-    classes; true segmentation if any sample has labels; scene. What the network lacks has no column.
+    classes; true segmentation if any sample has labels; scene. Missing branches have no column.
 
     Args:
       predictor: lightness to predictions.
       samples: a handful; photos larger than `side` are shrunk to it before the network sees them.
-      temperature: of the annealed mean (eq. 14), in (0, 1].
+      temperature: the annealed mean's (eq. 14), in (0, 1].
       side: longest side of a picture in the grid, in pixels.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A picture of what the network is trained on: one row per training photo, after all augmentation."""
+"""Draws a picture of the training data: one row per training photo, after all augmentation."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def inspection_grid(batch: Batch, *, names: Sequence[str], sigma: float) -> UInt
     soft code, the mean of the five bins, which should look the same; scenes.
 
     Args:
-      batch: what `data.pipeline.train_batches` gives.
+      batch: from `data.pipeline.train_batches`.
       names: one per sample.
-      sigma: of the soft-encoding (config.loss.encoding_sigma).
+      sigma: the soft-encoding's (config.loss.encoding_sigma).
     """
     rows = [_row({key: batch[key][i] for key in batch}, name=name, sigma=sigma) for i, name in enumerate(names)]
     return draw_rows(list(rows[0]), rows)
 
 
 def mean_of_soft_code(ab: Float32[np.ndarray, "h w 2"], *, sigma: float) -> Float32[np.ndarray, "h w 2"]:
-    """Returns the colours that the soft code of `ab` stands for: the weighted mean of the five bins."""
+    """Returns the colours that the soft code of `ab` represents: the weighted mean of the five bins."""
     code = soft_encode(ab, sigma=sigma)
     return np.sum(np.asarray(code.weights)[..., None] * AB_BINS[np.asarray(code.indices)], axis=-2)
 

@@ -1,4 +1,4 @@
-"""Evaluation results as a file for programs and as a table for people."""
+"""Writes evaluation results as a file for programs and a table for people."""
 
 from __future__ import annotations
 

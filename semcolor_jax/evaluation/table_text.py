@@ -1,4 +1,4 @@
-"""Tables of text cells in Markdown, LaTeX, CSV and plain columns: titles in the first column, numbers in the others."""
+"""Formats text cells as Markdown, LaTeX, CSV and plain tables: titles in the first column, numbers in the others."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def latex(header: Sequence[str], rows: Sequence[Sequence[str]], *, above: Sequen
     """Returns a `tabular` for the package booktabs, without a newline at its end.
 
     Args:
-      header: in LaTeX, as the cells are: nothing is escaped.
-      rows: of the table.
-      above: lines of LaTeX between the rule at the top and the header.
+      header: in LaTeX, like the cells: nothing is escaped.
+      rows: the table's.
+      above: lines of LaTeX between the top rule and the header.
     """
     begin, titles, body, end = _tabulate(header, rows, "latex_raw").split(r"\hline")
     return "".join([begin, "\n".join([r"\toprule", *above]), titles, r"\midrule", body, r"\bottomrule", end])
 
 
 def escape_latex(text: str) -> str:
-    """Returns text as LaTeX shows it literally."""
+    """Returns text escaped for LaTeX."""
     return text.translate(_LATEX_ESCAPES)
 
 

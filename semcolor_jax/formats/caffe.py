@@ -1,7 +1,7 @@
-"""VGG16-Places365 from the Caffe file of its authors, `vgg16_places365.caffemodel`.
+"""Reads VGG16-Places365 from its authors' Caffe file, `vgg16_places365.caffemodel`.
 
 https://github.com/CSAILVision/places365 publishes it. A caffemodel is a NetParameter message of protobuf. `_FIELDS` has
-the few fields of caffe.proto that are needed; all others are passed over.
+the few fields of caffe.proto that are needed; all others are skipped.
 
 Caffe lays convolutions out as (O, I, H, W), dense layers as (O, I), and flattens feature maps in the order (C, H, W).
 Its networks see BGR, 0..255; this one was trained with the mean image of Places365 subtracted
@@ -40,11 +40,11 @@ _FIELDS = {
     "BlobProto": {
         **{"num": (1, "INT32"), "channels": (2, "INT32"), "height": (3, "INT32"), "width": (4, "INT32")},
         "shape": (7, "BlobShape"),
-        # Caffe packs its floats, so on the wire they are bytes; read as such, they need not become Python's numbers.
+        # Caffe packs its floats, so on the wire they are bytes; read as such, they need not become Python numbers.
         **{"data": (5, "BYTES"), "double_data": (8, "BYTES")},
     },
     "LayerParameter": {"name": (1, "STRING"), "blobs": (7, "BlobProto")},
-    "V1LayerParameter": {"name": (4, "STRING"), "blobs": (6, "BlobProto")},  # of the year 2014
+    "V1LayerParameter": {"name": (4, "STRING"), "blobs": (6, "BlobProto")},  # from 2014
     "NetParameter": {"layers": (2, "V1LayerParameter"), "layer": (100, "LayerParameter")},
 }
 """Number and type of the fields, by message."""
@@ -74,7 +74,7 @@ def read_caffemodel(path: str | os.PathLike[str]) -> dict[str, list[np.ndarray]]
     """Returns the blobs of each layer that has any, by the layer's name, in Caffe's layout.
 
     Raises:
-      UserError: the file is missing, cannot be read, or is no caffemodel.
+      UserError: the file is missing, cannot be read, or is not a caffemodel.
     """
     try:
         content = Path(path).read_bytes()
@@ -88,7 +88,7 @@ def read_caffemodel(path: str | os.PathLike[str]) -> dict[str, list[np.ndarray]]
         return {
             layer.name: [_array(blob) for blob in layer.blobs] for layer in (*net.layers, *net.layer) if layer.blobs
         }
-    except (DecodeError, ValueError, OverflowError) as error:  # numpy's are about absurd shapes
+    except (DecodeError, ValueError, OverflowError) as error:  # numpy's errors are about absurd shapes
         raise UserError(f"{path} is not a whole caffemodel ({error}): download it again.") from error
 
 

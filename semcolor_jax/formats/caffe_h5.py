@@ -1,4 +1,4 @@
-"""Caffe's other weight format: HDF5, `.caffemodel.h5`, with the blobs of a layer as data/LAYER/0, ..."""
+"""Reads Caffe's other weight format: HDF5, `.caffemodel.h5`, with a layer's blobs as data/LAYER/0, ..."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from semcolor_jax.errors import UserError
 
 
 def is_hdf5(path: str | os.PathLike[str]) -> bool:
-    """Whether the file begins as HDF5 does."""
+    """Whether the file begins like HDF5."""
     with Path(path).open("rb") as file:
         return file.read(4) == b"\x89HDF"
 
@@ -21,7 +21,7 @@ def read_caffe_h5(path: str | os.PathLike[str]) -> dict[str, list[np.ndarray]]:
     """Returns the blobs of each layer that has any, by the layer's name, in Caffe's layout.
 
     Raises:
-      UserError: the file is damaged, or no weight file of Caffe.
+      UserError: the file is damaged, or not a Caffe weight file.
     """
     try:
         with h5py.File(path, "r") as file:
@@ -29,7 +29,7 @@ def read_caffe_h5(path: str | os.PathLike[str]) -> dict[str, list[np.ndarray]]:
             if not isinstance(layers, h5py.Group):
                 raise UserError(f"{path} is an HDF5 file, but not one of Caffe's weights: it has no group 'data'.")
             found = {name: _blobs(layer) for name, layer in layers.items() if isinstance(layer, h5py.Group)}
-    except (OSError, RuntimeError, KeyError, ValueError) as error:  # h5py's for broken bytes
+    except (OSError, RuntimeError, KeyError, ValueError) as error:  # h5py's errors on broken bytes
         raise UserError(f"{path} is not a readable HDF5 file ({error}): download it again.") from error
     return {name: blobs for name, blobs in found.items() if blobs}
 

@@ -1,10 +1,10 @@
-"""VGG16-Places365 from the Keras file of Kalliatakis, `vgg16-places365_weights_tf_dim_ordering_tf_kernels.h5`.
+"""Reads VGG16-Places365 from Kalliatakis' Keras file, `vgg16-places365_weights_tf_dim_ordering_tf_kernels.h5`.
 
 https://github.com/GKalliatakis/Keras-VGG16-places365 publishes it: the weights of the Caffe network, saved by Keras 2
 with the layer names of `keras.applications.VGG16`. A group per layer holds two data sets, the kernel and the bias,
-whose names have changed with Keras' versions ("block1_conv1/kernel:0", "block1_conv1_W_1:0"); their ranks have not.
-Kernels are laid out as in Flax. Like the publisher's own script, the network wants what
-`keras.applications.vgg16.preprocess_input` gives: BGR, 0..255, less ImageNet's mean colour.
+with names that vary by Keras version ("block1_conv1/kernel:0", "block1_conv1_W_1:0"), unlike their ranks. Kernels are
+laid out as in Flax. As in the publisher's script, the network's input is that of
+`keras.applications.vgg16.preprocess_input`: BGR, 0..255, less ImageNet's mean colour.
 """
 
 from __future__ import annotations

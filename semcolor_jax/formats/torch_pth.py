@@ -1,13 +1,13 @@
-"""Reads PyTorch weight files (`.pth`, `.pt`) without PyTorch, and without running what a pickle could run.
+"""Reads PyTorch weight files (`.pth`, `.pt`) without PyTorch, and without running code from them.
 
 `torch.save` has two layouts. Since version 1.6 a file is an uncompressed zip archive: `NAME/data.pkl` is the pickled
 object, `NAME/data/KEY` the bytes of each storage, `NAME/byteorder` their order. Before, it was a sequence of pickles
 in one stream: a magic number, the protocol 1001, a dict about the machine, the object, and the list of the storages'
 keys; then follow the storages in that order, each an int64 count of its elements and the elements.
 
-In both, the object is a state dict whose tensors are calls of `torch._utils._rebuild_tensor_v2(storage, offset,
-size, stride, ...)`, where the storage is a persistent id ("storage", type, key, device, count). The unpickler here
-knows those names and `OrderedDict`, and no others.
+In both, the object is a state dict with tensors as calls of `torch._utils._rebuild_tensor_v2(storage, offset, size,
+stride, ...)`, where the storage is a persistent id ("storage", type, key, device, count). The unpickler here knows
+those names and `OrderedDict`, and no others.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ _DTYPES = {
 
 
 def read_pth(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Returns the tensors of a saved state dict by name, in the order of the file and in PyTorch's axis order.
+    """Returns the tensors of a saved state dict by name, in the file's order and PyTorch's axis order.
 
     A training checkpoint that keeps its state dict under the key "state_dict" is read as that state dict. bfloat16
-    tensors come as float32, which holds their values exactly.
+    tensors become float32, which holds their values exactly.
 
     Raises:
-      UserError: the file is missing, damaged, not one of `torch.save`, or holds anything else, such as a whole
-        pickled model; a file that asks for code of its own is refused before any of it runs.
+      UserError: the file is missing, damaged, not one of `torch.save`, or holds anything else, such as a whole pickled
+            model; a file that asks for its own code is refused before any runs.
     """
     path = Path(path)
     try:
@@ -66,14 +66,14 @@ def read_pth(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         ) from error
     except _NoStateDict as error:
         raise UserError(f"The weight file {path} holds {error}, where a state dict of tensors belongs.") from error
-    except Exception as error:  # broken bytes make pickle, zipfile and numpy raise exceptions of every kind
+    except Exception as error:  # pickle, zipfile and numpy raise exceptions of every kind on broken bytes
         raise UserError(
             f"The weight file {path} is not a whole file of torch.save ({printable(error)}): get it again."
         ) from error
 
 
 class _NoStateDict(ValueError):
-    """The pickle is in order, but holds something else; the text says what."""
+    """The pickle is valid, but holds something else; the message says what."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +102,7 @@ class _Tensor:
 
 @dataclasses.dataclass(frozen=True)
 class _Content:
-    """What a file holds: the unpickled object, and how to get at the bytes of a storage."""
+    """A file's content: the unpickled object, and how to get the bytes of a storage."""
 
     value: Any
     storage_bytes: Callable[[_Storage], bytes]
@@ -173,7 +173,7 @@ def _rebuild_parameter(data: _Tensor, *_: Any) -> _Tensor:
 class _Unpickler(RefusingUnpickler):
     """Makes dicts of `_Tensor`, and refuses every name that a state dict does not need.
 
-    After `load`, `storages` has the storages that the pickle spoke of, by key.
+    After `load`, `storages` has the storages that the pickle refers to, by key.
     """
 
     admitted: ClassVar[Mapping[tuple[str, str], Any]] = {
@@ -185,7 +185,7 @@ class _Unpickler(RefusingUnpickler):
     }
 
     def __init__(self, file: IO[bytes]):
-        super().__init__(file, encoding="latin1")  # files of Python 2
+        super().__init__(file, encoding="latin1")  # files from Python 2
         self.storages: dict[str, _Storage] = {}
 
     def persistent_load(self, pid: Any) -> _Storage:
@@ -216,7 +216,7 @@ def _state_dict(content: _Content) -> dict[str, np.ndarray]:
             raise _NoStateDict(f"a {type(tensor).__name__.lstrip('_')} at {name!r}")
         storage = tensor.storage
         if storage.key not in cache:
-            cache = {storage.key: _numbers(storage, content)}  # neighbours share storages, if any do
+            cache = {storage.key: _numbers(storage, content)}  # only neighbours can share storages
         flat[name] = _array(tensor, cache[storage.key])
     return flat
 

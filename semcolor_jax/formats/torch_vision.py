@@ -1,4 +1,4 @@
-"""Networks for ImageNet from PyTorch's weight files: VGG16, and Inception-v3 in two versions.
+"""Reads ImageNet networks from PyTorch weight files: VGG16, and Inception-v3 in two versions.
 
 torchvision publishes `vgg16-397923af.pth` and `inception_v3_google-1a9a5a14.pth`; pytorch-fid publishes the TensorFlow
 Inception of 2015, with which FID was defined, converted to torchvision's layer names, as
@@ -20,7 +20,7 @@ from semcolor_jax.formats.vgg16_weights import CONVOLUTIONS, DENSE, ClassifierWe
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
-"""Of red, green and blue in 0..1, as torchvision normalises photos."""
+"""Mean and deviation of red, green and blue in 0..1, as torchvision normalises photos."""
 
 # Places in torchvision's `features`, where ReLUs and poolings count as well, and in `classifier`.
 _FEATURES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
@@ -36,7 +36,7 @@ _INCEPTION_CONVOLUTIONS = 94
 def load_torch_vgg16(path: str | os.PathLike[str]) -> ClassifierWeights:
     """Reads torchvision's VGG16 with its dense layers.
 
-    The division by the deviation moves into the first kernel, so that photos only need the mean subtracted.
+    Division by the deviation is folded into the first kernel, so photos only need the mean subtracted.
 
     Raises:
       UserError: the file is missing, damaged, or holds another network.
@@ -61,7 +61,7 @@ def load_torch_vgg16(path: str | os.PathLike[str]) -> ClassifierWeights:
 
 
 def load_inception(path: str | os.PathLike[str]) -> dict[str, LayerArrays]:
-    """Reads an Inception-v3 under torchvision's layer names, the batch normalisations folded into the convolutions.
+    """Reads an Inception-v3 with torchvision's layer names, folding batch normalisations into the convolutions.
 
     Returns:
       For each convolution, such as "Mixed_5b.branch1x1", a kernel (H, W, I, O) and a bias (O,), float32. The

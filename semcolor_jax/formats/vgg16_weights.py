@@ -1,4 +1,4 @@
-"""Code shared by the readers of the published VGG16-Places365 files."""
+"""Shared code of the readers of published VGG16-Places365 weight files."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 from semcolor_jax.errors import UserError
 
 LayerArrays: TypeAlias = dict[str, np.ndarray]
-"""`kernel`, (3, 3, I, O) or (I, O), and `bias`, (O,), float32, laid out as Flax has them."""
+"""`kernel`, (3, 3, I, O) or (I, O), and `bias`, (O,), float32, in Flax's layout."""
 
 CONVOLUTIONS = tuple(
     f"conv{block}_{index}" for block, count in enumerate((2, 2, 3, 3, 3), start=1) for index in range(1, count + 1)
 )
-"""The 13 convolutions of VGG16, by block and place in it."""
+"""The 13 convolutions of VGG16, by block and position in it."""
 
 DENSE = ("fc6", "fc7", "fc8")
 """Its dense layers, by their number in the network."""
@@ -24,7 +24,7 @@ DENSE = ("fc6", "fc7", "fc8")
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierWeights:
-    """A classifier's parameters, and what they want photos to be like.
+    """A classifier's parameters, and the preprocessing that they expect.
 
     Attributes:
       params: of `models.vgg16_classifier.Vgg16Classifier`.
@@ -41,7 +41,7 @@ class ClassifierWeights:
 
 
 def from_bgr(layers: Mapping[str, LayerArrays]) -> Mapping[str, LayerArrays]:
-    """Makes a network for BGR one for RGB, by turning round the input channels of its first convolution."""
+    """Turns a BGR network into an RGB one, by reversing the input channels of its first convolution."""
     first = layers["conv1_1"]
     return {**layers, "conv1_1": {**first, "kernel": np.ascontiguousarray(first["kernel"][:, :, ::-1])}}
 
@@ -50,7 +50,7 @@ def layer_arrays(kernel: np.ndarray, bias: np.ndarray, *, rank: int, where: str)
     """Returns a layer's arrays, float32 and contiguous, with their ranks and the number of outputs checked.
 
     Raises:
-      UserError: they are no layer with a kernel of that rank; `where` names the file and the layer.
+      UserError: they are not a layer with a kernel of this rank; `where` names the file and the layer.
     """
     if kernel.ndim != rank or bias.shape != kernel.shape[-1:]:
         raise UserError(

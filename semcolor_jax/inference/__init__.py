@@ -1,1 +1,1 @@
-"""Colouring photos and files with a trained network."""
+"""Colours photos and image files with a trained network."""

@@ -1,4 +1,4 @@
-"""Chooses the colours among the network's outputs and turns them into a photo."""
+"""Picks the final colours from the network's outputs and recombines them with the photo's lightness."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from semcolor_jax.models.layers import enlarge
 from semcolor_jax.models.semcolor import Enlargement
 
 Predict = Callable[[np.ndarray], Predictions]
-"""Lightness (B, H, W, 1), 0..100, to predictions of the same height and width; `models.Predictor` is one."""
+"""Maps lightness (B, H, W, 1), 0..100, to predictions of the same height and width, as `models.Predictor` does."""
 
 BRANCHES = ("reg", "soft")
 """The branches that give colour: the network's ab, and the annealed mean of its distributions."""
 
 
 CHOICES = (*BRANCHES, "both")
-"""What the final colour can be made of."""
+"""The branches, or mixture, that can give the final colour."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +38,8 @@ class ColorChoice:
 
     Attributes:
       branch: "soft" (annealed mean), "reg" (regression), or "both": (1 - share) * regression + share * annealed mean.
-      temperature: of the annealed mean (eq. 14), in (0, 1]; lower is more vivid.
-      share: of the annealed mean in "both", in 0..1.
+      temperature: the annealed mean's (eq. 14), in (0, 1]; lower is more vivid.
+      share: weight of the annealed mean in "both", 0..1.
       saturation: factor on the chroma, above 0; 1 leaves it as it is.
     """
 
@@ -69,21 +69,21 @@ class ColorChoice:
 
 
 def mixed(colors: Mapping[str, Any], branch: str, *, share: Any, saturation: Any) -> Any:
-    """Returns the final ab of a `ColorChoice` of these numbers, which may be traced."""
+    """Returns the final ab of a `ColorChoice` with these numbers, which may be traced."""
     if branch == "both":
         return saturation * ((1 - share) * colors["reg"] + share * colors["soft"])
     return saturation * colors[branch]
 
 
 def branch_titles(ab_title: str) -> dict[str, str]:
-    """Returns what reports call the branches of a network whose `Predictions` have that `ab_title`."""
+    """Returns the titles that reports give the branches of a network with this `Predictions.ab_title`."""
     return {"reg": ab_title, "soft": "annealed mean"}
 
 
 def branch_colors(predictions: Predictions, *, temperature: float) -> dict[str, Float[np.ndarray, "b h w 2"]]:
     """Returns the ab of each colour branch that the network has: "reg" as it is, "soft" by the annealed mean.
 
-    A network of a lower resolution is decoded there, and the colours are enlarged bilinearly to the image.
+    A network with lower-resolution output is decoded there, and the colours are upsampled bilinearly to the image.
 
     Raises:
       UserError: the temperature (eq. 14) is outside (0, 1].
@@ -109,7 +109,7 @@ def segment(predictions: Predictions) -> UInt8[np.ndarray, "b h w"] | None:
 def recombine(lightness: Float[np.ndarray, "h w 1"], ab: Float[np.ndarray, "h w 2"]) -> UInt8[np.ndarray, "h w 3"]:
     """Returns the sRGB image of this lightness; a colour outside the gamut loses chroma, not lightness."""
     count = lightness.size
-    # Rounded up to a power of two, the number of pixels takes few values, and few programs are compiled.
+    # The number of pixels is rounded up to a power of two, so that few programs are compiled.
     planes = np.zeros((3, 1 << max(10, (count - 1).bit_length())), np.float32)
     planes[0, :count] = lightness.reshape(-1)
     planes[1:, :count] = ab.reshape(-1, 2).T

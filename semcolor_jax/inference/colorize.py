@@ -1,4 +1,4 @@
-"""Colouring photos at full resolution: the network gives small ab planes, the photo keeps its lightness."""
+"""Colours photos at full resolution: the network gives small ab planes, the photo keeps its lightness."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ class Colorizer:
 
     Attributes:
       predictor: lightness to predictions.
-      side: longest short side in pixels that the network sees; smaller photos are not enlarged.
+      side: the network sees photos shrunk to this short side, in pixels; smaller ones are not enlarged.
       choice: how the colour branches make the final colour.
-      mirror: also look at the mirrored photo, and average the colours: twice the time, somewhat steadier colours.
+      mirror: average with the colours of the mirrored photo: twice the time, somewhat steadier colours.
     """
 
     predictor: Predict
@@ -95,11 +95,11 @@ class Colorizer:
 
         Args:
           photo: a path, a Pillow image, or an array (`photos.sources.photo_of`).
-          branch: "soft", "reg" or "both"; this and what follows by default as in `choice`.
-          temperature: of the annealed mean, in (0, 1].
-          soft_weight: of the annealed mean in "both", 0..1.
+          branch: "soft", "reg" or "both"; this and the next three default to `choice`.
+          temperature: the annealed mean's, in (0, 1].
+          soft_weight: weight of the annealed mean in "both", 0..1.
           saturation: factor on the chroma.
-          hints: colours that the user knows, as `Result.with_hints` takes them.
+          hints: colours that the user knows, in the form of `Result.with_hints`.
 
         Raises:
           UserError: the photo cannot be read, a setting is out of range, a hint is wrong or outside the photo, or the
@@ -129,7 +129,7 @@ class Colorizer:
         return network_size(photo.shape[0], photo.shape[1], side=self.side)
 
     def colors(self, photos: Sequence[Pixels]) -> Float32[np.ndarray, "photos h w 2"]:
-        """Returns the network's colours alone, of photos of one `network_size` in one batch, as `ab` of each.
+        """Returns only the network's colours, the `ab` of each photo, in one batch; all have the same `network_size`.
 
         Raises:
           UserError: the network lacks the branch.
@@ -176,7 +176,7 @@ def top_scenes(logits: Float[np.ndarray, " scenes"]) -> list[tuple[str, float]]:
 
 
 def shrink(photo: Pixels, *, side: int) -> UInt8[np.ndarray, "h w 3"]:
-    """Returns the photo as the network sees it, in 8 bits and shrunk as in training (pixels, not Lab)."""
+    """Returns the photo as the network sees it: 8 bits, and shrunk as in training (in pixels, not Lab)."""
     if photo.dtype == np.uint16:
         photo = (photo >> 8).astype(np.uint8)
     height, width = network_size(*photo.shape[:2], side=side)
@@ -192,10 +192,10 @@ def network_size(height: int, width: int, *, side: int) -> tuple[int, int]:
 
 
 def _network_side(side: int, scale: float) -> int:
-    """Returns the side times the scale, as a multiple of 32 if it is above 64.
+    """Returns side times scale, rounded to a multiple of 32 above 64.
 
-    So photos of many sizes and aspect ratios share few compiled programs. The picture is stretched by a few
-    per cent, which photos in training are, too, and needs no padding; ab is stretched back with it.
+    So photos of many sizes and aspect ratios share few compiled programs. The picture is stretched by a few per cent,
+    as in training, and needs no padding; ab is stretched back.
     """
     scaled = max(1, round(side * scale))
     if scaled <= 2 * _GRID:

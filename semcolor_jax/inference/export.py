@@ -2,13 +2,13 @@
 
     lightness (b, 32 h, 32 w, 1), L of 0..100  -->  ab (b, 32 h / s, 32 w / s, 2), CIE units
 
-for any number of photos b and any sides that are multiples of 32; s is the network's output stride. The rest is a
-picture library's: shrink the photo, take its lightness, enlarge ab bilinearly, put both together.
+for any number of photos b and any sides that are multiples of 32; s is the network's output stride. The rest is up to
+an image library: shrink the photo, take its lightness, upsample ab bilinearly, recombine both.
 
 StableHLO is what `jax.export` serialises, and its `deserialize` reads. jax2onnx (the extra `export`) writes ONNX. It
-gets primitives alone, because it patches the functions of Flax and JAX that it knows, and their forms vary by version.
-It knows sides that are an input's, not multiples of one; so it gets an input whose sides are h and w, and in the
-finished graph these are divided out of the lightness's.
+gets only primitives, because it patches the Flax and JAX functions that it knows, which vary by version. It supports
+symbolic sides, not multiples of them; so it gets an extra input of sides h and w, and the finished graph computes these
+from the lightness's sides.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import onnx
 
 SIDES = 32
-"""The sides of the network's input are multiples of it."""
+"""Sides of the network's input are multiples of this."""
 
 _PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 _CALLS = ("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call")
@@ -46,7 +46,7 @@ _INPUT, _CELLS, _OUTPUT = "lightness", "cells", "ab"
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """A network to export: how it colours, and what a program that uses it has to know.
+    """A network to export: its colours, and the facts that a program using it needs.
 
     Attributes:
       colors: lightness (B, H, W, 1) to ab (B, H / stride, W / stride, 2); sides are multiples of `SIDES`.
@@ -58,7 +58,7 @@ class Network:
 
 
 def network_of(opened: OpenedModel) -> Network:
-    """Returns what is exported of a model: its colours as its `config.inference` says.
+    """Returns the exportable part of a model: its colours, decoded as `config.inference` says.
 
     Raises:
       UserError: it is another method's, or lacks a colour branch that the config names.
@@ -74,13 +74,13 @@ def network_of(opened: OpenedModel) -> Network:
 
 
 def signature(network: Network) -> str:
-    """Returns in a line what the exported program takes and gives."""
+    """Returns one line on the exported program's input and output."""
     side = SIDES // int(network.facts["stride"])
     return f"{_INPUT} (b, {SIDES}*h, {SIDES}*w, 1) -> {_OUTPUT} (b, {side}*h, {side}*w, 2)"
 
 
 def to_stablehlo(network: Network) -> bytes:
-    """Returns the network as `jax.export` serialises it, for CPU, CUDA, ROCm and TPU; weights are in it."""
+    """Returns the network, with its weights, as `jax.export` serialises it, for CPU, CUDA, ROCm and TPU."""
     batch, down, across = export.symbolic_shape(f"b, {SIDES}*h, {SIDES}*w")
     lightness = jax.ShapeDtypeStruct((batch, down, across, 1), jnp.float32)
     with portable():
@@ -89,7 +89,7 @@ def to_stablehlo(network: Network) -> bytes:
 
 
 def to_onnx(network: Network) -> onnx.ModelProto:
-    """Returns the network as an ONNX model; weights are in it, and `facts` among its metadata.
+    """Returns the network as an ONNX model, with its weights, and `facts` in its metadata.
 
     Raises:
       ModuleNotFoundError: the extra `export` is not installed.
@@ -125,7 +125,7 @@ def _facts(opened: OpenedModel, choice: ColorChoice) -> dict[str, str]:
 
 
 def _run(program: Any, arguments: Sequence[Any]) -> list[Any]:
-    """Applies a closed jaxpr, and those that it calls, one primitive after the other."""
+    """Applies a closed jaxpr, and those that it calls, one primitive at a time."""
     known = dict(zip(program.jaxpr.constvars, program.consts, strict=True))
     known |= dict(zip(program.jaxpr.invars, arguments, strict=True))
 
@@ -147,7 +147,7 @@ def _run(program: Any, arguments: Sequence[Any]) -> list[Any]:
 
 
 def _pool(x: Array, *, window_dimensions: Sequence[int], window_strides: Sequence[int], **others: Any) -> Array:
-    """Returns the network's max-pooling as a reduction: jax2onnx makes one over four axes, which ONNX has not."""
+    """Returns the network's max-pooling as a reduction: jax2onnx would emit one over four axes, which ONNX lacks."""
     if not tuple(window_dimensions) == tuple(window_strides) == (1, 2, 2, 1) or any(map(any, others["padding"])):
         # Not a user's mistake: another network would need another form here.
         raise ValueError(f"cannot export max-pooling of {window_dimensions} in steps of {window_strides}")
@@ -156,7 +156,7 @@ def _pool(x: Array, *, window_dimensions: Sequence[int], window_strides: Sequenc
 
 
 def _convert(function: Callable[..., Array], inputs: Sequence[jax.ShapeDtypeStruct]) -> onnx.ModelProto:
-    """Calls jax2onnx, without its remarks on parts of itself that are not needed here."""
+    """Calls jax2onnx, without its warnings about parts that are not needed here."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -172,7 +172,7 @@ def _convert(function: Callable[..., Array], inputs: Sequence[jax.ShapeDtypeStru
 
 
 def _without_cells(graph: onnx.GraphProto) -> None:
-    """Takes h and w from the sides of the lightness, and removes the input that gave them."""
+    """Computes h and w from the sides of the lightness, and removes the input that gave them."""
     from onnx import helper
 
     graph.initializer.append(helper.make_tensor("cell", data_type=7, dims=[1], vals=[SIDES]))  # 7: int64

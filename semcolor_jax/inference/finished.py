@@ -11,15 +11,14 @@ from typing import Any
 from semcolor_jax.checkpoints.models import is_release
 
 NAME = ".semcolor-finished.jsonl"
-"""The file in the output folder: one line per written photo, the last one of each counts."""
+"""The file in the output folder: one line per written photo; the last one for a photo counts."""
 
 
 class Finished:
     """The record of one output folder.
 
-    A photo is finished if its output is there in the size recorded, was made from this very input (size and time of
-    change) and by the same settings. Lines are appended, so that a killed run loses none; half a line counts for
-    nothing.
+    A photo is finished if its output has the recorded size, and was made from the same input (size and modification
+    time) with the same settings. Lines are appended, so a killed run loses none; a half-written line is ignored.
     """
 
     def __init__(self, folder: Path, settings: Any, *, overwrite: bool = False):
@@ -27,8 +26,8 @@ class Finished:
 
         Args:
           folder: the output folder; need not exist yet.
-          settings: all that decides what a result looks like, as JSON.
-          overwrite: hold no photo for finished, but record what is done.
+          settings: everything that affects a result, as JSON.
+          overwrite: treat no photo as finished, but record what is done.
         """
         self._folder, self._path = folder, folder / NAME
         text = json.dumps(settings, sort_keys=True, default=str)
@@ -36,7 +35,7 @@ class Finished:
         self._entries = {} if overwrite else dict(_read(self._path))
 
     def state(self, source: Path, target: Path) -> str:
-        """Returns "finished", "other options" (done, but by other settings), or "new"."""
+        """Returns "finished", "other options" (done, but with other settings), or "new"."""
         entry = self._entries.get(self._key(target))
         try:
             written, read = target.stat(), source.stat()
@@ -69,9 +68,9 @@ class Finished:
 
 
 def fingerprint(model: Path) -> str:
-    """Returns what tells a model from another: of a released one the contents of its files.
+    """Returns what identifies a model: for a released one, the contents of its files.
 
-    Of a training it is their sizes and times, because its checkpoints are large.
+    For a training it is their sizes and times, because checkpoints are large.
     """
     digest = hashlib.sha256()
     released = is_release(model)
@@ -93,6 +92,6 @@ def _read(path: Path) -> list[tuple[str, dict[str, Any]]]:
         try:
             entry = json.loads(line)
             entries.append((entry["photo"], entry))
-        except (ValueError, KeyError, TypeError):  # a line cut off by the end of a process
+        except (ValueError, KeyError, TypeError):  # a line cut off when a process ended
             continue
     return entries

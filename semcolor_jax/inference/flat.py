@@ -1,8 +1,8 @@
-"""Finds blank pages and scanner borders, which get no colour, and tells them from skies, which do.
+"""Finds blank pages and scanner borders, which get no colour, and distinguishes them from skies, which do.
 
-A network paints flat grey as it paints a sky. What tells a border from a sky is its shape: whole rows or columns of one
-grey, from the edge of the picture inwards, that end all at once along a straight line. A sky drifts, has grain, and
-ends at trees and roofs.
+A network paints flat grey like a sky. A border differs from a sky by its shape: whole rows or columns of one grey, from
+the edge of the picture inwards, that end abruptly along a straight line. A sky drifts, has grain, and ends at trees and
+roofs.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float32, UInt8, UInt16
 
-_TOLERANCE = 2.5  # 8-bit levels around a border's grey that JPEG makes of one grey
-_FLAT_SHARE = 0.97  # of a row's pixels within the tolerance; the rest is dust
-_STEP_SHARE = 0.4  # of a row's pixels, at least, that differ from the row before where the picture begins
-_BLOCK = 8  # rows in which that must be
-_BLANK_SPREAD = 3.0  # levels between the percentiles of a page on which there is nothing
-_SAMPLES = 2048  # of the other side, which is enough to judge a row
+_TOLERANCE = 2.5  # 8-bit levels by which JPEG spreads a border's single grey
+_FLAT_SHARE = 0.97  # share of a row's pixels within the tolerance; the rest is dust
+_STEP_SHARE = 0.4  # least share of a row's pixels that differ from the row before where the picture begins
+_BLOCK = 8  # rows within which they must differ
+_BLANK_SPREAD = 3.0  # levels between the percentiles of a blank page
+_SAMPLES = 2048  # pixels along the other side: enough to judge a row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Coloured:
 
 
 def coloured_part(photo: UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w 3"]) -> Coloured:
-    """Returns the part of a photo that is neither a blank page nor a flat border; of a blank page nothing."""
+    """Returns the part of a photo without its flat borders; nothing for a blank page."""
     height, width = photo.shape[:2]
     step = max(1, -(-max(height, width) // _SAMPLES))
     sparse = _levels(photo[::step, ::step])
@@ -69,7 +69,7 @@ def _border(lines: Float32[np.ndarray, "n m"]) -> int:
     count = len(flat) if flat.all() else int(np.argmin(flat))
     if count in (0, len(lines)):
         return 0
-    around = lines[count - 1 : count + _BLOCK + 1]  # a JPEG's block blurs what is next to the picture
+    around = lines[count - 1 : count + _BLOCK + 1]  # JPEG blocks blur what is next to the picture
     changed = (np.abs(np.diff(around, axis=0)) > 2 * _TOLERANCE).mean(axis=1) >= _STEP_SHARE
     # Without a step it is a sky that drifts away from the tone of its first rows.
     return count + int(np.argmax(changed)) if changed.any() else 0

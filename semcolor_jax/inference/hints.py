@@ -1,7 +1,7 @@
-"""Colour hints: points and strokes whose colour the user knows, exact where they are and spread up to the edges.
+"""Applies colour hints: points and strokes of a known colour, exact in place and spread up to the photo's edges.
 
 The difference between the hints and the network's colours is spread at a small size (`spreading`) and added to the
-photo at full size, with the photo's own edges (`strips.Shift`). docs/hints.md has the JSON format and the limits.
+photo at full size, following its own edges (`strips.Shift`). docs/hints.md has the JSON format and the limits.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from semcolor_jax.inference.flat import Coloured
 from semcolor_jax.inference.strips import Pixels, Shift, merge, values_at
 
 SOLVE_PIXELS = 2**16
-"""At most so many cells does the optimisation see."""
+"""The optimisation sees at most this many cells."""
 
-_UNSEEN = 0.05  # CIE units: smaller differences are none, so that far pixels keep their very bytes
+_UNSEEN = 0.05  # CIE units: smaller differences count as none, so that distant pixels keep their exact bytes
 _MOST_POINTS = 100_000
 
 
 @dataclasses.dataclass(frozen=True)
 class Hint:
-    """A colour that something has.
+    """A known colour, at a point or along a stroke.
 
     Attributes:
       points: (x, y) in pixels of the upright photo, from the left and from the top; several are joined by a stroke.
-      color: sRGB, 0..255. Its hue and chroma count, since lightness is the photo's.
+      color: sRGB, 0..255. Only hue and chroma count, since the lightness is the photo's.
       radius: half the stroke's width in pixels; 0 is a line of one pixel.
     """
 
@@ -58,20 +58,20 @@ def read_hints(path: str | os.PathLike[str]) -> list[Hint]:
     """Returns the hints in a JSON file (docs/hints.md has the format).
 
     Raises:
-      UserError: it cannot be read, is not JSON, or a hint in it is wrong.
+      UserError: it cannot be read, is not JSON, or has an invalid hint.
     """
     return hints_of(read_json(Path(path).expanduser()), where=f" of {os.fspath(path)}")
 
 
 def hints_of(values: Any, *, where: str = "") -> list[Hint]:
-    """Returns hints from what JSON or Python callers give: a list of `HintLike`, or {"hints": [...]}.
+    """Returns hints from the forms that JSON or Python callers give: a list of `HintLike`, or {"hints": [...]}.
 
     Args:
       values: the hints.
-      where: what messages say behind a hint's number.
+      where: put after a hint's number in messages.
 
     Raises:
-      UserError: a hint has no place or no colour, or numbers that are none.
+      UserError: a hint lacks its place or colour, or has invalid numbers.
     """
     if isinstance(values, Mapping):
         values = values.get("hints")
@@ -101,14 +101,14 @@ def paint(
 ) -> Pixels:
     """Returns the photo's lightness with the colours `ab` and the hints'; without hints what `merge` returns.
 
-    At the hints' pixels the colour is the hint's, with less chroma where sRGB has no such colour of that lightness.
-    Where hints overlap, the last one counts.
+    Pixels under a hint get its colour, with less chroma where that lightness takes it out of sRGB. Where hints overlap,
+    the last one counts.
 
     Args:
-      photo: whose lightness is kept.
+      photo: its lightness is kept.
       ab: the network's colours, CIE units, in any size.
       hints: in pixels of the photo.
-      coloured: as in `merge`; a hint outside colours that part.
+      coloured: as in `merge`; hints colour pixels outside it, too.
       in_place: overwrite `photo`.
 
     Raises:
@@ -126,7 +126,7 @@ def paint(
 
 
 class _Marked(NamedTuple):
-    """The pixels under hints, each once, and the colours that they get."""
+    """The pixels under hints, each once, and their new colours."""
 
     rows: Int64[np.ndarray, " n"]
     columns: Int64[np.ndarray, " n"]
@@ -134,7 +134,7 @@ class _Marked(NamedTuple):
 
 
 def _shift(photo: Pixels, ab: Float[np.ndarray, "h w 2"], marked: _Marked, coloured: Coloured | None) -> Shift:
-    """Returns what is to be added to the colours of the photo."""
+    """Returns the shift to add to the photo's colours."""
     from semcolor_jax.inference.spreading import spread  # here: scipy takes 0.2 s to import
 
     height, width = photo.shape[:2]
@@ -188,7 +188,7 @@ def _marked(hints: Sequence[Hint], *, height: int, width: int) -> _Marked:
 
 
 def _pixels(hint: Hint, *, height: int, width: int) -> Int64[np.ndarray, " n"]:
-    """Returns the places of the pixels under a hint, row x width + column."""
+    """Returns the indices of the pixels under a hint, row x width + column."""
     points = [(math.floor(x), math.floor(y)) for x, y in hint.points]
     if hint.radius < 0.5 and len(points) == 1:
         ((x, y),) = points

@@ -1,4 +1,4 @@
-"""What the network saw in one photo, kept so that its colours can be mixed again without running it."""
+"""Keeps the network's outputs for one photo, so that its colours can be mixed again without another run."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from semcolor_jax.models.semcolor import Enlargement
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """One photo through the network. All planes are small: of the network's size over its output stride.
+    """The network's outputs for one photo. All planes are small: the network's size over its output stride.
 
     Attributes:
       ab: the regression's colours, CIE units; None without that branch.
-      logits: of the 313 colours, the largest of each place 0, in half precision, which is fine where it matters: near
-        the largest; None without that branch.
+      logits: of the 313 colours, shifted so that each place's maximum is 0; half precision, which is finest where it
+            matters, near the maximum; None without that branch.
       classes: COCO-Stuff ids; None without that branch.
       scenes: the five likeliest Places365 categories with their probabilities; None without that branch.
-      enlargement: of what is decoded from the logits; None where they have the size of the other planes.
+      enlargement: for colours decoded from the logits; None if these have the size of the other planes.
     """
 
     ab: Float32[np.ndarray, "h w 2"] | None
@@ -70,7 +70,7 @@ class Look:
         return np.asarray(choice.apply(self.colors(choice.temperature)), np.float32)
 
     def shifts(self, choice: ColorChoice, *, count: int) -> Float32[np.ndarray, "n h w 2"]:
-        """Returns what makes other plausible colourings of `mix(choice)` when it is added (`inference.variants`).
+        """Returns shifts which, added to `mix(choice)`, give other plausible colourings (`inference.variants`).
 
         The likeliest comes first. There are fewer than `count`: the first of `make_variants`, a shift of 0, is left
         out, and without distributions there are none.
@@ -87,7 +87,7 @@ class Look:
         return np.stack([shift for shift in shifts if shift.any()] or [np.zeros_like(usual)])[: count - 1]
 
     def distribution(self, x: float, y: float) -> Distribution:
-        """Returns the colours that the network holds possible at a place: shares 0..1 of the width and the height.
+        """Returns the network's colour distribution at a place, given as fractions 0..1 of width and height.
 
         Raises:
           UserError: the place is outside the photo, or the network has no branch 'soft'.
@@ -105,7 +105,7 @@ class Look:
 def look(colorizer: Colorizer, photo: Pixels) -> Look:
     """Runs the network once, as the colorizer would for this photo.
 
-    `Colorizer.mirror` is left alone.
+    `Colorizer.mirror` is ignored.
     """
     lightness = rgb_to_lab(shrink(photo, side=colorizer.side), xp=np)[None, ..., :1]
     predictor, enlargement = colorizer.predictor, None

@@ -14,11 +14,11 @@ from semcolor_jax.color import annealed_mean
 from semcolor_jax.inference.branches import ColorChoice, mixed
 from semcolor_jax.models.semcolor import Features, Predictions, SemColorNet
 
-_CHUNK_ROWS = 16  # of X_map at once: some MB of logits at the usual sizes
+_CHUNK_ROWS = 16  # rows of X_map at once: some MB of logits at the usual sizes
 
 
 class Readout(NamedTuple):
-    """What colouring needs of a network's output; None where a branch is off or was not asked for."""
+    """What colouring needs from a network's output; None where a branch is off or not requested."""
 
     ab: Float32[Array, "B H W 2"]
     classes: UInt8[Array, "B H W"] | None
@@ -37,9 +37,9 @@ def read_out(
 
     A network with an output stride is read at the resolution of X_map.
 
-    The pixel-wise heads run over a few rows at a time, so that the 313 and 183 numbers per pixel never exist for
-    a whole photo, and a colour branch that is not asked for is not computed. The numbers of the choice are arguments of
-    the compiled program, not part of it: only another branch compiles anew.
+    The pixel-wise heads run over a few rows at a time, so the 313 and 183 numbers per pixel never exist for a whole
+    photo, and unused colour branches are not computed. The choice's numbers are arguments of the compiled program: only
+    another branch recompiles it.
     """
     numbers = choice.temperature, choice.share, choice.saturation
     return _read_out(model, variables, lightness, numbers, branch=choice.branch, colors_only=colors_only)
@@ -104,7 +104,7 @@ def _decode(heads: Predictions, branch: str, numbers: tuple[float, float, float]
 def read_all(
     model: SemColorNet, variables: dict[str, Any], lightness: Float[Array | np.ndarray, "B H W 1"]
 ) -> tuple[Array | None, Array | None, Array | None, Array | None]:
-    """Returns all that colours can be mixed from later, at the resolution of X_map; None where a branch is off.
+    """Returns everything needed to mix colours later, at the resolution of X_map; None where a branch is off.
 
     Returns:
       regression's ab (B, h, w, 2), logits of the colours (B, h, w, 313), likeliest classes (B, h, w) uint8, and scene

@@ -1,4 +1,4 @@
-"""Colours batches of image files; a bad file does not stop the batch, and no partial file is left behind."""
+"""Colours batches of image files: a bad file does not stop the batch, and no partial file is left behind."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from semcolor_jax.photos.reading import read_one, read_pages
 from semcolor_jax.photos.stretch import is_faded, stretched
 
 BATCH = 8
-"""Small photos that the network sees at once."""
+"""Small photos per batch of the network."""
 
 SMALL_PIXELS, SMALL_NETWORK_PIXELS = 2**19, 3 * 2**14
-"""Photos with more pixels, or seen by the network with more, go one by one: a batch must need little memory."""
+"""Photos with more pixels, or with more in the network's input, go one by one: a batch must need little memory."""
 
 Beside = Callable[[Job, Photo], None]
-"""Writes what goes beside a photo's result, from the photo before; raises `UserError` where it cannot."""
+"""Writes the files beside a photo's result, given the original photo; raises `UserError` if it cannot."""
 
 FADED = "looks faded: --stretch would spread its greys"
 
@@ -44,9 +44,9 @@ class Options:
 
     Attributes:
       quality: of lossy formats, 1..100.
-      strip_metadata: write nothing but the picture and its profile.
+      strip_metadata: write only the picture and its profile.
       stretch: spread faded greys over the whole range.
-      tolerant: colour what there is of files that are cut short.
+      tolerant: colour what is left of truncated files.
       compare: also write `NAME_compare`, the photo before and after side by side.
     """
 
@@ -66,10 +66,10 @@ class Outcome:
     """The result of one file: written, skipped or failed.
 
     Attributes:
-      job: the file and where it was to go.
+      job: the file and its target.
       status: "failed" has a `reason`, a whole sentence.
-      notes: what the user should know, each a clause about the file.
-      seconds: since the file before.
+      notes: for the user, each a clause about the file.
+      seconds: since the previous file.
     """
 
     job: Job
@@ -81,7 +81,7 @@ class Outcome:
 
 @dataclasses.dataclass
 class _Read:
-    """A job with its photo; without one for several pages, which are read as they are written."""
+    """A job with its photo; no photo if it has several pages, which are read as they are written."""
 
     job: Job
     photo: Photo | None = None
@@ -91,7 +91,7 @@ class _Read:
 def colorize_files(
     colorizer: Colorizer, paths: Iterable[str | os.PathLike[str]], out_dir: str | os.PathLike[str]
 ) -> list[Path]:
-    """Colours image files into a folder, all of them anew; returns what it wrote. `make_plan` says what goes where.
+    """Colours image files into a folder, redoing finished ones; returns what it wrote. `make_plan` says where.
 
     Raises:
       UserError: the call is wrong; or, after all good photos have been written, some could not be coloured.
@@ -112,17 +112,17 @@ def colorize_each(
     finished: Finished | None = None,
     beside: Beside | None = None,
 ) -> Iterator[Outcome]:
-    """Colours the files of a plan, and yields what became of each as soon as it is on the disk.
+    """Colours the files of a plan, and yields each outcome as soon as it is on disk.
 
-    One file is read and one batch written while the network works on a third. Small photos that follow each other and
-    have the same shape for the network go through it in batches; of larger ones at most three are in memory.
+    One file is read and one batch written while the network works on a third. Consecutive small photos of the same
+    network shape go through it in batches; at most three larger ones are in memory.
 
     Args:
       colorizer: the network and its settings.
       jobs: of `make_plan`.
       options: how to read and write.
-      finished: the record of the output folder; photos that are finished by it are skipped, and new ones are added.
-      beside: called in another thread for each photo but those of several pages, before it counts as finished.
+      finished: the record of the output folder; photos finished there are skipped, and new ones are added.
+      beside: called in another thread for each single-page photo, before it counts as finished.
 
     Raises:
       UserError: the network lacks the branch that gives the colour.
@@ -159,13 +159,13 @@ def colorize_bytes(
 
     Args:
       colorizer: the network and its settings.
-      content: of a file of any kind that is read.
+      content: of a file in any readable format.
       options: how to read and write.
-      format: one of `photos.formats.SUFFIXES`; by default the photo's own where it can be.
+      format: one of `photos.formats.SUFFIXES`; by default the photo's own where possible.
       hints: colours that the user knows, in pixels of the upright photo.
 
     Raises:
-      UserError: the photo cannot be read, or a hint lies outside of it.
+      UserError: the photo cannot be read, or a hint lies outside it.
     """
     options = Options() if options is None else options
     photo = prepared(read_one(content, tolerant=options.tolerant), options)
@@ -179,7 +179,7 @@ def colorize_bytes(
 
 
 def colorize_photo(colorizer: Colorizer, photo: Photo, ab: np.ndarray, hints: Sequence[Hint] = ()) -> Photo:
-    """Returns the photo with the network's colours and the hints'; the pixels are overwritten in place.
+    """Returns the photo with the colours of the network and the hints, overwriting its pixels in place.
 
     Raises:
       UserError: a hint lies outside the photo.
@@ -250,7 +250,7 @@ def _read(job: Job, options: Options) -> _Read:
 
 
 def prepared(photo: Photo, options: Options) -> Photo:
-    """Returns a photo as the options want it before colouring, with a warning if it looks faded."""
+    """Prepares a photo for colouring as the options say, with a warning if it looks faded."""
     if options.strip_metadata:
         photo = dataclasses.replace(photo, metadata=Metadata())
     if options.stretch:
@@ -262,9 +262,9 @@ def prepared(photo: Photo, options: Options) -> Photo:
 
 
 def _groups(photos: Iterator[_Read], colorizer: Colorizer) -> Iterator[list[_Read]]:
-    """Yields the photos in order: BATCH small ones of one shape at once, all others alone.
+    """Yields the photos in order: BATCH small ones of one shape together, all others alone.
 
-    Fewer than BATCH are not filled up but go one by one: there are two programs for each shape and no wasted work.
+    Fewer than BATCH are not padded but go one by one: two programs for each shape, and no wasted work.
     """
     waiting: list[_Read] = []
     shape = None

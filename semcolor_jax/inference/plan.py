@@ -1,4 +1,4 @@
-"""Plans what is coloured and where it goes: detects inputs by content and gives each its own output."""
+"""Plans which files are coloured and where they go: detects inputs by content and gives each its own output."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Job:
     """One file to colour.
 
     Attributes:
-      source: its path, or its content.
+      source: path or content.
       target: the file to write.
-      format: of the target, one of `photos.formats.SUFFIXES`.
-      pages: photos in the file, all of which go into the target.
-      notes: what the user should know of the plan, such as another format.
+      format: the target's, one of `photos.formats.SUFFIXES`.
+      pages: photos in the file; all go into the target.
+      notes: on the plan for the user, such as another format.
       hints: colours that the user knows, in pixels of the upright photo; for files of one page.
     """
 
@@ -48,7 +48,7 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The plan of one call: files to colour, files that cannot be coloured (and why), files that are no photos."""
+    """The plan of one call: files to colour, files that cannot be coloured (and why), files that are not photos."""
 
     jobs: list[Job]
     refused: list[tuple[Path, str]]
@@ -58,22 +58,22 @@ class Plan:
 def make_plan(
     paths: Sequence[Path], out_dir: Path, *, format: str | None = None, suffix: str = "", folder_names: bool = True
 ) -> Plan:
-    """Decides for each input, and each file in the folders among them, where its coloured form goes.
+    """Decides where the result of each input goes, and of each file in input folders.
 
-    A folder stands for all photos below it, recognised by their content; hidden files and everything in `out_dir` are
-    left out. Places inside a folder are kept, and where several folders are given each keeps its own name. A photo
-    keeps its name where its format can hold the result, and gets the suffix of another format else.
+    A folder stands for all photos below it, recognised by content; hidden files and everything in `out_dir` are
+    skipped. Paths inside a folder are kept; of several folders, each keeps its own name. A photo keeps its name if its
+    format can hold the result, and otherwise gets another format's suffix.
 
     Args:
       paths: files and folders.
       out_dir: the folder to write to; need not exist.
-      format: to write all in, one of `photos.formats.SUFFIXES`; by default each file's own where it can be.
-      suffix: put behind every name, before the dot.
+      format: for all results, one of `photos.formats.SUFFIXES`; by default each file's own where possible.
+      suffix: appended to every name, before the dot.
       folder_names: whether several folders keep their own names.
 
     Raises:
-      UserError: the call itself is wrong: nothing to colour, the output folder is an input, two photos would be written
-        to one file, or an output would replace an input.
+      UserError: nothing to colour, the output folder is an input, two photos would be written to one file, or an output
+            would replace an input.
     """
     if out_dir.exists() and not out_dir.is_dir():
         raise UserError(f"The output folder {out_dir} cannot be made: there is a file of that name.")
@@ -142,7 +142,7 @@ def _distinct(wanted: Sequence[tuple[Path, Path, str, int, tuple[str, ...]]], in
 def _expand(
     paths: Sequence[Path], out_dir: Path, ending: str, *, folder_names: bool
 ) -> Iterator[tuple[Path, Path, bool]]:
-    """Yields every input file, its place inside the output folder, and whether the call names it."""
+    """Yields every input file, its path inside the output folder, and whether the call names it."""
     several = folder_names and sum(path.is_dir() for path in paths) > 1
     for path in paths:
         if not path.is_dir():
@@ -155,7 +155,7 @@ def _expand(
             )
         base = Path(path.resolve().name) if several else Path()
         for file in _files_below(path, out_dir):
-            if not (ending and file.stem.endswith(ending)):  # the results of the run before
+            if not (ending and file.stem.endswith(ending)):  # results of an earlier run
                 yield file, base / file.relative_to(path), False
 
 
@@ -167,7 +167,7 @@ def _files_below(folder: Path, out_dir: Path) -> Iterator[Path]:
         if real in seen or (real == output and real != os.path.realpath(folder)):
             folders.clear()
             continue
-        seen.add(real)  # a link back up comes here again
+        seen.add(real)  # a link back up leads here again
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(root, name) for name in sorted(files) if not name.startswith("."))
 

@@ -1,4 +1,4 @@
-"""How likely colours are by the network's distributions, for whole pictures."""
+"""Computes how likely a picture's colours are under the network's distributions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Float32
 from semcolor_jax.color.bins import AB_BINS
 
 CONFIDENCE_RADIUS = 20.0
-"""CIE units in ab, two steps of the bins: colours so near each other have one name."""
+"""CIE units in ab, two steps of the bins: colours this close have the same name."""
 
 
 @jax.jit

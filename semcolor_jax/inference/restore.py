@@ -1,4 +1,4 @@
-"""Loads a `Colorizer` from the weights on disk."""
+"""Loads a model's weights from disk as a `Colorizer`, ready to colour photos."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def make_colorizer(opened: OpenedModel) -> Colorizer:
 
 
 def color_choice(config: ConfigDict) -> ColorChoice:
-    """Returns how a config's `inference` makes the final colour."""
+    """Returns the `ColorChoice` that a config's `inference` describes."""
     settings = config.inference
     return ColorChoice(
         settings.branch, temperature=settings.temperature, share=settings.share, saturation=settings.saturation

@@ -26,7 +26,7 @@ from semcolor_jax.taxonomy.label_sets import COCO_STUFF
 
 @dataclasses.dataclass(frozen=True)
 class Segmentation:
-    """Which of COCO-Stuff's classes each place shows.
+    """The COCO-Stuff class of each place.
 
     Attributes:
       classes: ids 0..182, in the network's size.
@@ -60,13 +60,13 @@ class Result:
     """A coloured photo.
 
     Attributes:
-      photo: the result with the metadata that it is saved with.
+      photo: the result, with the metadata to save.
       ab: the network's colours, CIE units, in the network's size (over its output stride).
       scenes: the five likeliest Places365 categories with their probabilities; None without a scene branch.
       segmentation: None without a segmentation branch.
-      predict_logits: gives the network's logits of the 313 colours; called at most once.
+      predict_logits: returns the network's logits of the 313 colours; called at most once.
       coloured: the part of the photo that has colour; None is all of it.
-      hints: what the user has said about colours; the result follows them, `ab` does not.
+      hints: the user's; the result follows them, `ab` does not.
     """
 
     photo: Photo
@@ -86,7 +86,7 @@ class Result:
         return image
 
     def distribution(self, x: int, y: int) -> Distribution:
-        """Returns the colours that the network holds possible at a pixel of the photo: column x, row y.
+        """Returns the network's colour distribution at a pixel of the photo: column x, row y.
 
         The first call runs the network once more, since colouring keeps no logits.
 
@@ -108,7 +108,7 @@ class Result:
         return self._at(self.ab, x, y)
 
     def confidence(self, *, radius: float = CONFIDENCE_RADIUS) -> Float32[np.ndarray, "h w"] | None:
-        """Returns how likely the network holds it that the true colour lies near the result's, for each of its places.
+        """Returns the network's probability that the true colour lies near the result's, at each place.
 
         It is the probability of all bins within `radius` (CIE units) of `ab`, in 0..1 and in the network's size; None
         without a branch 'soft'. Runs the network as `distribution` does.
@@ -120,7 +120,7 @@ class Result:
     def variants(self, count: int) -> list[Result]:
         """Returns the result and count - 1 other plausible ones, likeliest first (`inference.variants.make_variants`).
 
-        They have the result's lightness. Where the network is certain of its colours, they hardly differ.
+        All have the result's lightness. Where the network is certain, they hardly differ.
 
         Raises:
           UserError: the count is outside 1..12, or the network has no branch 'soft'.
@@ -131,7 +131,7 @@ class Result:
         return [self._painted(ab, self.hints) for ab, _ in variants]
 
     def with_hints(self, hints: Sequence[HintLike]) -> Result:
-        """Returns the result with the colours that the hints give, in place of those of earlier hints.
+        """Returns the result coloured by these hints, which replace earlier ones.
 
         The network does not run again. Hints are in pixels of the photo: (x, y, "#a03020"), `inference.hints.Hint`, or
         mappings as in the JSON file of `semcolor colorize --hints` (docs/hints.md).
@@ -155,7 +155,7 @@ class Result:
         """Writes the result in the format that the suffix names, with the photo's metadata and an sRGB profile.
 
         Returns:
-          what the format could not hold, each a clause.
+          what the format cannot hold, each a clause.
 
         Raises:
           UserError: the suffix is unknown, or the file cannot be written.
@@ -171,13 +171,13 @@ class Result:
             raise UserError(f"The pixel ({x}, {y}) lies outside the photo, which is {width} x {height} pixels.")
 
     def _at(self, planes: Float32[np.ndarray, "h w c"], x: int, y: int) -> Float32[np.ndarray, " c"]:
-        """Returns what small planes have at a pixel of the photo."""
+        """Returns the value of small planes at a pixel of the photo."""
         height, width = self.photo.pixels.shape[:2]
         return planes[y * planes.shape[0] // height, x * planes.shape[1] // width]
 
     @property
     def _ab_of_logits(self) -> Float32[np.ndarray, "h w 2"]:
-        """The colours in the size of the logits, which is smaller in networks that enlarge colours after decoding."""
+        """The colours at the logits' size, which is smaller in networks that enlarge colours after decoding."""
         assert self._logits is not None
         rows, columns = (
             (2 * np.arange(n) + 1) * m // (2 * n)

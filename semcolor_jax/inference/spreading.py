@@ -1,14 +1,14 @@
 """Spreads colours from hinted cells over a small picture, up to its edges.
 
-Two things are at work:
+It combines two methods:
 
 - a geodesic distance to the nearest hint, along paths that pay for changes of lightness (as in Yatziv and Sapiro 2006),
-  says how far a hint's colour reaches: to the edges of what it lies on;
+limits how far a hint's colour reaches: to the edges of the object under it;
 - the optimisation of Levin, Lischinski and Weiss 2004 (like colours where neighbours are alike in lightness) makes the
-  result follow the picture. Hints are hard constraints, the reach is a weak one, and pulls to no difference elsewhere.
+result follow the picture. Hints are hard constraints; the reach is a weak one, and pulls to no difference elsewhere.
 
-Alone, the optimisation with a pull to no difference leaves a spot around a point: its solution falls off like a
-logarithm.
+The optimisation alone, with a pull to no difference, leaves a spot around a point: its solution falls off
+logarithmically.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _GRAIN = 0.7  # cells by which lightness is blurred before distances are taken
 _QUIET = 0.5  # L between neighbours that cost nothing: grain and gentle shading
 _EDGE = 4.0  # L between neighbours that cost one unit of distance; twice as much costs four
 _DIAGONAL = 0.5  # units of distance across the whole picture where nothing changes
-_REACH = 1.0  # units of distance at which a hint has lost about two thirds of its say
+_REACH = 1.0  # units of distance at which a hint has lost about two thirds of its weight
 _OWN = 0.5  # share of the hint's colour itself, the rest is the network's colour moved by the difference at the hint
 _PULL = 0.02  # weight of the reach against the affinities, which are at most 1
-_LEVIN = 0.6  # of the local variance of lightness in the affinities, as in Levin's program
-_VARIANCE = 1.0  # squared L that are added to it: differences below are no edges
-_LEAST = 1e-5  # affinity that any neighbours have
+_LEVIN = 0.6  # factor on the local variance of lightness in the affinities, as in Levin's program
+_VARIANCE = 1.0  # squared L added to it: differences below are no edges
+_LEAST = 1e-5  # least affinity of neighbours
 
 
 def spread(
@@ -43,14 +43,14 @@ def spread(
     colors: Float64[np.ndarray, "n 2"],
     differences: Float64[np.ndarray, "n 2"],
 ) -> Float64[np.ndarray, "h w 2"]:
-    """Returns what is to be added to the network's colours, CIE units.
+    """Returns the shift to add to the network's colours, CIE units.
 
     Args:
-      lightness: of the picture, 0..100.
+      lightness: the picture's, 0..100.
       hinted: the cells under hints, row x width + column, each once and ascending.
       network: the network's colours, row by row.
-      colors: of the hints, in the hinted cells.
-      differences: between these and the network's at the very places of the hints; the result in the hinted cells.
+      colors: the hints', in the hinted cells.
+      differences: between these and the network's exactly at the hints; the result in the hinted cells.
     """
     reach, nearest = _reach(lightness, hinted)
     wanted = _OWN * (colors[nearest] - network) + (1 - _OWN) * differences[nearest]
@@ -58,7 +58,7 @@ def spread(
 
 
 class _Neighbours(NamedTuple):
-    """The pairs of touching cells, corners included, and the distances of their centres."""
+    """The pairs of touching cells, corners included, and the distances between their centres."""
 
     first: Int64[np.ndarray, " n"]
     second: Int64[np.ndarray, " n"]
@@ -85,7 +85,7 @@ class _Neighbours(NamedTuple):
 def _reach(
     lightness: Float32[np.ndarray, "h w"], hinted: Int64[np.ndarray, " n"]
 ) -> tuple[Float64[np.ndarray, " cells"], Int64[np.ndarray, " cells"]]:
-    """Returns how much say the nearest hint has in each cell, 0..1, and which one it is."""
+    """Returns the weight, 0..1, of the nearest hint in each cell, and which hint it is."""
     near = _Neighbours.of(*lightness.shape)
     level = ndimage.gaussian_filter(lightness.astype(np.float64), _GRAIN).ravel()
     change = np.maximum(np.abs(level[near.first] - level[near.second]) - _QUIET, 0)

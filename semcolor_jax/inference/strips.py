@@ -1,8 +1,8 @@
 """Merges a photo's lightness with small ab planes into a full-size photo, strip by strip.
 
-One compiled program does it all for a strip: enlarges ab, takes the luminance, goes to sRGB inside its gamut
-and rounds to the photo's own 8 or 16 bits. Only the photo itself is ever held as a whole. Widths, strips and planes
-are filled up to few sizes, so that photos of any size share few programs.
+One compiled program does everything for a strip: upsamples ab, takes the luminance, converts to sRGB inside its gamut
+and rounds to the photo's own 8 or 16 bits. Only the photo itself is ever in memory as a whole. Widths, strips and
+planes are padded to few sizes, so that photos of any size share few programs.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ Pixels = UInt8[np.ndarray, "height width 3"] | UInt16[np.ndarray, "height width 
 """sRGB of 8 or 16 bits."""
 
 STRIP_PIXELS = 2**16
-_THREADS = 2  # one copies pixels while the other computes
-_TOLERANCE = 3.0  # L by which a pixel may differ from a cell of a `Shift` before the cell counts clearly less for it
+_THREADS = 2  # one copies pixels while another computes
+_TOLERANCE = 3.0  # L by which a pixel may differ from a cell of a `Shift` before that cell counts clearly less
 
 _LUMINANCE = (cielab.XYZ_FROM_LINEAR[1][:, None] * cielab.LINEAR_FROM_UINT8).astype(np.float32)
 
 
 class Shift(NamedTuple):
-    """What is added to the colours of a photo, with its edges: small planes, and the lightness that they go with.
+    """A correction to a photo's colours that follows its edges: small planes, and the lightness that goes with them.
 
     A pixel takes the mean of the nine nearest cells, those of its own lightness counting most (joint bilateral
-    upsampling, Kopf et al. 2007, with a quadratic B-spline in space), so that what ends at an edge in the cells ends at
-    it in the photo, too.
+    upsampling, Kopf et al. 2007, with a quadratic B-spline in space), so that a shift ends at the same edges in the
+    photo as in the cells.
 
     Attributes:
       ab: CIE units.
@@ -58,16 +58,16 @@ def merge(
 ) -> Pixels:
     """Returns the photo's lightness with the colours `ab`, enlarged bilinearly to the photo's size.
 
-    Works on strips of whole rows with about `strip_pixels` pixels, so that the float arrays stay small
-    whatever the size of the photo. The result does not depend on the strips.
+    Works on strips of whole rows with about `strip_pixels` pixels, so that the float arrays stay small for photos of
+    any size. The result does not depend on the strips.
 
     Args:
-      photo: whose lightness is kept; its own colours do not matter. The result has its depth.
+      photo: its lightness is kept, its colours are ignored. The result has its bit depth.
       ab: in CIE units.
-      shift: is added to them, in the others below, too.
-      coloured: the rows and columns that get the colours `ab`; the others come out grey. By default all.
+      shift: added to them, in the other functions below, too.
+      coloured: the rows and columns that get the colours `ab`, by default all; the others become grey.
       strip_pixels: how many pixels to work on at once.
-      in_place: overwrite `photo` with the result, which saves its memory; it must be writable.
+      in_place: overwrite `photo`, which must be writable, with the result, to save memory.
     """
     height, width = photo.shape[:2]
     result = photo if in_place else np.empty_like(photo)
@@ -130,7 +130,7 @@ class _Cells(NamedTuple):
         return cls(near, shift.ab.any(axis=(1, 2))[rows].any(axis=0))
 
     def of_rows(self, part: slice, count: int) -> _Near | None:
-        """Returns the part for these rows, filled up to `count`; None where the shift changes none of them."""
+        """Returns the part for these rows, padded to `count`; None where the shift changes none of them."""
         if not self.touched[part].any():
             return None
         extra = (0, 0), (0, count - (part.stop - part.start))
@@ -190,7 +190,7 @@ def _lookup(
 
 
 def _wide_planes(ab: Float[np.ndarray, "h w 2"], *, width: int, columns: int) -> Float32[np.ndarray, "2 H columns"]:
-    """Returns a and b enlarged to the width, filled up to `columns`, and to a power of two of rows, by their edges."""
+    """Returns a and b enlarged to the width, edge-padded to `columns` and to a power of two of rows."""
     left, weight = _positions(ab.shape[1], size=width)
     right = np.minimum(left + 1, ab.shape[1] - 1)
     small = np.moveaxis(ab, -1, 0).astype(np.float32)
@@ -223,7 +223,7 @@ def values_at(
     *,
     size: tuple[int, int],
 ) -> Float32[np.ndarray, "n 2"]:
-    """Returns the colours that `merge` gives the pixels of a photo of that height and width."""
+    """Returns the colours that `merge` gives the pixels of a photo of this height and width."""
     above, down = (x[rows] for x in _positions(ab.shape[0], size=size[0]))
     left, right = (x[columns] for x in _positions(ab.shape[1], size=size[1]))
     below, after = np.minimum(above + 1, ab.shape[0] - 1), np.minimum(left + 1, ab.shape[1] - 1)

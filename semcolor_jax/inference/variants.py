@@ -1,4 +1,4 @@
-"""Other plausible colourings of one photo: its distributions of colours, all decoded with one shared preference."""
+"""Makes other plausible colourings of a photo, by decoding its colour distributions with a preferred hue."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from semcolor_jax.errors import UserError
 from semcolor_jax.inference.probability import probability_near
 
 MOST = 12
-"""Variants that can be asked for; more look alike."""
+"""Most variants that can be requested; more would look alike."""
 
 STRENGTH = 1.2
 """How far a variant lies from the usual colours, in standard deviations of each pixel's sharpened distribution."""
 
 _DIRECTIONS = 24  # hues that can be preferred, evenly spaced
-_FARTHEST = 2.0  # standard deviations from the mean beyond which a colour is not preferred any more
-_LEAST_SPREAD = 1.0  # CIE units; far below a step of the bins
+_FARTHEST = 2.0  # standard deviations from the mean beyond which a colour is no longer preferred
+_LEAST_SPREAD = 1.0  # CIE units; far below the bins' step
 
 
 class Variant(NamedTuple):
@@ -35,12 +35,11 @@ class Variant(NamedTuple):
 def make_variants(
     logits: Float32[np.ndarray, "h w 313"], ab: Float32[np.ndarray, "h w 2"], *, count: int, temperature: float = 0.38
 ) -> list[Variant]:
-    """Returns the colours `ab` and count - 1 others, likely and far from them and from each other, likeliest first.
+    """Returns `ab` and count - 1 likely colourings that are far from it and from each other, likeliest first.
 
     A preferred hue tilts all distributions alike (`tilted_means`). So a variant is as smooth as the network's output: a
-    region that can be red or blue is red as a whole, and what is certain hardly changes. Of 24 hues, one
-    after the other is taken whose picture has the largest product of likelihood and distance to those taken before.
-    There is no randomness.
+    region that can be red or blue is red as a whole, and certain colours hardly change. Of 24 hues, each step takes the
+    one whose picture has the largest product of likelihood and distance to those already taken. There is no randomness.
 
     Args:
       logits: of the 313 bins.
@@ -65,7 +64,7 @@ def make_variants(
 
 
 def check_count(count: int) -> None:
-    """Raises `UserError` unless so many variants can be made."""
+    """Raises `UserError` unless this many variants can be made."""
     if not 1 <= count <= MOST:
         raise UserError(f"The number of variants is {count}, but must lie in 1..{MOST}.")
 
@@ -74,12 +73,12 @@ def check_count(count: int) -> None:
 def tilted_means(
     logits: Float[Array | np.ndarray, "h w 313"], tilts: Float[Array | np.ndarray, "n 2"], temperature: float
 ) -> Float32[Array, "n h w 2"]:
-    """Returns the annealed means of the distributions, once sharpened reweighted by exp(tilt . (ab - mean) / spread).
+    """Returns the means of the sharpened distributions, reweighted by exp(tilt . (ab - mean) / spread).
 
     The spread is the standard deviation of the pixel's sharpened distribution along the tilt. So the mean of a normal
-    distribution moves by about as many standard deviations as the tilt is long, and that of one with two modes to
-    one of them. Beyond two standard deviations from the mean the weights grow no more, or else remote colours of almost
-    no probability would win.
+    distribution moves by about as many standard deviations as the tilt is long, and that of a bimodal one to one of its
+    modes. Beyond two standard deviations from the mean the weights stop growing, or remote colours of almost no
+    probability would win.
 
     Args:
       logits: of the 313 bins.
@@ -102,7 +101,7 @@ def tilted_means(
 
 
 def _choose(pictures: Float32[np.ndarray, "n h w 2"], likelihoods: Float64[np.ndarray, " n"], count: int) -> list[int]:
-    """Returns the first picture and those that are, one after the other, likely and far from all before."""
+    """Returns the first picture, then greedily those that are likely and far from all previous ones."""
     chosen = [0]
     distance = np.full(len(pictures), np.inf)
     while len(chosen) < count:

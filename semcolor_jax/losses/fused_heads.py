@@ -45,7 +45,7 @@ class _LossAndGradient(NamedTuple):
 
 
 def head_of(params: Mapping[str, Any]) -> Head:
-    """Returns the head whose parameters ("kernel", "bias") these are."""
+    """Returns the head with these parameters ("kernel", "bias")."""
     return Head(kernel=params["kernel"], bias=params["bias"])
 
 
@@ -92,9 +92,9 @@ def _regression_forward(x_map: Array, head: Head, ab: Array) -> tuple[Array, tup
     loss, of_logits = jax.value_and_grad(lambda logits: losses.regression_loss(AB_SCALE * jnp.tanh(logits), ab))(
         _logits(x_map, head)
     )
-    # The narrower factor first, which XLA transposes.
+    # The narrower factor goes first: XLA transposes it.
     of_head = Head(kernel=jnp.einsum("bhwk,bhwc->kc", of_logits, x).T, bias=jnp.sum(of_logits, axis=(0, 1, 2)))
-    # Now, and not when the optimizer asks for it: X_map would have to live until then.
+    # Computed now: X_map would otherwise live until the optimizer asks for it.
     of_logits, of_head = barrier((of_logits, of_head))
     return loss, (of_logits.astype(x_map.dtype), head.kernel.astype(x_map.dtype), of_head)
 
@@ -158,7 +158,7 @@ def _cross_entropy(x_map, head: Head, targets) -> _LossAndGradient:
 
 
 def _dice(x_map, head: Head, targets) -> _LossAndGradient:
-    """One pass for the sums over pixels that the score of each class needs, one for the gradient they determine."""
+    """One pass for each class's sums over pixels, one for the gradient that they determine."""
     (labels,) = targets
     matrix = _matrix(head)
     classes = jnp.arange(head.bias.shape[0])
@@ -201,7 +201,7 @@ def _dice(x_map, head: Head, targets) -> _LossAndGradient:
 
 
 def _matrix(head: Head) -> Float[Array, "rows channels"]:
-    """Returns kernel and bias as one matrix, for pixels that end in a 1: one product has the bias added already."""
+    """Returns kernel and bias as one matrix, for pixels with a 1 appended, so that one product adds the bias too."""
     return jnp.concatenate([head.kernel, head.bias[None]])
 
 
@@ -218,5 +218,5 @@ def _backward(
     pixels: Float[Array, "pixels columns"], gradient: Float[Array, "pixels channels"], head: Head
 ) -> tuple[Float[Array, "columns channels"], Float[Array, "pixels width"]]:
     """Returns the gradients of matrix and pixels from that of the logits."""
-    gradient = barrier(gradient)  # or else XLA computes it once for each of the products
+    gradient = barrier(gradient)  # otherwise XLA computes it once per product
     return jnp.einsum("pc,pq->cq", pixels, gradient), gradient @ head.kernel.T

@@ -14,7 +14,7 @@ Batch = Mapping[str, jax.Array]
 
 
 class Inputs(NamedTuple):
-    """What losses are made of, besides the network."""
+    """What the losses need besides the network."""
 
     batch: Batch
     lab: Float[Array, "b h w 3"]  # of the batch's photos, CIE units
@@ -25,7 +25,7 @@ class Inputs(NamedTuple):
 
 
 class ModelLosses(NamedTuple):
-    """The losses of one batch by name, without their weights in `config.loss`, and the new batch statistics."""
+    """The losses of one batch by name, not yet weighted, and the new batch statistics."""
 
     terms: dict[str, Float[Array, ""]]
     batch_stats: Any
@@ -54,7 +54,7 @@ def weights_of(terms: Collection[str], loss_config: ConfigDict) -> dict[str, flo
 def apply_model(model: nn.Module, variables: Mapping[str, Any], inputs: Inputs, **arguments: Any) -> tuple[Any, Any]:
     """Runs the network on the batch's lightness; returns its output and the new batch statistics.
 
-    With `inputs.train` off, the statistics stay as they are and the last weights' own are used.
+    With `inputs.train` off, the network uses the running statistics and leaves them as they are.
     """
     output, updated = model.apply(
         variables, inputs.lab[..., :1], train=inputs.train, mutable=["batch_stats"], rngs=dict(inputs.rngs), **arguments

@@ -1,7 +1,7 @@
 """The paper's objective: what a batch's predictions are compared with, and the losses of every branch (eqs. 17-20).
 
 Colours and labels are compared at the resolution of X_map, which is the photo's, divided by the network's
-`output_stride`: ab is averaged over each cell, and a cell has the label of the pixel in its middle.
+`output_stride`: ab is averaged over each cell, and a cell takes the label of its middle pixel.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def loss_terms(predictions: Predictions, targets: Targets) -> dict[str, jax.Arra
 
 
 def plain_losses(model: nn.Module, variables: Mapping[str, Any], inputs: Inputs, targets: Targets) -> ModelLosses:
-    """The losses with all logits at once, of any network that returns `Predictions`.
+    """The losses of any network that returns `Predictions`, with all logits at once.
 
     One that has `features` and `heads` is compared at X_map's resolution, any other at the photo's.
     """
@@ -89,7 +89,7 @@ def plain_losses(model: nn.Module, variables: Mapping[str, Any], inputs: Inputs,
 
 
 def fused_losses(model: nn.Module, variables: Mapping[str, Any], inputs: Inputs, targets: Targets) -> ModelLosses:
-    """The same losses of a network with `features` and `heads`, each with its head (`losses.fused_heads`)."""
+    """The same losses of a network with `features` and `heads`, each fused with its head (`losses.fused_heads`)."""
     features, batch_stats = apply_model(model, variables, inputs, method="features")
     params = variables["params"]
     terms = loss_terms(Predictions(scene_logits=features.scene_logits), targets)

@@ -75,9 +75,8 @@ def softmax_dice_loss(
     """One minus the mean soft Dice score over the classes present in the batch (eq. 19).
 
     The sums over p run over all pixels of the batch that have a label: pixels labelled 255, or with any other number
-    that is no class, count nowhere, neither in the overlap nor in the squares. A class that no pixel carries is not
-    averaged: it would give a free 1 or a certain 0, whichever way its empty overlap were read. With no labelled pixel
-    at all the loss is 0.
+    that is no class, count neither in the overlap nor in the squares. A class without pixels is left out of the mean:
+    its empty overlap would score a free 1 or a certain 0. Without any labelled pixel the loss is 0.
 
     Raises:
       ValueError: the shapes differ.

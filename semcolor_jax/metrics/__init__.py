@@ -1,1 +1,1 @@
-"""Metrics of colours, segmentation and scenes: arrays in, numbers out."""
+"""Metrics of predicted colours, segmentation and scenes: arrays in, numbers out."""

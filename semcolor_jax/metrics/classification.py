@@ -1,6 +1,6 @@
-"""Semantic interpretability (Zhang et al. 2016, section 4.2): does a classifier still know what a coloured photo shows?
+"""Measures whether a classifier recognises coloured photos: semantic interpretability (Zhang et al. 2016, section 4.2).
 
-VGG16 for ImageNet or for Places365 classifies the coloured photos, and the originals beside them for comparison.
+VGG16 for ImageNet or for Places365 classifies the coloured photos, and the originals for comparison.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CONVERTERS: Mapping[str, Callable[[Any], ClassifierWeights]] = {
 
 
 class Hits(NamedTuple):
-    """Whether the true class is the likeliest, and among the five likeliest, for each photo."""
+    """For each photo, whether the true class is the likeliest, and among the five likeliest."""
 
     top1: np.ndarray
     top5: np.ndarray
@@ -44,7 +44,7 @@ class Classifier:
     """A VGG16 with its dense layers.
 
     Attributes:
-      side: pixels a side of the squares that it looks at.
+      side: pixels a side of its input squares.
 
     Raises:
       UserError: on creation, if the file is missing, damaged, or has another number of classes.
@@ -76,7 +76,7 @@ class Classifier:
 
 
 def rank_hits(logits: Float[np.ndarray, "B classes"], labels: np.ndarray) -> Hits:
-    """Returns whether the labels (B,) are first and among the first five; of equal logits the lower class is first."""
+    """Returns whether the labels (B,) rank first and in the first five; of equal logits the lower class ranks first."""
     own = np.take_along_axis(logits, labels[:, None], axis=1)
     before = np.arange(logits.shape[1]) < labels[:, None]
     rank = np.sum((logits > own) | ((logits == own) & before), axis=1)
@@ -87,7 +87,7 @@ def read_labels(path: Path, *, classes: int, names: Mapping[str, int]) -> dict[s
     """Reads lines `PHOTO CLASS`, the class a number from 0 or a name; returns classes by the photos' stems.
 
     Raises:
-      UserError: the file cannot be read, or a line is not of that kind.
+      UserError: the file cannot be read, or a line is malformed.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -110,8 +110,8 @@ def read_labels(path: Path, *, classes: int, names: Mapping[str, int]) -> dict[s
 def folder_labels(folder: Path, *, names: Mapping[str, int]) -> dict[str, int]:
     """Returns the classes of the photos that lie in folders named after a class, by the photos' stems.
 
-    A name may span several folders (`a/airfield`, `b/bedroom/indoor`); the longest that is a class counts. A stem that
-    occurs in several classes has none.
+    A name may span several folders (`a/airfield`, `b/bedroom/indoor`); the longest match counts. A stem that occurs in
+    several classes has none.
     """
     found: dict[str, set[int]] = {}
     for path in list_images(folder):
@@ -124,10 +124,10 @@ def folder_labels(folder: Path, *, names: Mapping[str, int]) -> dict[str, int]:
 
 
 def imagenet_names(folder: Path) -> dict[str, int]:
-    """Returns the classes of a folder that has one folder per class of ImageNet, 1000 in all, by their names.
+    """Returns the classes, by name, of a folder with one subfolder per ImageNet class, 1000 in all.
 
-    The published weights number the classes by their sorted WordNet ids. Fewer folders leave the numbers open: then
-    there are no names.
+    The published weights number the classes by their sorted WordNet ids. With fewer folders the numbers are unknown:
+    then there are no names.
     """
     folders = sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
     return {name: index for index, name in enumerate(folders)} if len(folders) == 1000 else {}

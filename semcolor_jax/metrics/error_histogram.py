@@ -1,4 +1,4 @@
-"""The cumulative histogram of ab distances, and the area under it: Fig. 12 of the paper, and Zhang et al. 2016.
+"""Computes the cumulative histogram of ab distances, and the area under it: Fig. 12 of the paper, Zhang et al. 2016.
 
 The curve at t is the share of pixels whose colour is at most t CIE units from the truth, for t = 0, 1, ... 150. The
 area under it, by the trapezoidal rule and divided by 150, is 1 for perfect colour.
@@ -30,7 +30,7 @@ class ErrorHistogram:
     images: int = 0
 
     def add(self, histograms: Int[np.ndarray, "B bins"]) -> None:
-        """Adds images by `AbErrors.histogram` of `similarity.ab_errors`."""
+        """Adds images, as `AbErrors.histogram` of `similarity.ab_errors`."""
         self.counts = self.counts + np.sum(histograms, axis=0, dtype=np.int64)
         self.images += len(histograms)
 

@@ -1,4 +1,4 @@
-"""Fréchet distance between two sets of features (Heusel et al. 2017): their Gaussians' squared Wasserstein distance.
+"""Computes the Fréchet distance of two feature sets (Heusel et al. 2017): squared Wasserstein distance of Gaussians.
 
 |mu_1 - mu_2|^2 + tr(S_1 + S_2 - 2 (S_1 S_2)^(1/2)). It is called FID only with the features of an Inception network.
 """
@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 
 class Statistics(NamedTuple):
-    """Of a set of features: the mean, the unbiased covariance, and of how many photos."""
+    """Mean, unbiased covariance and number of photos of a set of features."""
 
     mean: Float[np.ndarray, " d"]
     covariance: Float[np.ndarray, "d d"]
@@ -22,7 +22,7 @@ class Statistics(NamedTuple):
 
 
 class RunningStatistics:
-    """Collects features, batch by batch, and holds d x d numbers of them.
+    """Accumulates features, batch by batch, in d x d numbers.
 
     Raises:
       ValueError: in `result`, if there are fewer than two.
@@ -37,7 +37,7 @@ class RunningStatistics:
         """Adds features."""
         features = np.asarray(features, np.float64)
         if self._shift is None:
-            # Near the mean, sums of squares lose no digits.
+            # Relative to a point near the mean, sums of squares lose no digits.
             self._shift = features.mean(axis=0)
             self._sum = np.zeros_like(self._shift)
             self._squares = np.zeros((len(self._shift), len(self._shift)))
@@ -67,7 +67,7 @@ def frechet_distance(one: Statistics, other: Statistics) -> float:
     """Returns the distance; never negative.
 
     The trace of (S_1 S_2)^(1/2) is the sum of the square roots of the eigenvalues of S_1^(1/2) S_2 S_1^(1/2), a
-    symmetric matrix, so singular covariances, of fewer photos than features, need no care.
+    symmetric matrix, so singular covariances, from fewer photos than features, need no special care.
     """
     root = _symmetric_root(one.covariance)
     eigenvalues = scipy.linalg.eigvalsh(root @ other.covariance @ root)
@@ -87,5 +87,5 @@ def encode_features(features: Float[np.ndarray, " d"]) -> str:
 
 
 def decode_features(encoded: str) -> Float[np.ndarray, " d"]:
-    """Returns what `encode_features` was given, as float32."""
+    """Inverts `encode_features`; returns float32."""
     return np.frombuffer(base64.b64decode(encoded), "<f4")

@@ -1,8 +1,8 @@
-"""Inception-v3 (Szegedy et al. 2016) up to its 2048 pooled features, as FID takes them.
+"""Inception-v3 (Szegedy et al. 2016) up to its 2048 pooled features, for computing FID.
 
-There are two networks of that name. torchvision's is the paper's. The TensorFlow graph of 2015, with which FID was
-defined, averages over the pixels inside the map where its window overlaps the border, and takes a maximum instead of
-an average in its last block; pytorch-fid documents the differences.
+Two networks have this name. torchvision's is the paper's. The TensorFlow graph of 2015, with which FID was defined,
+averages over the pixels inside the map where its window overlaps the border, and takes the maximum instead of the
+average in its last block; pytorch-fid documents the differences.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from semcolor_jax.metrics.valid_area import Sizes
 
 Variant: TypeAlias = Literal["torchvision", "tf"]
 SIDE = 299
-"""Pixels a side of what the network sees."""
+"""Pixels a side of the network's input."""
 
 Params: TypeAlias = Mapping[str, Mapping[str, Any]]
 
@@ -42,15 +42,15 @@ class InceptionFeatures:
             raise ValueError(f"these are not the layers of Inception-v3 ({error})") from error
 
     def __call__(self, photos: UInt8[Any, "B H W 3"], *, sizes: np.ndarray) -> Float32[np.ndarray, "B 2048"]:
-        """Returns the features of photos of these heights and widths, which lie in the arrays' upper left corners."""
+        """Returns the features of photos of these heights and widths, in the arrays' upper left corners."""
         return np.asarray(_features(self._params, photos, jnp.asarray(sizes, jnp.int32), self._variant))
 
 
 def prepare(photos: UInt8[Array, "B H W 3"], sizes: Sizes, *, variant: Variant) -> Float[Array, "B 299 299 3"]:
-    """Returns what the network sees: 299 pixels a side, bilinear without antialiasing, and scaled.
+    """Returns the network's input: resized to 299 pixels a side, bilinear without antialiasing, and scaled.
 
-    "torchvision" scales to -1..1 and then applies torchvision's `transform_input`, the field's habit, although that
-    rescale is made for photos normalised by ImageNet's mean and deviation. "tf" is x / 128 - 1.
+    "torchvision" scales to -1..1 and then applies torchvision's `transform_input`, as is usual in the field, although
+    this is meant for photos normalised by ImageNet's mean and deviation. "tf" is x / 128 - 1.
     """
     x = resize_bilinear(photos.astype(jnp.float32), sizes, side=SIDE)
     if variant == "tf":
@@ -82,7 +82,7 @@ def _features(params, photos, sizes, variant):
 
 
 def network(params: Params, x: Float[Array, "B h w 3"], *, variant: Variant) -> Float[Array, "B 2048"]:
-    """Returns the average over the last map, of input that is prepared."""
+    """Returns the average over the last map, for prepared input."""
     net = _Network(params, variant)
     x = net.conv("Conv2d_1a_3x3", x, stride=2)
     x = net.conv("Conv2d_2a_3x3", x, padding="VALID")

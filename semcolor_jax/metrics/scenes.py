@@ -1,4 +1,4 @@
-"""Top-k accuracy of the scene branch."""
+"""Computes the top-k accuracy of the scene branch."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def true_scene(index: Integer[np.ndarray, " k"], prob: Float[np.ndarray, " k"]) 
 
 
 def rank_of(truth: int, logits: Float[np.ndarray, " scenes"]) -> int:
-    """Returns how many other categories are not below the true one: ties and NaN count as misses."""
+    """Returns how many other categories do not score below the true one: ties and NaN count as misses."""
     return int(np.count_nonzero(~(logits < logits[truth]))) - 1
 
 

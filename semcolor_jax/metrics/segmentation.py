@@ -1,4 +1,4 @@
-"""Scores of semantic segmentation, from a confusion matrix summed over the data set."""
+"""Scores semantic segmentation, from a confusion matrix summed over the data set."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def confusion_matrix(
 ) -> Int64[np.ndarray, "classes classes"]:
     """Returns the pixel counts by true class (row) and predicted class (column).
 
-    Pixels labelled 255, or with any other number that is no class, count nowhere, as in the Dice loss.
+    Pixels labelled 255, or with any other number that is no class, are ignored, as in the Dice loss.
 
     Raises:
       ValueError: the maps differ in size, or the prediction holds a class outside 0..num_classes-1.
@@ -50,7 +50,7 @@ def confusion_matrix(
 
 
 def mean_iou(confusion: Int64[np.ndarray, "classes classes"]) -> float:
-    """Returns the mean intersection over union of the classes that the truth holds; NaN without any pixel.
+    """Returns the mean intersection over union of the classes in the truth; NaN without any pixel.
 
     A class that is only predicted has no IoU of its own: its pixels lower the IoU of the classes they were
     taken from.
@@ -63,7 +63,7 @@ def mean_iou(confusion: Int64[np.ndarray, "classes classes"]) -> float:
 
 
 def pixel_accuracy(confusion: Int64[np.ndarray, "classes classes"]) -> float:
-    """Returns the fraction of the labelled pixels whose class is right; NaN without any pixel."""
+    """Returns the fraction of labelled pixels with the right class; NaN without any pixel."""
     total = confusion.sum()
     return float(np.trace(confusion) / total) if total else float("nan")
 
@@ -71,7 +71,7 @@ def pixel_accuracy(confusion: Int64[np.ndarray, "classes classes"]) -> float:
 def majority_baseline(
     confusion: Int64[np.ndarray, "classes classes"],
 ) -> Int64[np.ndarray, "classes classes"]:
-    """Returns the confusion of answering the data set's most frequent true class for every pixel."""
+    """Returns the confusion matrix of predicting the data set's most frequent true class for every pixel."""
     true = confusion.sum(axis=1)
     constant = np.zeros_like(confusion)
     constant[:, np.argmax(true)] = true
@@ -79,7 +79,7 @@ def majority_baseline(
 
 
 def score(confusion: Int64[np.ndarray, "classes classes"], *, images: int) -> SegmentationScores:
-    """Returns all scores of a confusion that was summed over `images` labelled images."""
+    """Returns all scores of a confusion matrix summed over `images` labelled images."""
     true = confusion.sum(axis=1)
     majority = majority_baseline(confusion)
     return SegmentationScores(

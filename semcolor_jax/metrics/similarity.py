@@ -1,14 +1,14 @@
-"""Similarity of coloured photos to their originals: eqs. 21 to 24 of the paper, and the field's colourfulness.
+"""Measures how similar coloured photos are to their originals (eqs. 21 to 24 of the paper), and how colourful.
 
 "We computed these metrics on every channel and obtained the average result", the paper says. The field pools the
 channels in one mean instead. PSNR and L2ab come in both forms: `channels` is the paper's, `pooled` the field's.
 
-All functions take uint8 sRGB images (B, H, W, 3) and `sizes`, (B, 2): the true height and width of each pair, which
-lies in the upper left corner of its array. By default it fills the array. They return float64 arrays (B,). `of_pair`
-has every number of one pair.
+All functions take uint8 sRGB images (B, H, W, 3) and `sizes`, (B, 2): the true height and width of each pair, in the
+upper left corner of its array; by default the whole array. They return float64 arrays (B,). `of_pair` computes every
+number of one pair.
 
-Accelerators compute in float32, and a mean over a whole image loses digits in it. So sums over pixels leave the device
-in pieces, as integers where the summands are integers, and are added up in float64 on the host.
+Accelerators compute in float32, in which a mean over a whole image loses digits. So the device returns partial sums
+over pixels, as integers where the summands are integers, and the host adds them in float64.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ PerImage: TypeAlias = Float64[np.ndarray, " B"]
 PSNR_CEILING = float(10 * np.log10(255**2 * 12))
 """PSNR of nothing but the rounding to 8 bits (mean squared error 1/12), 58.9 dB.
 
-An 8-bit image is known only up to its rounding, so no agreement above this can be told from a perfect one, and one
-grey photo does not make a mean infinite. Leaving identical images out would average the methods over different photos.
+An 8-bit image is known only up to its rounding, so agreement above this is indistinguishable from perfect, and one grey
+photo does not make a mean infinite. Leaving identical images out would average the methods over different photos.
 """
 
 MAX_ERROR = 150
@@ -49,7 +49,7 @@ class Psnr(NamedTuple):
     """Peak signal-to-noise ratios in dB (eqs. 21 and 22), at most `PSNR_CEILING`.
 
     Attributes:
-      channels: mean of those of R, G and B, the paper's form.
+      channels: mean of the PSNRs of R, G and B, the paper's form.
       pooled: of the squared error averaged over pixels and channels, the field's form.
     """
 
@@ -61,8 +61,8 @@ class AbErrors(NamedTuple):
     """Distances in the ab plane, in CIE units.
 
     Attributes:
-      mean: of the Euclidean distance, over the pixels.
-      channels: eq. 23 as printed, the norm of the difference over 2P with P pixels; mean of those of a and b.
+      mean: the mean Euclidean distance over pixels.
+      channels: eq. 23 as printed, the norm of the difference over 2P with P pixels; mean over a and b.
       pooled: eq. 23 of both channels together. Both shrink as 1 / sqrt(P) when the same error is spread over a larger
         image, so compare them only at one size; `mean` has no such dependence.
       histogram: (B, MAX_ERROR + 2) pixels whose distance, rounded up, is 0, 1, ... MAX_ERROR, or more.
@@ -78,9 +78,9 @@ class Colourfulness(NamedTuple):
     """Colourfulness M3 of Hasler and Süsstrunk (2003), in two forms: 0 none, 33 moderate, 109 extreme.
 
     Attributes:
-      absolute: from absolute opponent channels, as in the code of CT2 and DDColor, so that numbers compare with the
-        colourization literature.
-      signed: from signed opponent channels, as it was published.
+      absolute: from absolute opponent channels, as in the code of CT2 and DDColor, for comparison with the
+            colourization literature.
+      signed: from signed opponent channels, as published.
     """
 
     absolute: PerImage
@@ -217,7 +217,7 @@ def _ssim_losses(truth: Array, prediction: Array, sizes: Sizes) -> Array:
     mean of its columns' variances plus the variance of their means, sums of squares all.
     """
     batch, height, _, channels = truth.shape
-    # Channels beside the columns: rows are long then, and the compiler computes them in vectors.
+    # Channels are joined with columns: rows are then long, and the compiler vectorises them.
     x, y = (images.astype(jnp.float32).reshape(batch, height, -1) for images in (truth, prediction))
     mean_sum, var_sum = _window_moments(x + y, channels=channels)
     mean_difference, var_difference = _window_moments(x - y, channels=channels)
@@ -237,14 +237,14 @@ def _window_moments(x: Array, *, channels: int) -> tuple[Array, Array]:
 
 def _moments(x: Array, *, axis: int, step: int) -> tuple[Array, Array]:
     """Returns weighted mean and variance in windows along one axis."""
-    # Fused into its consumers, the mean would be computed eleven times over.
+    # Fused into its consumers, the mean would be computed eleven times.
     mean = barrier(_window_sum(lambda s: x[s], axis=axis, step=step, like=x))
     variance = _window_sum(lambda s: jnp.square(x[s] - mean), axis=axis, step=step, like=x)
     return mean, barrier(variance)
 
 
 def _window_sum(term: Callable[[Any], Any], *, axis: int, step: int, like: Array) -> Any:
-    """Returns the Gaussian-weighted sum of `term(slice)` over the slices that slide along the axis in such steps."""
+    """Returns the Gaussian-weighted sum of `term(slice)` over slices that slide along the axis in steps of `step`."""
     taps = np.exp(-0.5 * np.square(np.arange(-(SSIM_WINDOW // 2), SSIM_WINDOW // 2 + 1) / _SSIM_SIGMA))
     taps = (taps / taps.sum()).astype(np.float32)
     length = like.shape[axis] - (SSIM_WINDOW - 1) * step
@@ -258,7 +258,7 @@ def _ab_distances(truth: Array, prediction: Array, sizes: Sizes) -> tuple[Array,
     """Returns sums of distances, sums of squares for a and b, (B, 2, h, pieces), and the distances rounded up."""
     true_ab, ab = (rgb_planes_to_ab(*(images[..., c] for c in range(3))) for images in (truth, prediction))
     squares = [keep_inside(jnp.square(x - y)[..., None], sizes) for x, y in zip(true_ab, ab, strict=True)]
-    squares = barrier(squares)  # for all three below, not for each anew
+    squares = barrier(squares)  # once for all three below
     distances = jnp.sqrt(squares[0] + squares[1])
     rounded_up = jnp.clip(jnp.ceil(distances), 0, MAX_ERROR + 1).astype(jnp.uint8)
     return _pieces(distances), jnp.stack([_pieces(square) for square in squares], axis=1), rounded_up[..., 0]

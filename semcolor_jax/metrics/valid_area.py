@@ -1,8 +1,8 @@
 """Pads images at the right and bottom to arrays of few shapes, and masks network layers to the image.
 
-A compiled program has one shape, so images are padded at their right and lower edges. Zeroing what lies beyond the
-true edge before every layer makes the padding what a convolution would have assumed there anyway, and the result that
-of the image alone.
+A compiled program has one shape, so images are padded at their right and lower edges. Zeroing everything beyond the
+true edge before every layer gives the padding that a convolution would assume there anyway, and so the result for the
+image alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def bucket(height: int, width: int) -> tuple[int, int]:
 
 
 def inside(sizes: Sizes, *, height: int, width: int) -> Bool[Array, "B height width 1"]:
-    """Returns where an array of that height and width holds the images."""
+    """Returns a mask of the images in an array of this height and width."""
     rows = jnp.arange(height)[None, :, None, None] < sizes[:, 0, None, None, None]
     return rows & (jnp.arange(width)[None, None, :, None] < sizes[:, 1, None, None, None])
 
@@ -34,7 +34,7 @@ def keep_inside(x: Num[Array, "B h w c"], sizes: Sizes) -> Num[Array, "B h w c"]
 
 
 def strided(sizes: Sizes, *, window: int, stride: int = 1, padding: int = 0) -> Sizes:
-    """Returns the sizes after a convolution or pooling with windows of that side."""
+    """Returns the sizes after a convolution or pooling with windows of this side."""
     return (sizes + 2 * padding - window) // stride + 1
 
 

@@ -1,4 +1,4 @@
-"""The network: lightness in; ab, colour distribution, segmentation and scene out."""
+"""The paper's network: lightness in; ab, colour distribution, segmentation and scene out."""
 
 from semcolor_jax.models.predictor import Predictor
 from semcolor_jax.models.semcolor import Features, Predictions, SemColorNet

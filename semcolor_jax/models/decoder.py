@@ -1,4 +1,4 @@
-"""The expanding path D(X_enc): from the encoding back to a feature map of the image's resolution, X_map."""
+"""The U-Net's decoder D(X_enc): from the encoding back to a feature map of the image's resolution, X_map."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Decoder(nn.Module):
     width: int
     dtype: DTypeLike = jnp.float32
     output_stride: int = 1
-    remat: bool = False  # compute each block again in the backward pass instead of keeping its features
+    remat: bool = False  # recompute each block in the backward pass instead of keeping its features
 
     @nn.compact
     def __call__(self, encoding: Encoding) -> Float[Array, "B h w features"]:
@@ -38,7 +38,7 @@ class Decoder(nn.Module):
 
 
 def _block(decoder: Decoder, x: Array, skip: Array, *, level: int) -> Array:
-    """The block that leaves the resolution of `level`, inside the decoder's compact method."""
+    """The block whose output has the resolution of `level`, inside the decoder's compact method."""
     features = decoder.width * 2**level
     x = JoinedConvRelu(features, dtype=decoder.dtype, name=f"conv{level + 1}_1")(x, skip)
     for index in (2, 3):

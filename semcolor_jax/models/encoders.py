@@ -1,4 +1,4 @@
-"""The contracting path E(X_L): four blocks that halve the resolution, and the middle block that gives X_enc.
+"""The U-Net's encoder E(X_L): four blocks that halve the resolution, and the middle block that outputs X_enc.
 
 Which features the decoder gets. The paper puts stride 2 into a block's last convolution and connects "the
 last convolution in the encoding block" to the decoding block "at the same depth level". Taken word for
@@ -49,7 +49,7 @@ class VggLikeEncoder(nn.Module):
     width: int
     dtype: DTypeLike = jnp.float32
     frozen_blocks: int = 0
-    remat: bool = False  # compute each block again in the backward pass instead of keeping its features
+    remat: bool = False  # recompute each block in the backward pass instead of keeping its features
 
     @nn.compact
     def __call__(self, lightness: Float[Array, "B H W 1"], *, train: bool) -> Encoding:
@@ -124,7 +124,7 @@ def is_frozen(layer: str, *, frozen_blocks: int) -> bool:
 def make_encoder(
     encoder: str, *, width: int, dtype: DTypeLike, frozen_blocks: int = 0, remat: bool = False
 ) -> VggLikeEncoder | Vgg16Encoder:
-    """Returns the encoder "vgg_like", scaled by `width`, or "vgg16", whose widths are given.
+    """Returns the encoder "vgg_like", scaled by `width`, or "vgg16", whose widths are fixed.
 
     `remat` is for "vgg_like"; "vgg16" keeps its features.
 

@@ -34,14 +34,14 @@ class ConvRelu(nn.Module):
 
 
 class JoinedConvRelu(nn.Module):
-    """3x3 convolution of two maps side by side, the first upsampled twice, and ReLU; parameters as of `nn.Conv`."""
+    """3x3 convolution of two concatenated maps, the first upsampled 2x, and ReLU; parameters as of `nn.Conv`."""
 
     features: int
     dtype: DTypeLike
 
     @nn.compact
     def __call__(self, x: Float[Array, "B h w C"], skip: Float[Array, "B H W D"]) -> Float[Array, "B H W features"]:
-        """Returns the features of nearest-neighbour x and, behind its channels, `skip`, twice as large as x."""
+        """Returns the features of x, upsampled 2x, concatenated with `skip`, twice as large as x."""
         kernel, bias = _parameters(self, x.shape[-1] + skip.shape[-1], dtype=self.dtype)
         return add_bias_relu(convolve_joined(x.astype(self.dtype), skip.astype(self.dtype), kernel), bias)
 
@@ -55,10 +55,10 @@ def _parameters(module: ConvRelu | JoinedConvRelu, channels: int, *, dtype: DTyp
 
 
 def remat_if(remat: bool, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns `function(module, *arrays)`, with `remat` one that keeps its inputs alone for the backward pass.
+    """Returns `function(module, *arrays)`; with `remat`, it keeps only its inputs for the backward pass.
 
-    What is inside is computed again there: the gradient takes a third more work and far fewer features are kept.
-    Names of parameters stay the same.
+    Everything inside is recomputed there: the gradient takes a third more work and far fewer features are kept.
+    Parameter names stay the same.
     """
     return nn.remat(function) if remat else function
 
@@ -70,7 +70,7 @@ def batch_norm(x: Float[Array, "B H W C"], *, name: str, train: bool, dtype: DTy
 
 
 def enlarge(x: Float[Array, "B h w C"], factor: int) -> Float[Array, "B {factor}*h {factor}*w C"]:
-    """Bilinear between the centres of the cells, each of which stands for factor x factor pixels."""
+    """Upsamples bilinearly between cell centres; each cell stands for factor x factor pixels."""
     if factor == 1:
         return x
     batch, height, width, channels = x.shape
@@ -80,8 +80,8 @@ def enlarge(x: Float[Array, "B h w C"], factor: int) -> Float[Array, "B {factor}
 def pad_to_stride(x: Float[Array, "B H W C"], *, stride: int = STRIDE) -> Float[Array, "B h w C"]:
     """Mirrors the image at its lower and right edges until both sides are multiples of `stride`.
 
-    The border pixel is repeated (numpy's "symmetric"), and the mirror as often as it takes, so a 1x1 image
-    will do. The upper left corner stays where it is: cropping to (H, W) undoes the padding.
+    The border pixel is repeated (numpy's "symmetric"), and the mirroring as often as needed, so even a 1x1 image works.
+    The upper left corner stays where it is: cropping to (H, W) undoes the padding.
     """
     extra = [(0, 0), *((0, -side % stride) for side in x.shape[1:3]), (0, 0)]
     return jnp.pad(x, extra, mode="symmetric") if any(after for _, after in extra) else x
@@ -90,9 +90,8 @@ def pad_to_stride(x: Float[Array, "B H W C"], *, stride: int = STRIDE) -> Float[
 def mean_over_image(x: Float[Array, "B h w C"], *, height: int, width: int) -> Float32[Array, "B C"]:
     """Global average pooling of X_enc over the image without its padding.
 
-    A cell counts by the share of its 16x16 pixels that belong to the (height, width) image, so padding
-    takes no part in the weights. (It is still seen by convolutions whose windows reach over the edge, as
-    any padding would be.)
+    A cell is weighted by the share of its 16x16 pixels inside the (height, width) image, so padding has no weight. (It
+    is still seen by convolutions whose windows reach over the edge, as any padding would be.)
     """
     weights = _shares(height)[:, None] * _shares(width)[None, :]
     weights = weights / weights.sum()

@@ -1,4 +1,4 @@
-"""A trained network, compiled for inference."""
+"""Runs a trained network on lightness, compiled for inference."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from semcolor_jax.models.semcolor import Predictions
 class Predictor:
     """Predicts with fixed weights: `predictor(lightness)`.
 
-    There is one compiled program for each network and shape of input, shared by all predictors of equal
-    networks, so making a new predictor for new weights costs nothing.
+    Each network and input shape is compiled once, for all predictors of equal networks, so making a new predictor for
+    new weights costs nothing.
     """
 
     def __init__(self, model: nn.Module, variables: dict[str, Any]):

@@ -40,14 +40,14 @@ AB_SCALE = 110.0  # CIE units at tanh = 1
 
 @flax.struct.dataclass
 class Features:
-    """What encoder, decoder and scene branch give: all but the pixel-wise heads."""
+    """Outputs of encoder, decoder and scene branch: all but the pixel-wise heads."""
 
     map: jax.Array  # X_map (B, ceil(H / output_stride), ceil(W / output_stride), .), compute dtype
     scene_logits: jax.Array | None = None  # (B, 365) float32
 
 
 class Enlargement(NamedTuple):
-    """How colours that a network gives at a lower resolution become as large as the image."""
+    """How colours predicted at a lower resolution are enlarged to the image."""
 
     factor: int  # by which both sides grow, bilinearly
     height: int  # of the image, to which the result is cropped
@@ -87,15 +87,15 @@ class SemColorNet(nn.Module):
     Attributes:
       width: filters of the first level; 2, 4, 8 and 16 times as many follow. VGG16's own are fixed.
       encoder: "vgg_like" or "vgg16", see `encoders`.
-      branches: those of "soft", "reg", "scene", "seg" to build; the others have no parameters.
+      branches: which of "soft", "reg", "scene", "seg" to build; the others have no parameters.
       scene_features: width of the scene branch's hidden layer.
       dtype: compute type of the convolutions of encoder and decoder. Parameters, batch statistics, the
         heads and all predictions are float32.
-      frozen_blocks: of the encoder's five, how many from the first on no gradient enters.
+      frozen_blocks: how many of the encoder's five blocks, from the first on, get no gradient.
       output_stride: 1 as in the paper, or 2, 4, 8: X_map has 1/output_stride of the resolution, because the
         last decoder blocks are left out. `features` and `heads` then work at that resolution; `__call__` upsamples
         X_map to full size.
-      remat: whose blocks are computed again in the backward pass: "none", "decoder" or "all".
+      remat: which blocks are recomputed in the backward pass: "none", "decoder" or "all".
     """
 
     width: int = 64
@@ -108,7 +108,7 @@ class SemColorNet(nn.Module):
     remat: str = "none"
 
     def setup(self):
-        """Makes the parts that `encoder` and `branches` ask for."""
+        """Builds the parts that `encoder` and `branches` select."""
         if unknown := set(self.branches) - set(BRANCHES):
             raise ValueError(f"unknown branches {sorted(unknown)}")
         if self.output_stride not in (1, 2, 4, 8):

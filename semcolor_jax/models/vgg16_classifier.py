@@ -25,7 +25,7 @@ class Vgg16Classifier(nn.Module):
     """VGG16 (Simonyan and Zisserman 2015, configuration D), for inference: there is no dropout.
 
     Attributes:
-      num_classes: how many logits.
+      num_classes: number of logits.
       dense_features: of "fc6" and "fc7"; the logits are "fc8".
       dtype: the compute type.
     """
@@ -36,7 +36,7 @@ class Vgg16Classifier(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W 3"]) -> Float[Array, "B num_classes"]:
-        """Returns the logits of photos that are preprocessed as the weights want it.
+        """Returns the logits of photos preprocessed as the weights expect.
 
         "fc6" sees the last feature map in the order (height, width, channel), so its weights fix H and W.
         """
@@ -49,7 +49,7 @@ class Vgg16Classifier(nn.Module):
 
 
 def input_side(params: Params) -> int:
-    """Returns the height and width in pixels of the square photos that "fc6" was made for: 224 if published."""
+    """Returns the height and width in pixels of the square photos that "fc6" was made for; published: 224."""
     return _REDUCTION * math.isqrt(params["fc6"]["kernel"].shape[0] // VGG16_BLOCKS[-1][-1])
 
 

@@ -26,9 +26,9 @@ from semcolor_jax.ops.rows import rows_per_chunk
 
 SIDE = 3
 CHUNK_PIXELS = 2048
-"""Output pixels whose nine shifted copies are alive at once."""
+"""Output pixels with nine shifted copies in memory at once."""
 WINOGRAD_CHANNELS = 128
-"""From so many input and output channels on, Winograd's form is faster."""
+"""From this many input and output channels on, Winograd's form is faster."""
 WINOGRAD_CHANNELS_UPSAMPLED = 64
 """The same for an image just upsampled, where it saves more."""
 
@@ -47,9 +47,9 @@ def convolve(
 def convolve_joined(
     x: Float[Array, "B h w C"], skip: Float[Array, "B 2*h 2*w D"], kernel: Float[Array, "3 3 C+D K"]
 ) -> Float[Array, "B 2*h 2*w K"]:
-    """Returns the SAME convolution of x, upsampled twice by nearest neighbours, with `skip` behind its channels.
+    """Returns the SAME convolution of x, upsampled 2x by nearest neighbours and concatenated with `skip`.
 
-    On one CPU the two parts are convolved apart, and neither the upsampled x nor the joined array is ever made.
+    On one CPU the two parts are convolved separately, and neither the upsampled x nor the joined array ever exists.
     """
     if not on_one_cpu():
         return plain.convolve(jnp.concatenate([upsample(x), skip], axis=-1), kernel)
@@ -77,8 +77,8 @@ def _forward(inputs: Array, kernel: Array, stride: int) -> tuple[Array, tuple[Ar
 
 
 def _backward(stride: int, residuals: tuple[Array, Array], upstream: Array) -> tuple[Array, Array]:
-    # Otherwise XLA keeps the transforms of the forward pass until here, which are several times larger than the inputs.
-    # Not the kernel: the state is donated, and XLA would copy it for the barrier.
+    # Otherwise XLA keeps the transforms of the forward pass, several times larger than the inputs, until here. Not the
+    # kernel: the state is donated, and XLA would copy it for the barrier.
     inputs, kernel = residuals
     inputs, upstream = barrier((inputs, upstream))
     if _saves_by_winograd(inputs.shape, kernel.shape, stride):
@@ -173,7 +173,7 @@ def _correlate(
         pixels = jax.lax.dynamic_slice_in_dim(other, index * rows, rows, axis=1).reshape(-1, channels)
         copies = [window[:, i : i + span : stride, j : j + across : stride] for i in range(side) for j in range(side)]
         columns = jnp.concatenate(copies, axis=-1).reshape(pixels.shape[0], -1)
-        # The narrower factor first: XLA transposes it before the product.
+        # The narrower factor goes first: XLA transposes it.
         return total + jnp.einsum("pn,pm->nm", pixels, columns, preferred_element_type=jnp.float32), None
 
     zeros = jnp.zeros((channels, side**2 * copied.shape[-1]), jnp.float32)

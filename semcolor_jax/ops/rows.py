@@ -1,4 +1,4 @@
-"""Scans images a few rows at a time, for intermediates that do not fit for all pixels at once.
+"""Scans images a few rows at a time, for intermediates that would not fit in memory for all pixels at once.
 
 It pays on a CPU, where a few rows stay in the cache. Programs for accelerators take whole images.
 """
@@ -19,24 +19,24 @@ def scan_rows(function: Callable, carry: Any, arrays: tuple[Array, ...], *, pixe
       function: (carry, chunks) -> (carry, result of the chunks).
       carry: what the first call gets.
       arrays: all with the same B, H and W.
-      pixels: how many a chunk may have, if that is not less than one row.
+      pixels: the most that a chunk may have, unless one row has more.
 
     Returns:
-      the last carry, and the results with a leading axis; `join_rows` puts them together again.
+      the last carry, and the results with a leading axis; `join_rows` joins them again.
     """
     batch, height, width = arrays[0].shape[:3]
     rows = rows_per_chunk(height, row_pixels=width, pixels=pixels)
-    # Rows of one image, which takes no copy of the arrays.
+    # Rows of one image: no copy of the arrays is needed.
     chunks = jax.tree.map(lambda a: a.reshape(batch * (height // rows), 1, rows, *a.shape[2:]), arrays)
     return jax.lax.scan(function, carry, chunks)
 
 
 def join_rows(chunks: Float[Array, "n 1 r w c"], *, batch: int) -> Float[Array, "batch h w c"]:
-    """Puts chunks of rows together to images."""
+    """Joins chunks of rows into images."""
     return chunks.reshape(batch, -1, *chunks.shape[3:])
 
 
 def rows_per_chunk(height: int, *, row_pixels: int, pixels: int) -> int:
-    """Returns the largest divisor of the height that keeps a chunk within so many pixels, or else 1."""
+    """Returns the largest divisor of the height that keeps a chunk within `pixels`, or else 1."""
     fitting = [rows for rows in range(1, height + 1) if height % rows == 0 and rows * row_pixels <= pixels]
     return max(fitting, default=1)

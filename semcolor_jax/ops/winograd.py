@@ -10,16 +10,16 @@ tiles. Two sizes of tiles are in use.
 
 Training takes small ones, whose transforms are additions and cost little, a few rows of tiles at a time. `SAME` is
 Lavin and Gray's F(2x2, 3x3): 16 products give the four pixels that take 36 otherwise. Where the image has been
-upsampled twice by nearest neighbours, most of a window's pixels are equal, and 9 suffice. Along one axis
+upsampled 2x by nearest neighbours, most of a window's pixels are equal, and 9 suffice. Along one axis
 
     y[2p]     = k0 x[p - 1] + (k1 + k2) x[p] = k0 (x[p - 1] - x[p]) + (k0 + k1 + k2) x[p]
     y[2p + 1] = (k0 + k1) x[p] + k2 x[p + 1] = k2 (x[p + 1] - x[p]) + (k0 + k1 + k2) x[p],
 
 three products for two pixels (`UPSAMPLED`).
 
-Networks whose kernels never change have the kernels transformed once, and take tiles of 4x4 results: 36 products
-instead of 144 with 3x3 kernels, 64 instead of 400 with 5x5 (`prepare`, `convolve_transformed`). Their matrices are
-those of polynomial interpolation (Toom and Cook) at a few points and infinity.
+Networks with fixed kernels transform them once, and use tiles of 4x4 results: 36 products instead of 144 with 3x3
+kernels, 64 instead of 400 with 5x5 (`prepare`, `convolve_transformed`). Their matrices are those of polynomial
+interpolation (Toom and Cook) at a few points and infinity.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from semcolor_jax.backend import barrier, on_one_cpu
 from semcolor_jax.ops.rows import rows_per_chunk
 
 CHUNK_TILES = 1024
-"""Tiles whose transforms are alive at once in training, if they do not all belong to a small image."""
+"""Most tiles with transforms in memory at once in training, unless one row has more."""
 
 TILE = 4
 """Rows and columns of results of a tile of `convolve_transformed`."""
@@ -46,10 +46,10 @@ TAPS = (3, 5)
 """Rows and columns of the kernels for which such tiles pay."""
 
 MAX_TILES = 4096
-"""Of all images together: with more such tiles, the products would take memory by the gigabyte."""
+"""Tiles of all images together: with more, the products would take gigabytes of memory."""
 
 _POINTS = (0.0, 1.0, -1.0, 0.5, -2.0, 2.0, -0.5)
-"""Small ones, their negatives and reciprocals keep the rounding errors small."""
+"""Small points, their negatives and reciprocals keep rounding errors small."""
 
 Matrix = tuple[tuple[float, ...], ...]
 Grid = list[list[Array]]
@@ -83,7 +83,7 @@ UPSAMPLED = Algorithm(
 _REDUCED = Algorithm(
     inputs=((0, -1, 0, 1), (0, 1, 1, 0), (1, 0, -1, 0)), kernel=_ENDS_AND_SUM, outputs=((1, 1, 1),), step=2
 )
-"""The transpose of `UPSAMPLED`: halves an image's sides. The kernel is not turned around for it."""
+"""The transpose of `UPSAMPLED`: halves an image's sides. The kernel is not flipped for it."""
 
 
 def apply(algorithm: Algorithm, x: Float[Array, "B H W C"], kernel: Float[Array, "3 3 C K"]) -> Float[Array, "B h w K"]:
@@ -195,7 +195,7 @@ def _taps(window: Float[Array, "b H W C"], algorithm: Algorithm) -> Grid:
 
 @functools.cache
 def large_tiles(taps: int) -> Algorithm:
-    """Returns the algorithm whose tiles give 4x4 results, for kernels of so many taps a side, at most 5."""
+    """Returns the algorithm whose tiles give 4x4 results, for kernels of at most 5 taps a side."""
     side = TILE + taps - 1
     points = np.array(_POINTS[: side - 1])
     outputs = np.zeros((TILE, side))
@@ -221,7 +221,7 @@ def pays(shape: Sequence[int], taps: int, *, padding: int) -> bool:
 
 
 def prepare(kernel: Float[Array, "r r C K"]) -> Grid | None:
-    """Returns what `convolve_transformed` takes for a kernel that never changes; None where that never pays."""
+    """Returns what `convolve_transformed` takes for a fixed kernel; None where that never pays."""
     return transform_kernel(kernel) if on_one_cpu() and len(kernel) in TAPS else None
 
 
@@ -231,7 +231,7 @@ def transform_kernel(kernel: Float[Array, "r r C K"]) -> Grid:
 
 
 def convolve_transformed(x: Float[Array, "B H W C"], factors: Grid, *, padding: int) -> Float[Array, "B h w K"]:
-    """Returns the convolution of stride 1 with so many zeros around the image; h = H + 2 padding - r + 1.
+    """Returns the convolution of stride 1 with `padding` zeros around the image; h = H + 2 padding - r + 1.
 
     Args:
       x: the images.
@@ -247,7 +247,7 @@ def convolve_transformed(x: Float[Array, "B H W C"], factors: Grid, *, padding: 
     rows, columns = TILE * (down - 1) + 1, TILE * (across - 1) + 1
     algorithm = large_tiles(taps)
     lines = [padded[:, i : i + rows : TILE] for i in range(side)]
-    # Barriers here and below: what has been summed down is not to be computed anew for each sum across.
+    # Barriers here and below keep XLA from recomputing the sums down for each sum across.
     halves = [barrier(_sum(row, lines)) for row in algorithm.inputs]
     tiles = [
         [_sum(row, [half[:, :, j : j + columns : TILE] for j in range(side)]) for row in algorithm.inputs]
@@ -273,7 +273,7 @@ def _count_tiles(height: int, width: int, *, taps: int, padding: int) -> tuple[i
 def transform(matrix: Matrix, grid: Grid, *, hold: bool = False) -> Grid:
     """Returns matrix @ grid @ matrix^T.
 
-    With `hold` what has been summed down is not computed anew for each sum across: it pays with large matrices.
+    With `hold`, XLA does not recompute the sums down for each sum across: it pays with large matrices.
     """
     half = [[_sum(row, column) for column in zip(*grid, strict=True)] for row in matrix]
     half = [[barrier(x) for x in row] for row in half] if hold else half

@@ -1,1 +1,1 @@
-"""Image files in and out."""
+"""Reads and writes image files, with colour profiles and metadata."""

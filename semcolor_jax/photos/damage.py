@@ -1,4 +1,4 @@
-"""Truncated photos: how many rows are missing, and when the photo is still worth colouring."""
+"""Handles truncated photos: how many rows are missing, and whether the photo is still worth colouring."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image, ImageFile
 
-_JPEG_FILL = 128  # what libjpeg puts where data is missing, in every channel; other decoders leave 0
+_JPEG_FILL = 128  # libjpeg's value for missing data, in every channel; other decoders leave 0
 _LOCK = threading.Lock()
 
 
@@ -19,7 +19,7 @@ def bearable_rows(height: int) -> int:
 
 
 def missing_rows(image: Image.Image) -> int:
-    """Returns how many rows at the bottom of a photo that was cut short are missing, wholly or at their right end."""
+    """Returns how many rows at the bottom of a truncated photo are missing, wholly or at their right end."""
     fill = _JPEG_FILL if image.format in ("JPEG", "MPO") else 0
     end = np.asarray(image.crop((max(0, image.width - 8), 0, image.width, image.height)))
     there = (end.reshape(image.height, -1) != fill).any(axis=1)

@@ -1,4 +1,4 @@
-"""Samples of more than 8 bits: PNG, TIFF and PGM files as 16-bit arrays."""
+"""Reads images with more than 8 bits per sample, in PNG, TIFF and PGM files, as 16-bit arrays."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _ASSOCIATED_ALPHA = 1
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Deep:
-    """16-bit samples as the file means them: 0 black, 65535 white; alpha apart and not multiplied in."""
+    """16-bit samples with the file's meaning: 0 black, 65535 white; alpha separate and not premultiplied."""
 
     samples: UInt16[np.ndarray, "height width channels"]
     alpha: UInt16[np.ndarray, "height width"] | None = None
 
 
 def read_deep(image: Image.Image, file: BinaryIO, page: int) -> Deep:
-    """Reads the samples of an opened image whose `Origin.bits` is 16.
+    """Reads the samples of an opened image with 16 as `Origin.bits`.
 
-    Values that the file says to end below 65535 (12 bits in 16: TIFF's SMaxSampleValue, PNG's sBIT) are spread.
+    If the file says that values end below 65535 (12 bits in 16: TIFF's SMaxSampleValue, PNG's sBIT), they are spread.
 
     Raises:
-      UserError: a kind of pixels that is not read; a clause without the file's name.
-      Exception: what the decoders raise on damaged files.
+      UserError: an unsupported kind of pixels; a clause without the file's name.
+      Exception: the decoders' own, on damaged files.
     """
     if image.format == "TIFF":
         return _read_tiff(file, page)
@@ -51,7 +51,7 @@ def read_deep(image: Image.Image, file: BinaryIO, page: int) -> Deep:
 
 
 def used_share(samples: UInt16[np.ndarray, ...]) -> int:
-    """Returns n if the values use an n-th of their range, a power of two: 16 for 12 bits in 16."""
+    """Returns n, a power of two, if the values use 1/n of their range: 16 for 12 bits in 16."""
     return 1 << (16 - int(samples.max()).bit_length())
 
 
@@ -97,7 +97,7 @@ def _split(values: UInt16[np.ndarray, "height width channels"], *, largest: int,
 
 
 def _png_largest(data: bytes) -> int:
-    """Returns the largest value by the sBIT chunk, which counts a sample's significant bits."""
+    """Returns the largest value according to the sBIT chunk, a sample's number of significant bits."""
     at = data.find(b"sBIT", 8, data.find(b"IDAT"))
     if at < 0:
         return FULL

@@ -22,29 +22,29 @@ from semcolor_jax.photos.profiles import srgb_profile
 from semcolor_jax.photos.tiff import write_tiff
 
 QUALITY = 95
-"""Of lossy formats, 1..100, unless told otherwise."""
+"""Default quality of lossy formats, 1..100."""
 
 _NO_ALPHA = ("JPEG", "PPM")
-_MAX_SEGMENT = 65_000  # bytes of one JPEG marker, with room for its name
+_MAX_SEGMENT = 65_000  # bytes in one JPEG marker, with room for its name
 _KEEPS_EXIF = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF")
 
 
 def write_photos(
     path: str | os.PathLike[str], photos: Iterable[Photo], *, format: str, quality: int = QUALITY
 ) -> list[str]:
-    """Writes a photo, or the pages of a TIFF file as they come, atomically and with its sRGB profile.
+    """Writes a photo, or the pages of a TIFF file as they come, atomically and with an sRGB profile.
 
-    The kind of compression is the origin's where the format is the same. Nothing remains under the final name unless
-    all of it is on the disk.
+    The compression is the origin's if the format is the same. Nothing appears under the final name until all of it is
+    on disk.
 
     Args:
-      path: of the file; its suffix does not matter.
-      photos: one, or in TIFF several.
+      path: the file's; its suffix does not matter.
+      photos: one, or several for TIFF.
       format: one of `formats.SUFFIXES`.
-      quality: of lossy formats.
+      quality: for lossy formats.
 
     Returns:
-      what the format could not hold, each a clause ("is written with 8 bits").
+      what the format cannot hold, each a clause ("is written with 8 bits").
 
     Raises:
       UserError: the photo does not fit the format, or the disk is full or may not be written.
@@ -58,12 +58,12 @@ def write_photos(
             data, notes = encode(photo, format=format, quality=quality, name=os.fspath(path))
             file.write(data)
         file.flush()
-        os.fsync(file.fileno())  # where a full disk shows at the latest
+        os.fsync(file.fileno())  # a full disk fails here at the latest
     return notes
 
 
 def encode(photo: Photo, *, format: str, quality: int = QUALITY, name: str = "the photo") -> tuple[bytes, list[str]]:
-    """Returns the bytes of a file of one photo, and what the format could not hold. Raises as `write_photos` does."""
+    """Returns the bytes of a file of one photo, and what the format cannot hold. Raises as `write_photos` does."""
     try:
         fitting, notes = _fit(photo, format)
         if format == "TIFF":
@@ -77,7 +77,7 @@ def encode(photo: Photo, *, format: str, quality: int = QUALITY, name: str = "th
         file = io.BytesIO()
         _image(fitting).save(file, format=format, **_options(fitting, format, quality, notes))
         return file.getvalue(), notes
-    except (OSError, ValueError, RuntimeError) as error:  # such as a side beyond the format's limit
+    except (OSError, ValueError, RuntimeError) as error:  # for instance a side beyond the format's limit
         raise UserError(f"cannot write {name} as {format}: {' '.join(str(error).split())}.") from error
 
 
@@ -88,7 +88,7 @@ def with_suffix_of(path: Path, suffix: str) -> Path:
 
 
 def _fit(photo: Photo, format: str) -> tuple[Photo, list[str]]:
-    """Brings the pixels to what the format holds."""
+    """Converts the pixels to a form that the format holds."""
     pixels, alpha, notes = photo.pixels, photo.alpha, []
     if pixels.dtype == np.uint16 and format not in SIXTEEN_BITS:
         notes.append(f"is written with 8 bits, which is all that {format} holds")
@@ -114,7 +114,7 @@ def _image(photo: Photo) -> Image.Image:
 
 
 def _options(photo: Photo, format: str, quality: int, notes: list[str]) -> dict[str, Any]:
-    """Returns what Pillow's writer of the format takes."""
+    """Returns the arguments of Pillow's writer for the format."""
     metadata, same = photo.metadata, photo.origin.format == format
     blocks = {"exif": metadata.exif, "xmp": metadata.xmp, "icc_profile": srgb_profile()}
     blocks = {key: value for key, value in blocks.items() if value}
@@ -124,7 +124,7 @@ def _options(photo: Photo, format: str, quality: int, notes: list[str]) -> dict[
             if len(blocks.get(key, b"")) > _MAX_SEGMENT:
                 notes.append(f"loses its {key.upper()} data, which is too long for JPEG")
                 del blocks[key]
-        # Half-resolution colour would blur just what this project makes.
+        # Chroma subsampling would blur exactly what this project makes.
         options: dict[str, Any] = {"quality": quality, "subsampling": 0, "extra": metadata.segments}
         comment = {"comment": metadata.comment[:_MAX_SEGMENT]} if metadata.comment else {}
         rounded = {"dpi": tuple(round(value) for value in metadata.dpi)} if metadata.dpi else {}
@@ -135,7 +135,7 @@ def _options(photo: Photo, format: str, quality: int, notes: list[str]) -> dict[
         lossless = photo.origin.lossless and same
         return blocks | {"lossless": lossless, "quality": 80 if lossless else quality, "exact": True}
     if format == "AVIF":
-        if metadata.exif:  # Pillow writes it anew, in ASCII, if it has an orientation
+        if metadata.exif:  # Pillow rewrites it, in ASCII, if it has an orientation
             blocks["exif"] = without_orientation(metadata.exif)
         return blocks | {"quality": quality, "subsampling": "4:4:4"}
     if format == "HEIF":

@@ -1,7 +1,7 @@
 """Reads photos as plain 8-bit sRGB, for training and for metrics, and writes images.
 
-Photos come as people have them: rotated by EXIF, greyscale, with a palette, with transparency, CMYK, 16-bit, with a
-colour profile. What colouring keeps of a file beyond its pixels is in `photos.reading`.
+Photos may be rotated by EXIF, greyscale, CMYK or 16-bit, or have a palette, transparency or a colour profile.
+`photos.reading` also reads what colouring keeps of a file beyond its pixels.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from semcolor_jax.photos.formats import SUFFIXES, enable_heif
 from semcolor_jax.photos.profiles import to_srgb
 
 PHOTO_SUFFIXES = (*(suffix for suffixes in SUFFIXES.values() for suffix in suffixes), ".gif")
-"""What `list_images` takes for a photo, in any case of letters."""
+"""Suffixes that `list_images` takes for photos, ignoring case."""
 
 _FORMATS = {
     ".jpg": "JPEG",
@@ -42,18 +42,19 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _PHOTOMETRIC_TAG, _MIN_IS_WHITE = 262, 0
-_STRIP_ROWS = 256  # copied at once from Pillow's image
+_STRIP_ROWS = 256  # copied from Pillow's image at once
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # Pillow reads 16-bit PGM files as 32-bit "I"
 
-# Pillow warns from 90 megapixels on, which cameras have, and refuses from twice that; the refusal is enough.
+# Pillow warns from 90 megapixels on, which some cameras have, and refuses twice that; the refusal is enough.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def read_photo(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "h w 3"]:
     """Reads a photo as upright sRGB.
 
-    The colour profile and the EXIF orientation are applied; transparent parts are laid on white; greyscale fills three
-    channels; 16-bit values keep their upper 8 bits, without their profile. Of an animation the first frame counts.
+    The colour profile and the EXIF orientation are applied; transparent parts are composited on white; greyscale fills
+    three channels; 16-bit values keep their upper 8 bits, without their profile. Only the first frame of an animation
+    counts.
 
     Raises:
       UserError: if `path` is missing, a folder, not an image, damaged, or larger than Pillow's limit against
@@ -64,7 +65,7 @@ def read_photo(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def open_image(path: str | os.PathLike[str]) -> ImageFile.ImageFile:
-    """Opens an image file and reads its header only. Raises `UserError` as `read_photo` does."""
+    """Opens an image file and reads only its header. Raises `UserError` as `read_photo` does."""
     if Path(path).is_dir():
         raise UserError(f"{path} is a folder, but an image file is wanted.")
     if Path(path).suffix.lower() in SUFFIXES["HEIF"]:
@@ -79,7 +80,7 @@ def open_image(path: str | os.PathLike[str]) -> ImageFile.ImageFile:
         raise UserError(f"{path} is not an image that can be read, or is damaged.") from error
     except PermissionError as error:
         raise UserError(f"{path} may not be read: {error.strerror}.") from error
-    except Exception as error:  # decoders meet broken bytes with exceptions of every kind
+    except Exception as error:  # decoders raise exceptions of every kind on broken bytes
         raise _damaged(path, error) from error
 
 
@@ -125,7 +126,7 @@ def write_image(path: str | os.PathLike[str], array: UInt8[np.ndarray, "h w *c"]
         raise UserError(f"cannot write {path}: the suffix must be one of {', '.join(_FORMATS)}.")
     options = {"quality": quality} if kind in ("JPEG", "WEBP") else {}
     if kind == "JPEG":
-        options["subsampling"] = 0  # half-resolution colour would blur just what this project makes
+        options["subsampling"] = 0  # chroma subsampling would blur exactly what this project makes
     with replacing(path) as temporary:
         Image.fromarray(array).save(temporary, format=kind, **options)
 
@@ -143,7 +144,7 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     found, seen = [], set()
     for root, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)
-        if real in seen:  # a link back up
+        if real in seen:  # a link to a parent folder
             folders.clear()
             continue
         seen.add(real)
@@ -182,7 +183,7 @@ def _upper_bits(image: Image.Image) -> UInt8[np.ndarray, "h w"]:
 
 
 def pixels_of(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
-    """Returns an RGB or L image as RGB, copied strip by strip: at once, Pillow would hold the pixels two more times."""
+    """Returns an RGB or L image as RGB, copied by strips: in one go, Pillow would hold the pixels two more times."""
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     for top in range(0, image.height, _STRIP_ROWS):
         bottom = min(top + _STRIP_ROWS, image.height)

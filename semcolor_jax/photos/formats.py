@@ -1,4 +1,4 @@
-"""Image formats: which ones are read, how a header identifies them, and which can be written."""
+"""Lists image formats: which can be read, how headers identify them, and which can be written."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ NAMES = {
     "jpeg": "JPEG", "jpg": "JPEG", "png": "PNG", "tiff": "TIFF", "tif": "TIFF", "webp": "WEBP", "avif": "AVIF",
     "heic": "HEIF", "jp2": "JPEG2000", "bmp": "BMP",
 }  # fmt: skip
-"""The formats that can be asked for, by the names that people use."""
+"""The formats that can be requested, by their common names."""
 
 MEDIA_TYPES = {
     "JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "TIFF": "image/tiff", "AVIF": "image/avif",
     "HEIF": "image/heic", "JPEG2000": "image/jp2", "BMP": "image/bmp", "PPM": "image/x-portable-anymap",
 }  # fmt: skip
-"""Of the formats that can be written, as IANA registers them (PPM's is customary)."""
+"""Media types of the formats that can be written, as IANA registers them (PPM's is customary)."""
 
 ANIMATIONS = ("GIF", "WEBP", "PNG", "AVIF")
 SIXTEEN_BITS = ("PNG", "TIFF")
@@ -53,7 +53,7 @@ _LOSSY_TIFF = ("jpeg", "ojpeg", "jpeg_2000", "webp", "jpegxr", "jpeg_2000_lossy"
 
 @functools.cache
 def enable_heif() -> bool:
-    """Teaches Pillow to read HEIC by pillow-heif; returns whether that is installed."""
+    """Makes Pillow read HEIC with pillow-heif; returns whether that is installed."""
     with contextlib.suppress(ImportError):
         from pillow_heif import register_heif_opener
 
@@ -71,10 +71,10 @@ def readable() -> tuple[str, ...]:
 
 
 def origin_of(image: Image.Image, file: BinaryIO) -> Origin:
-    """Returns what an opened image's file is, from its header.
+    """Returns the origin of an opened image, from its header.
 
     Raises:
-      UserError: an animation. The text is a clause without the file's name.
+      UserError: an animation. The message is a clause without the file's name.
     """
     format = image.format or "PNG"
     frames = getattr(image, "n_frames", 1)
@@ -98,17 +98,17 @@ def origin_of(image: Image.Image, file: BinaryIO) -> Origin:
 
 
 def format_of_suffix(suffix: str) -> str | None:
-    """Returns the format that a suffix such as ".JPG" names; None if none that can be written."""
+    """Returns the format that a suffix such as ".JPG" names; None if it cannot be written."""
     return next((format for format, known in SUFFIXES.items() if suffix.lower() in known), None)
 
 
 def writable_format(origin: Origin, suffix: str) -> str:
-    """Returns the format in which the coloured form of a file is written: the same, or the nearest that holds it."""
+    """Returns the format for a file's coloured form: the same, or the nearest that can hold it."""
     same = {"MPO": "JPEG", "DIB": "BMP"}.get(origin.format, origin.format)
     if origin.bits == 16:
         return same if same in SIXTEEN_BITS else "PNG"
     if same == "PPM" and suffix.lower() not in SUFFIXES["PPM"]:
-        return "PNG"  # .pgm and .pbm promise grey
+        return "PNG"  # .pgm and .pbm imply grey
     if same in SUFFIXES:
         return same
     return "PNG" if origin.lossless else "JPEG"
@@ -136,7 +136,7 @@ def _origin_of_tiff(image: Image.Image, *, pages: int) -> Origin:
 
 
 def _is_lossless_webp(file: BinaryIO) -> bool:
-    """Says whether the picture is in a VP8L chunk (Google's WebP container specification)."""
+    """Returns whether the picture is in a VP8L chunk (Google's WebP container specification)."""
     data = _peek(file, None)
     at = 12
     while at + 8 <= len(data):
@@ -148,7 +148,7 @@ def _is_lossless_webp(file: BinaryIO) -> bool:
 
 
 def _is_lossless_jpeg2000(file: BinaryIO) -> bool:
-    """Says whether the wavelet is the reversible one: the last byte of the COD marker segment (ISO 15444-1, A.6.1)."""
+    """Returns whether the wavelet is reversible: the last byte of the COD marker segment (ISO 15444-1, A.6.1)."""
     data = _peek(file, 2**16)
     start = data.find(b"\xff\x4f\xff\x51")  # SOC, SIZ
     at = data.find(b"\xff\x52", max(start, 0))

@@ -1,4 +1,4 @@
-"""Reads photo metadata from every format and rotates it upright with the pixels."""
+"""Reads photo metadata from every format, and rotates it upright with the pixels."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PNG_PRIVATE = re.compile(r"Raw profile type |XML:com\.adobe\.xmp$")  # EXIF, XM
 
 
 def read_metadata(image: Image.Image, *, quarter_turn: bool) -> Metadata:
-    """Returns what an opened and loaded image's file says, its orientation set to 1.
+    """Returns the metadata of an opened and loaded image's file, with orientation set to 1.
 
     Args:
       image: as Pillow opened it.
@@ -54,9 +54,9 @@ def read_metadata(image: Image.Image, *, quarter_turn: bool) -> Metadata:
 
 
 def upright_exif(block: bytes, *, quarter_turn: bool) -> bytes:
-    """Returns an EXIF block with orientation 1 and without its thumbnail; all else keeps its bytes and places.
+    """Returns an EXIF block with orientation 1 and without its thumbnail; everything else keeps its bytes and offsets.
 
-    Rewriting the whole block would lose makers' notes, whose offsets count from its start, and letters beyond ASCII.
+    Rewriting the whole block would lose maker notes, with offsets from its start, and non-ASCII letters.
 
     Raises:
       struct.error: the block is damaged.
@@ -81,7 +81,7 @@ def upright_exif(block: bytes, *, quarter_turn: bool) -> bytes:
 
 
 def without_orientation(block: bytes) -> bytes:
-    """Returns an EXIF block without the tag of orientation: the ones behind it move up in their list."""
+    """Returns an EXIF block without the orientation tag: later tags move up in their list."""
     data = bytearray(block.removeprefix(_PREFIX))
     order = "<" if data[:2] == b"II" else ">"
     (first,) = struct.unpack_from(f"{order}I", data, 4)
@@ -105,7 +105,7 @@ def load_ifd(block: bytes, offset: int | None = None) -> ImageFileDirectory_v2:
 
 
 def raw_value(value: Any) -> Any:
-    """Returns a tag's value with text as the bytes of the file: Pillow reads Latin-1 and would write ASCII."""
+    """Returns a tag's value, with text as the file's bytes: Pillow reads Latin-1 and would write ASCII."""
     return value.encode("latin-1", "replace") if isinstance(value, str) else value
 
 
@@ -128,7 +128,7 @@ def _block_of_tiff(image: Image.Image) -> bytes | None:
     for tag in tags:
         shaped = tag == _DESCRIPTION and str(tags[tag]).startswith(
             '{"shape":'
-        )  # tifffile's own note, of the grey array
+        )  # tifffile's own note, on the grey array
         if tag not in STRUCTURAL and tag not in (EXIF_IFD, GPS_IFD) and not shaped:
             directory.tagtype[tag] = tags.tagtype[tag]
             directory[tag] = raw_value(tags[tag])
@@ -141,7 +141,7 @@ def _block_of_tiff(image: Image.Image) -> bytes | None:
 
 
 def _entries(data: bytearray, offset: int, order: str) -> dict[int, int]:
-    """Returns where each tag's twelve bytes are."""
+    """Returns the offsets of each tag's twelve bytes."""
     (count,) = struct.unpack_from(f"{order}H", data, offset)
     places = range(offset + 2, offset + 2 + 12 * count, 12)
     return {struct.unpack_from(f"{order}H", data, place)[0]: place for place in places}
@@ -152,7 +152,7 @@ def _upright_xmp(packet: bytes) -> bytes:
 
 
 def _segments(image: Image.Image) -> bytes:
-    """Returns a JPEG's segments that Pillow does not write: APP13 (IPTC, Photoshop) and extended XMP."""
+    """Returns the JPEG segments that Pillow does not write: APP13 (IPTC, Photoshop) and extended XMP."""
     kept = b""
     for name, content in getattr(image, "applist", ()):
         extended = name == "APP1" and content.startswith(b"http://ns.adobe.com/xmp/extension/")

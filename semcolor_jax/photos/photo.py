@@ -1,4 +1,4 @@
-"""The photo type: pixels together with all metadata of the file."""
+"""Defines the photo type: pixels together with all metadata of the file."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Pixels = UInt8[np.ndarray, "height width 3"] | UInt16[np.ndarray, "height width 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Origin:
-    """What a file was, so that its coloured form can be of the same kind.
+    """Properties of a file, so that its coloured form can have the same.
 
     Attributes:
       format: Pillow's name of the file format, such as "JPEG", "TIFF", "HEIF".
       bits: per sample of `Photo.pixels`: 8, or 16 where the file has more than 8.
       lossless: whether the file holds exactly the pixels that were put in.
-      compression: of a TIFF file, as tifffile names it: "none", "adobe_deflate", "lzw", ...
+      compression: a TIFF file's, as tifffile names it: "none", "adobe_deflate", "lzw", ...
       pages: how many photos the file holds; more than 1 only in TIFF.
     """
 
@@ -33,15 +33,15 @@ class Origin:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """What a file says about its photo, turned along with it: orientations in it are 1 (upright).
+    """A file's metadata, rotated with its photo: orientations in it are 1 (upright).
 
     Attributes:
-      exif: the EXIF block, `Exif\\0\\0` and a TIFF structure; of a TIFF file its descriptive tags.
+      exif: the EXIF block, `Exif\\0\\0` and a TIFF structure; for a TIFF file, its descriptive tags.
       xmp: the XMP packet.
       dpi: pixels per inch, horizontally and vertically.
       text: PNG's text chunks by keyword.
       comment: of a JPEG or JPEG 2000 file.
-      segments: JPEG's segments with IPTC and extended XMP, as they stand in the file.
+      segments: JPEG's segments with IPTC and extended XMP, as in the file.
     """
 
     exif: bytes | None = None
@@ -57,11 +57,11 @@ class Photo:
     """One decoded photo.
 
     Attributes:
-      pixels: upright sRGB whose CIE lightness is that of the file read through its colour profile.
-      alpha: opacity, of the same depth; None if the file has none.
-      metadata: to be written with the result.
+      pixels: upright sRGB, with the CIE lightness of the file read through its colour profile.
+      alpha: opacity, at the same bit depth; None if the file has none.
+      metadata: to write with the result.
       origin: what the file was.
-      warnings: what the user should know, each a clause about the file ("lacks its last bytes").
+      warnings: for the user, each a clause about the file ("lacks its last bytes").
     """
 
     pixels: Pixels

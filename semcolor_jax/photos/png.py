@@ -1,4 +1,4 @@
-"""PNG files of 16 bits per sample, which Pillow does not write in colour."""
+"""Writes PNG files with 16 bits per sample, which Pillow cannot write in colour."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _IMAGE = (b"IHDR", b"IDAT", b"IEND", b"PLTE", b"tRNS")
 def encode_deep(photo: Photo, options: dict[str, Any]) -> bytes:
     """Returns a 16-bit PNG.
 
-    imagecodecs (libpng) writes the pixels. The chunks of metadata are Pillow's: it writes a PNG of one pixel with the
-    same `options` as an 8-bit photo has, and all chunks but the picture's are taken over.
+    imagecodecs (libpng) writes the pixels. The metadata chunks are Pillow's: it writes a one-pixel PNG with the
+    `options` of an 8-bit photo, and all chunks but the picture's are copied.
     """
     import imagecodecs
 
@@ -34,7 +34,7 @@ def encode_deep(photo: Photo, options: dict[str, Any]) -> bytes:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yields each chunk's kind, and all of its bytes (PNG specification, 5.3)."""
+    """Yields each chunk's type and all of its bytes (PNG specification, 5.3)."""
     at = len(_SIGNATURE)
     while at < len(data):
         size, kind = struct.unpack_from(">I4s", data, at)

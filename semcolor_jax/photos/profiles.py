@@ -1,4 +1,4 @@
-"""Colour profiles: from a file's numbers to sRGB, and the profile that coloured files carry."""
+"""Handles colour profiles: converts a file's values to sRGB, and provides the profile of coloured files."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from jaxtyping import UInt16
 from PIL import Image, ImageCms
 
 _SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK", "LAB": "Lab"}
-_DATE = slice(24, 36)  # of an ICC header: when it was made, which would make every run's files differ
+_DATE = slice(24, 36)  # creation date in an ICC header, which would make every run's files differ
 _FIXED_DATE = bytes.fromhex("07ea000100010000 00000000".replace(" ", ""))
 
 
 @functools.cache
 def srgb_profile() -> bytes:
-    """Returns the ICC profile of sRGB, the same bytes on every day."""
+    """Returns the ICC profile of sRGB, always the same bytes."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     profile[_DATE] = _FIXED_DATE
     return bytes(profile)
@@ -26,10 +26,10 @@ def srgb_profile() -> bytes:
 def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, str | None]:
     """Converts an 8-bit image (modes L, RGB, CMYK, LAB) to sRGB in mode L or RGB.
 
-    The rendering intent is the profile's own default, perceptual, as viewers have it.
+    The rendering intent is the profile's own default, perceptual, as in viewers.
 
     Returns:
-      the image, and a warning if there is a profile that cannot be used; the numbers then count as sRGB.
+      the image, and a warning if its profile cannot be used; the values then count as sRGB.
     """
     warning = _problem(profile, image.mode) if profile else None
     if image.mode == "LAB" and (profile is None or warning):
@@ -37,7 +37,7 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, str
         return _transform(image, ImageCms.ImageCmsProfile(lab)), None
     if profile is None or warning:
         return (image if image.mode in ("L", "RGB") else image.convert("RGB")), warning
-    if image.mode == "L":  # Little CMS's fast way for 8-bit grey is off by some L in dark tones
+    if image.mode == "L":  # Little CMS's fast path for 8-bit grey is off by some L in dark tones
         ramp, warning = deep_to_srgb((np.arange(256, dtype=np.uint16) * 257).reshape(1, 256, 1), profile)
         return image.point(((ramp[0, :, -1].astype(np.uint32) + 128) // 257).tolist()), warning
     try:
@@ -65,7 +65,7 @@ def deep_to_srgb(
             colorspace="gray" if grey else "rgb",
             outcolorspace="rgb",
             intent=0,
-            flags=0x0100,  # cmsFLAGS_NOOPTIMIZE: no tables of few entries, which 16 bits would see
+            flags=0x0100,  # cmsFLAGS_NOOPTIMIZE: no coarse tables, which would show at 16 bits
         )
     except Exception:  # of a library's C code
         return samples, _unusable("cannot be used")

@@ -1,4 +1,4 @@
-"""Reads photos for colouring: lightness through the file's colour profile, and the metadata to keep."""
+"""Reads photos for colouring: true lightness through the file's colour profile, and the metadata to keep."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from semcolor_jax.photos.photo import Origin, Photo
 from semcolor_jax.photos.profiles import deep_to_srgb, to_srgb
 
 Source = str | os.PathLike[str] | bytes
-"""A file's path, or its content."""
+"""A file's path or content."""
 
 STDIN = "standard input"
-"""What messages call a file that came as bytes, unless told otherwise."""
+"""Default name in messages for a file given as bytes."""
 
 _QUARTER_TURNS = (5, 6, 7, 8)
-_DARK = 8  # from this share of the range on, 16-bit files are told of: an eighth
+_DARK = 8  # 16-bit files that use at most this share of the range get a warning: an eighth
 
 
 def examine(source: Source, *, name: str = STDIN) -> Origin:
-    """Returns what a photo's file is, from its header alone. Raises `UserError` as `read_pages` does."""
+    """Returns the origin of a photo's file, from its header alone. Raises `UserError` as `read_pages` does."""
     with _opened(source, name) as (image, file):
         return origin_of(image, file)
 
@@ -48,13 +48,13 @@ def size_of(source: Source, *, name: str = STDIN) -> tuple[int, int]:
 
 
 def read_pages(source: Source, *, tolerant: bool = False, name: str = STDIN) -> Iterator[Photo]:
-    """Yields the photo, or of a TIFF file all its pages, upright and in true lightness.
+    """Yields the photo, or all pages of a TIFF file, upright and in true lightness.
 
     Args:
       source: a path, or the bytes of a file.
-      tolerant: take a file that is cut short, whatever is missing; else only if a few rows are
+      tolerant: accept a truncated file, whatever is missing; else only if a few rows are
         (`damage.bearable_rows`).
-      name: what messages call a file that came as bytes.
+      name: in messages, for a file given as bytes.
 
     Raises:
       UserError: no such file, not a photo, damaged, an animation, a camera's raw file, or larger than Pillow's limit
@@ -80,7 +80,7 @@ def read_one(source: Source, *, tolerant: bool = False, name: str = STDIN) -> Ph
 
 @contextlib.contextmanager
 def _opened(source: Source, name: str) -> Iterator[tuple[Image.Image, BinaryIO]]:
-    """Opens a photo by its content; every failure inside becomes a `UserError` that names the file."""
+    """Opens a photo by its content; every failure inside the block becomes a `UserError` that names the file."""
     name = name if isinstance(source, bytes) else os.fspath(source)
     file: BinaryIO = io.BytesIO(source if isinstance(source, bytes) else b"")
     with contextlib.ExitStack() as stack:
@@ -99,7 +99,7 @@ def _opened(source: Source, name: str) -> Iterator[tuple[Image.Image, BinaryIO]]
             raise UserError(f"{name} is not a photo that can be read: {_reason(file)}.") from error
         except PermissionError as error:
             raise UserError(f"{name} may not be read: {error.strerror}.") from error
-        except Exception as error:  # decoders meet broken bytes with exceptions of every kind
+        except Exception as error:  # decoders raise exceptions of every kind on broken bytes
             raise UserError(f"{name} is damaged ({_one_line(error)}): replace or delete it.") from error
 
 
@@ -212,7 +212,7 @@ def _deep_photo(image: Image.Image, file: BinaryIO, page: int, origin: Origin) -
 
 
 def upright(array: np.ndarray, orientation: int) -> np.ndarray:
-    """Returns a view of an (H, W, ...) array turned as the EXIF orientation says."""
+    """Returns a view of an (H, W, ...) array, rotated or mirrored as the EXIF orientation says."""
     if orientation in _QUARTER_TURNS:
         array = array.swapaxes(0, 1)
     rows = -1 if orientation in (3, 4, 7, 8) else 1

@@ -1,4 +1,4 @@
-"""Photos from the types that Python callers use: paths, Pillow images and arrays."""
+"""Converts the types that Python callers use (paths, Pillow images, arrays) to photos."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ PhotoLike = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 
 
 def photo_of(source: PhotoLike) -> Photo:
-    """Returns the photo in a path, a Pillow image or an array, with pixels of its own.
+    """Returns the photo in a path, a Pillow image or an array; its pixels are a copy.
 
     Args:
       source: arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) with alpha last; uint8 or uint16 sRGB, or floats in
-        0..1, which become 16 bits. Pillow images are read through their profile and turned by their EXIF.
+        0..1, which become 16 bits. Pillow images are read through their profile and rotated by their EXIF.
 
     Raises:
       UserError: as `reading.read_pages`; an array of another shape, type or range.

@@ -8,22 +8,22 @@ from jaxtyping import Float32, UInt8, UInt16
 ENDS = (0.1, 99.9)
 """Percentiles of the luma that become black and white."""
 
-_FADED = 0.5  # of the range is less than a good print has
-_BLANK = 0.02  # of the range or less: there is nothing to spread
-_SAMPLES = 1024  # per side, for the percentiles
+_FADED = 0.5  # share of the range: less than a good print uses
+_BLANK = 0.02  # share of the range or less: there is nothing to spread
+_SAMPLES = 1024  # pixels per side, for the percentiles
 _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 Pixels = UInt8[np.ndarray, "height width 3"] | UInt16[np.ndarray, "height width 3"]
 
 
 def is_faded(pixels: Pixels) -> bool:
-    """Says whether a photo uses less than half of the range, and so would gain from `stretched`."""
+    """Returns whether a photo uses less than half of the range, and so would gain from `stretched`."""
     low, high = _ends(pixels)
     return bool(_BLANK < high - low < _FADED)
 
 
 def stretched(pixels: Pixels) -> Pixels:
-    """Returns the photo with its values spread linearly, so that `ENDS` become black and white; blank pages stay."""
+    """Returns the photo with values spread linearly, `ENDS` becoming black and white; blank pages are unchanged."""
     low, high = _ends(pixels)
     if high - low <= _BLANK:
         return pixels

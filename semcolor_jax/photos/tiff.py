@@ -18,7 +18,7 @@ from semcolor_jax.photos.profiles import srgb_profile
 _KINDS = {
     "none": None,
     "adobe_deflate": "adobe_deflate",
-    "deflate": "adobe_deflate",  # the same under its old number
+    "deflate": "adobe_deflate",  # the same compression under its old number
     "lzw": "lzw",
     "packbits": "packbits",
     "zstd": "zstd",
@@ -27,11 +27,11 @@ _KINDS = {
     "ojpeg": "jpeg",
     "webp": "webp",
 }
-_OTHER_KIND = "adobe_deflate"  # of compressions for black and white alone (CCITT), and of rare ones
+_OTHER_KIND = "adobe_deflate"  # in place of bilevel-only compressions (CCITT) and rare ones
 _PREDICTED = ("adobe_deflate", "lzw", "zstd", "lzma")
 _LOSSY = ("jpeg", "webp")
 _PLACEHOLDERS = {EXIF_IFD: EXIF_IFD - 1, GPS_IFD: GPS_IFD - 2}
-"""tifffile writes no tags that point to directories: unassigned numbers that sort alike stand in until they exist."""
+"""tifffile writes no tags that point to directories: unassigned numbers in the same order stand in at first."""
 _RATIONALS, _TEXT, _BYTES, _LONG = (5, 10), 2, (1, 7), 4
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 282, 283, 296
 _OWN = STRUCTURAL | {_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, *_PLACEHOLDERS.values()}
@@ -91,7 +91,7 @@ def _resolution(photo: Photo) -> tuple[Any, Any, int]:
 
 
 def _tags(photo: Photo) -> list[tuple[int, int, int, Any, bool]]:
-    """Returns the describing tags as tifffile takes them: code, type, count, value, first page only."""
+    """Returns the descriptive tags in tifffile's form: code, type, count, value, first page only."""
     tags: list[tuple[int, int, int, Any, bool]] = []
     directory = load_ifd(photo.metadata.exif) if photo.metadata.exif else ImageFileDirectory_v2()
     for code, value in directory.items():
@@ -149,7 +149,7 @@ def _inner(block: bytes, code: int, order: str) -> ImageFileDirectory_v2:
     found = load_ifd(block, offset if isinstance(offset, int) else offset[0])
     fresh = ImageFileDirectory_v2(b"II*\0\x08\0\0\0" if order == "<" else b"MM\0*\0\0\0\x08")
     for tag, value in found.items():
-        if tag != 0xA005:  # the interoperability directory would have to move, too
+        if tag != 0xA005:  # the interoperability directory would have to be moved, too
             fresh.tagtype[tag] = found.tagtype[tag]
             fresh[tag] = raw_value(value)
     return fresh

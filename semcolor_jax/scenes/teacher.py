@@ -1,4 +1,4 @@
-"""The networks that classify the scene of a photo."""
+"""Loads the teacher networks that classify the scene of a photo."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Teacher:
     """Photos in, probabilities of Places365 categories out.
 
     Attributes:
-      name: its file and the beginning of that file's SHA-256, so that labels of different teachers do not mix.
-      side: pixels a side of the squares that it looks at.
+      name: its file and the beginning of the file's SHA-256, so that labels of different teachers do not mix.
+      side: pixels a side of its input squares.
       categories: (k,) Places365 ids.
       probabilities: from uint8 sRGB photos (B, side, side, 3) to (B, k).
-      path: from which `load_teacher` reads it in another process; None if it was made in this one.
+      path: for `load_teacher` in another process; None if it was created in this one.
     """
 
     name: str
@@ -55,7 +55,7 @@ def load_teacher(path: str | os.PathLike[str]) -> Teacher:
     """Reads a teacher: a `.npz` of `data train-teacher`, or VGG16-Places365 as a Keras `.h5` or a `.caffemodel`.
 
     Args:
-      path: the file, or "small" for the teacher in this package. That one says in the log what it stands in for.
+      path: the file, or "small" for the teacher in this package. The latter logs what it stands in for.
 
     Raises:
       UserError: the file is missing (the message says where teachers are published), damaged, or another network.

@@ -27,14 +27,14 @@ _READ_AHEAD = 64
 
 
 class ScenePhotos(NamedTuple):
-    """The photos of one split of one folder that have a scene: features, and Places365 ids."""
+    """The photos with a scene in one split of one folder: features, and Places365 ids."""
 
     features: Float32[np.ndarray, "N features"]
     truth: Int64[np.ndarray, " N"]
 
 
 class Confusion(NamedTuple):
-    """How many held-out photos of one category the teacher took for another (Places365 names)."""
+    """How many held-out photos of one category the teacher mistook for another (Places365 names)."""
 
     truth: str
     predicted: str
@@ -64,11 +64,11 @@ def train_head(folders: Sequence[str | os.PathLike[str]], *, side: int = HEAD_SI
 
     Args:
       folders: as `data.folder`; photos without a scene are left out.
-      side: pixels that photos are resized to.
+      side: in pixels, to which photos are resized.
       l2: regularisation, as `scenes.head.fit_head`.
 
     Raises:
-      UserError: a folder cannot be read, has no photos with a scene, or all scenes together are fewer than two.
+      UserError: a folder cannot be read or has no photos with a scene, or there are fewer than two scenes in all.
     """
     sources = [{split: FolderSource(folder, split) for split in ("train", "val")} for folder in folders]
     train, val = (

@@ -1,1 +1,1 @@
-"""Names and numbers of classes and scenes, and what other data sets call them."""
+"""Names and ids of segmentation classes and scenes, and their names in other data sets."""

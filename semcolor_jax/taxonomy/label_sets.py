@@ -24,7 +24,7 @@ from jaxtyping import UInt8
 from semcolor_jax.errors import UserError
 
 IGNORE_LABEL = 255
-"""Label of pixels that count nowhere."""
+"""Label of ignored pixels."""
 
 NUM_SEG_CLASSES = 183
 """COCO-Stuff: 182 ids of the stuffthingmaps, and unlabeled as class 0."""
@@ -36,7 +36,7 @@ TOP_SCENES = 5
 """How many (index, probability) pairs describe a scene."""
 
 IGNORE = "ignore"
-"""Target of classes that correspond to no COCO-Stuff class, and of folders that are no scene in spite of their name."""
+"""Target of classes without a COCO-Stuff equivalent, and of folders that are not scenes despite their name."""
 
 _TABLES = resources.files("semcolor_jax.taxonomy") / "tables"
 
@@ -54,7 +54,7 @@ PLACES365 = _lines("places365.txt")
 
 @dataclasses.dataclass(frozen=True)
 class Taxonomy:
-    """Where the names of one data set go.
+    """How the names of one data set map to ours.
 
     Attributes:
       labels: COCO-Stuff name, or "ignore", of each class of the data set.
@@ -101,13 +101,13 @@ def taxonomy_names() -> tuple[str, ...]:
 
 
 def load_taxonomy(name_or_path: str | os.PathLike[str]) -> Taxonomy:
-    """Reads a table: one of `taxonomy_names()`, or a YAML file of the same form.
+    """Reads a table: one of `taxonomy_names()`, or a YAML file in the same format.
 
     The file holds `labels: {class: COCO-Stuff name or "ignore"}`, `scenes: {folder: Places365 name or "ignore"}`,
     or both.
 
     Raises:
-      UserError: if there is no such table, or it has another form, or a target does not exist.
+      UserError: if there is no such table, or it is malformed, or a target does not exist.
     """
     if name_or_path in taxonomy_names():
         packaged = _TABLES / f"{name_or_path}.yaml"
@@ -126,9 +126,9 @@ def load_taxonomy(name_or_path: str | os.PathLike[str]) -> Taxonomy:
 def coco_stuff_palette() -> UInt8[np.ndarray, "256 3"]:
     """Returns an sRGB colour per label, for drawing segmentations.
 
-    Common classes have colours to remember (sky bluish, vegetation green, ground brown, people red); the
-    others get, one by one, the colour of an RGB grid that lies farthest from all colours given so far.
-    Labels that are no class, so also 255, are black.
+    Common classes have memorable colours (sky bluish, vegetation green, ground brown, people red); the others get, one
+    by one, the colour of an RGB grid farthest from all colours used so far. Labels that are no class, such as 255, are
+    black.
     """
     palette = np.zeros((256, 3), np.uint8)
     for name, color in _COMMON_COLORS.items():

@@ -1,1 +1,1 @@
-"""Training: optimizer, state, step and loop."""
+"""Trains networks: optimizer, state, step and loop."""

@@ -1,4 +1,4 @@
-"""The training stream of `config.data.cache = "device"`: a cache for each size of crops, built in its phase."""
+"""Yields training batches from photos cached on the device (`config.data.cache = "device"`), a cache per crop size."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Phase(Protocol):
 
     @property
     def config(self) -> ConfigDict:
-        """Of this phase."""
+        """The phase's config."""
         ...
 
     @property
@@ -34,7 +34,7 @@ class Phase(Protocol):
 
     @property
     def step(self) -> TrainStep:
-        """Jitted."""
+        """The jitted training step."""
         ...
 
 
@@ -45,10 +45,10 @@ def cached_batches(
 
     Args:
       source: decoded once for each size of crops.
-      phases: of the run.
-      state: of which the shapes count.
-      first_step: updates done before.
-      mesh: of the devices to spread the photos over; None for the default device.
+      phases: the run's.
+      state: only its shapes matter.
+      first_step: updates already done.
+      mesh: devices to spread the photos over; None for the default device.
 
     Raises:
       UserError: while iterating, if the cache does not fit beside the step.

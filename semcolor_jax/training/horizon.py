@@ -1,8 +1,8 @@
 """The two-stage learning rate of a run whose length may change while it runs: `schedule.kind = "horizon"`.
 
-The paper's scheme (section V.B) in shares of the run instead of epochs: after a linear warm-up stage 1 holds its rate,
-stage 2 goes down and up between its two rates, and ends at the lower one. The length stands in the optimizer state, so
-that whoever trains for a time rather than for a number of updates can correct it without compiling anything anew.
+The paper's scheme (section V.B) in fractions of the run instead of epochs: after a linear warm-up, stage 1 holds its
+rate; stage 2 cycles between its two rates and ends at the lower one. The optimizer state holds the length, so a run
+with a time budget instead of a number of updates can correct it without recompiling.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ class HorizonState(NamedTuple):
 
 
 def rate_at(updates: jax.typing.ArrayLike, horizon: jax.typing.ArrayLike, *, schedule: ConfigDict) -> jax.Array:
-    """Returns the learning rate of the update that follows `updates` others, of `horizon` in all.
+    """Returns the learning rate of the next update after `updates` of `horizon` updates.
 
     The last update, and any after it, uses `schedule.cycle_low`.
 
     Args:
       updates: done so far.
       horizon: updates of the whole run.
-      schedule: `config.schedule`, whose epochs and plateaus play no part.
+      schedule: `config.schedule`; its epochs and plateaus are ignored.
     """
     done, last = jnp.asarray(updates, jnp.float32), jnp.maximum(jnp.asarray(horizon, jnp.float32) - 1, 1)
     share = jnp.minimum(done / last, 1)
@@ -63,7 +63,7 @@ def horizon_learning_rate(schedule: ConfigDict) -> optax.GradientTransformationE
 
 
 def with_horizon(opt_state: optax.OptState, steps: int) -> optax.OptState:
-    """Returns the optimizer state of a run that is now to have so many updates in all."""
+    """Returns the optimizer state with a new total number of updates."""
 
     def change(node: Any) -> Any:
         if not isinstance(node, HorizonState):

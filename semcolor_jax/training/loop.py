@@ -78,7 +78,7 @@ class Setup:
     last_step: int
 
     def phase(self, step: int) -> Phase:
-        """Returns the phase in which the step after `step` updates is taken."""
+        """Returns the phase of the step that follows `step` updates."""
         return [phase for phase in self.phases if phase.first_step <= step][-1]
 
 
@@ -86,11 +86,11 @@ def train(config: ConfigDict, workdir: Path) -> TrainState:
     """Trains from the newest checkpoint in `workdir`, or from the start when there is none, to the end of stage 2.
 
     Leaves checkpoints, config.json, prior.json, scalars and sample grids in `workdir`. SIGINT or SIGTERM
-    saves a checkpoint and leaves with code 130 or 75; the next call goes on from there, with the very batches of an
-    uninterrupted run. Several hosts call it alike, with a work directory that all of them see (docs/scaling.md).
+    saves a checkpoint and exits with code 130 or 75; the next call resumes from there, with exactly the batches of an
+    uninterrupted run. Every host makes the same call, with a shared work directory (docs/scaling.md).
 
     Raises:
-      UserError: a mistake in the config, the data or the work directory; or too many losses in a row were not finite.
+      UserError: a mistake in the config, the data or the work directory; or too many losses in a row are not finite.
     """
     config = checked(config)
     setup, state = prepare(config, workdir)
@@ -112,9 +112,9 @@ def prepare(
     """Builds sources, network, optimizer and the compiled step, and the state before the first update.
 
     Args:
-      config: of the training.
+      config: the training's.
       workdir: for the prior and the table of parameters.
-      sources: to train on and to validate; None: those that the config names.
+      sources: for training and validation; None: those that the config names.
     """
     mesh = sharding.device_mesh(config.parallel.fsdp)
     sharding.check_batch_size(config, mesh)
@@ -307,7 +307,7 @@ def _rebalancing(config: ConfigDict, workdir: Path, source: Source) -> np.ndarra
     """
     if not find_method(config.model.method).rebalances:
         return np.ones(NUM_BINS, np.float32)
-    kept = workdir / "prior.json"  # of what was given, too, so that a resumed run has the same
+    kept = workdir / "prior.json"  # also of a given prior, so that a resumed run has the same
     new = True
     if config.data.prior and not (kept.exists() and has_checkpoints(workdir)):
         prior = load_prior(config.data.prior)
@@ -325,7 +325,7 @@ def _rebalancing(config: ConfigDict, workdir: Path, source: Source) -> np.ndarra
 
 
 def _validation_losses(setup: Setup, state: TrainState, step: int) -> dict[str, float]:
-    """Returns the losses of the validation samples, with the weights that are evaluated: "loss" is the joint one."""
+    """Returns the validation losses under the weights that are evaluated; "loss" is the joint one."""
     phase = setup.phase(step - 1)
     losses = validation_losses(
         phase.losses,
@@ -338,7 +338,7 @@ def _validation_losses(setup: Setup, state: TrainState, step: int) -> dict[str, 
 
 
 def _observe(setup: Setup, state: TrainState, loss: float) -> TrainState:
-    """Shows the learning-rate scheme the validation loss of an epoch, before the state is saved."""
+    """Passes an epoch's validation loss to the learning-rate schedule, before the state is saved."""
     opt_state = observe_validation(state.opt_state, jnp.float32(loss), schedule=setup.config.schedule)
     shardings = sharding.state_split(setup.mesh, opt_state, smallest=setup.config.parallel.fsdp_smallest)
     return dataclasses.replace(state, opt_state=sharding.place(opt_state, shardings))
@@ -362,7 +362,7 @@ def _evaluate(setup: Setup, state: TrainState, step: int) -> dict[str, float]:
 
 
 def validation_scalars(result: EvaluationResult) -> dict[str, float]:
-    """Returns an evaluation as the flat scalars that are logged; `psnr` is that of the branch used by default."""
+    """Returns an evaluation as flat scalars for the log; `psnr` is the default branch's."""
     scalars = {"psnr": result.monitor}
     for row, metrics in result.branches.items():
         scalars |= {f"{row}_{name}": value for name, value in metrics.items()}

@@ -1,4 +1,4 @@
-"""Bookkeeping of the training loop: cadences, step losses and stop requests."""
+"""Bookkeeping of the training loop: cadences, step losses, remaining time and stop requests."""
 
 from __future__ import annotations
 
@@ -35,15 +35,14 @@ class StepLog:
     """Collects the metrics of every step and averages them on demand.
 
     Values stay on the device until `drain`, which the loop calls at its logging cadence and before every checkpoint.
-    Steps are dispatched ahead of the device, but one at the most: enough to keep it busy, and the progress bar stays
-    honest.
+    At most one step is dispatched ahead of the device: enough to keep it busy, and the progress bar stays honest.
     """
 
     def __init__(self, *, max_skipped: int = 10):
         """Prepares an empty log.
 
         Args:
-          max_skipped: `config.train.max_skipped`: so many skipped batches in a row end the run.
+          max_skipped: `config.train.max_skipped`: this many skipped batches in a row end the run.
         """
         self._max_skipped = max_skipped
         self._steps: list[int] = []
@@ -62,8 +61,7 @@ class StepLog:
     def drain(self) -> dict[str, float]:
         """Returns the means since the last call, with "steps_per_second" and "host_wait", a fraction of the time.
 
-        Batches that the step skipped are logged and count in no mean but the learning rate's; "skipped" is how many
-        the run has skipped so far.
+        Skipped batches are logged but only count in the mean of the learning rate; "skipped" is the run's total so far.
 
         Raises:
           UserError: too many batches in a row were skipped; the sentence names the first such step and loss.
@@ -112,7 +110,7 @@ def _not_finite(row: Mapping[str, Any]) -> str:
 
 
 class Pace:
-    """Says once, after a run's first steps, how long the others take.
+    """Estimates once, after a run's first steps, how long the rest will take.
 
     Attributes:
       first: steps done before the run.
@@ -126,11 +124,11 @@ class Pace:
         self._since = 0.0
 
     def sentence(self, step: int, *, now: float) -> str | None:
-        """Returns the sentence after the step at which it is due, else None.
+        """Returns the estimate after the step at which it is due, else None.
 
         Args:
-          step: that is done.
-          now: seconds of any clock.
+          step: the one just done.
+          now: seconds on any clock.
         """
         done = step - self.first
         if done == self._COMPILING:
@@ -147,7 +145,7 @@ class StopRequest:
     """Turns SIGINT and SIGTERM into an exit code, so that the loop can save and leave between two steps.
 
     A second signal interrupts at once. Several hosts leave at the same step, whichever of them got the signal: JAX's
-    preemption service, which waits for SIGTERM itself, agrees on it.
+    preemption service, which handles SIGTERM itself, agrees on it.
     """
 
     def __init__(self):
@@ -165,7 +163,7 @@ class StopRequest:
             signal.signal(number, handler)
 
     def code(self, step: int) -> int | None:
-        """Returns the exit code to leave with after this step, or None to go on; to be asked after every step."""
+        """Returns the exit code to leave with after this step, or None to go on; call it after every step."""
         if self._together and multihost_utils.reached_preemption_sync_point(step):
             return self._code or PREEMPTED
         return None if self._together else self._code

@@ -2,7 +2,7 @@
 
 Section V.B: stage 1 starts at 4e-4 and decays by 0.95 when the monitored loss has not improved for five epochs;
 stage 2 cycles between 8e-4 and 1e-5 with a period of eight epochs. Both live in one transformation whose state is
-part of the optimizer state, so that checkpoints carry it and the switch needs no second program.
+part of the optimizer state, so checkpoints carry it and the switch needs no second program.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def triangular(count: jax.typing.ArrayLike, *, high: float, low: float, period: 
 def two_stage_learning_rate(schedule: ConfigDict, *, steps_per_epoch: int) -> optax.GradientTransformationExtraArgs:
     """Scales updates by minus the learning rate of the two-stage scheme.
 
-    Stage 1 watches the validation loss, once an epoch, as Keras does: the loop shows it with `observe_validation`. With
+    Stage 1 watches the validation loss, once an epoch, as Keras does: the loop passes it to `observe_validation`. With
     `schedule.plateau_monitor="train"` it watches the mean of an epoch's training losses, which the update takes as
-    `value`; that mean falls as long as the network learns anything by heart, so it hardly ever fires. Stage 2 begins
+    `value`; that mean falls as long as the network memorises anything, so the plateau hardly ever fires. Stage 2 begins
     after `schedule.stage1_epochs`, or as soon as the plateau has fired `schedule.max_plateaus` times (0: never early).
 
     Args:
@@ -80,7 +80,7 @@ def two_stage_learning_rate(schedule: ConfigDict, *, steps_per_epoch: int) -> op
         rate = jnp.where(
             in_stage2,
             triangular(state.updates - stage2_start, high=schedule.cycle_high, low=schedule.cycle_low, period=period),
-            # A reduction takes effect on the update after the epoch that brought it.
+            # A reduction takes effect on the first update after its epoch.
             schedule.stage1_rate * state.plateau.scale,
         )
         new_state = state._replace(
@@ -94,12 +94,12 @@ def two_stage_learning_rate(schedule: ConfigDict, *, steps_per_epoch: int) -> op
 
 
 def observe_validation(opt_state: optax.OptState, loss: jax.Array, *, schedule: ConfigDict) -> optax.OptState:
-    """Shows the scheme the validation loss of an epoch; the updates that follow may have a lower rate.
+    """Passes an epoch's validation loss to the schedule, which may lower the rate of later updates.
 
     Args:
-      opt_state: of `build_optimizer`, however deep in it the scheme's state lies.
+      opt_state: of `build_optimizer`; the schedule's state may be nested anywhere in it.
       loss: scalar.
-      schedule: `config.schedule`; nothing changes unless it is of two stages and `plateau_monitor` is "val".
+      schedule: `config.schedule`; nothing changes unless it has two stages and `plateau_monitor` is "val".
     """
     if schedule.kind != "two_stage" or schedule.plateau_monitor != "val":
         return opt_state
@@ -120,7 +120,7 @@ def _plateau(schedule: ConfigDict, *, losses_per_epoch: int) -> optax.GradientTr
 def _observe(
     plateau: optax.GradientTransformationExtraArgs, state: TwoStageState, *, value: jax.Array
 ) -> TwoStageState:
-    """Shows one loss to optax's plateau watcher, whose scaling of updates is not used; in stage 2, nothing changes."""
+    """Passes one loss to optax's plateau detection, whose scaling of updates is unused; does nothing in stage 2."""
     _, after = plateau.update({}, cast(Any, state.plateau), value=value)
     after = cast(optax.contrib.ReduceLROnPlateauState, after)
     in_stage2 = state.stage2_start >= 0
@@ -192,7 +192,7 @@ def build_optimizer(config: ConfigDict, *, steps_per_epoch: int) -> optax.Gradie
 
 
 def thaw_step(config: ConfigDict, *, steps_per_epoch: int) -> int:
-    """Returns how many updates are done when blocks of the encoder thaw (`config.growth`); 0 if none does."""
+    """Returns after how many updates encoder blocks thaw (`config.growth`); 0 if none do."""
     if always_frozen(config) == config.model.frozen_blocks:
         return 0
     return round(max(config.growth.epoch, config.growth.thaw_epoch) * steps_per_epoch)
@@ -238,7 +238,7 @@ def _trained_or_frozen(params: Any, *, frozen_blocks: int) -> Any:
 
 
 def total_steps(config: ConfigDict, *, steps_per_epoch: int) -> int:
-    """Returns the length of the training in updates; of two stages, an early second one is the longer for it."""
+    """Returns the length of the training in updates; a second stage that begins early is longer by as much."""
     if config.schedule.kind in ("steps", "horizon"):
         return config.schedule.steps_total
     return int((config.schedule.stage1_epochs + config.schedule.stage2_epochs) * steps_per_epoch)

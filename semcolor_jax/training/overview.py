@@ -1,4 +1,4 @@
-"""The parameters of a network as a table."""
+"""Tabulates a network's parameters, and checks the disk space for its checkpoints."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def count_parameters(params: Any) -> int:
 
 
 def check_disk(state: Any, folder: Path, *, checkpoints: int) -> None:
-    """Says how much the checkpoints of a run may take on the disk of its folder.
+    """Logs how much disk space a run's checkpoints may take.
 
     Raises:
-      UserError: there is less.
+      UserError: less is free.
     """
     needed, free = checkpoints * sum(array.nbytes for array in jax.tree.leaves(state)), shutil.disk_usage(folder).free
     if needed > free:

@@ -1,4 +1,4 @@
-"""Checks that a resumed training has the config and the data that it was started with."""
+"""Checks that a resumed training has the config and data with which it started."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ FREE = (
     "train.log_every_steps",
     "train.max_skipped",
     "train.remat",
-    "train.start_from",  # read only where nothing is resumed
+    "train.start_from",  # read only when nothing is resumed
 )
-"""Fields, and sections, that change no update of the weights: a training may go on with other values of them.
+"""Fields and sections that affect no weight update: a training may resume with other values.
 
-A field that is not named here counts as one that makes the numbers."""
+Any field not named here counts as one that affects the numbers."""
 
 
 def check_same_training(config: ConfigDict, workdir: Path) -> None:
@@ -75,10 +75,10 @@ def position_of(config: ConfigDict, source: Source, *, step: int) -> DataPositio
 
 
 def check_same_data(saved: DataPosition, now: DataPosition, workdir: Path) -> None:
-    """Compares the data of a checkpoint with those that are there, which may lie elsewhere now.
+    """Compares a checkpoint's data with the current data, which may have moved.
 
     Raises:
-      UserError: these are other data.
+      UserError: the data differ.
     """
     if (saved.samples, saved.seed, saved.batch_size) != (now.samples, now.seed, now.batch_size):
         raise UserError(
@@ -135,7 +135,7 @@ def _text(fields: dict[str, Any], field: str) -> str:
 
 
 def _comparable(field: str, value: Any) -> Any:
-    """Returns the value, and of a `data.mix` that can be read the sources and weights without the folders."""
+    """Returns the value; of a valid `data.mix`, the sources and weights without the folders."""
     if field != "data.mix" or not value:
         return value
     parts = [part.strip().rpartition("=") for part in value.split(",")]

@@ -24,7 +24,7 @@ class ScalarWriter:
     """
 
     def __init__(self, workdir: Path, *, step: int):
-        """Opens the files of a run that has done `step` updates; lines of later ones are from before it was stopped.
+        """Opens the files of a run that has done `step` updates; drops later lines, written before it was stopped.
 
         Raises:
           UserError: the file cannot be read or written.
@@ -54,7 +54,7 @@ class ScalarWriter:
 
 
 def _lines(path: Path) -> list[str]:
-    """Returns the whole lines: a process that was killed may have left half of one."""
+    """Returns the complete lines: a killed process may have left half of one."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
     except OSError as error:

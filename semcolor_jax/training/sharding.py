@@ -1,6 +1,6 @@
-"""One mesh over the devices of all hosts: the batch is split over it, the state copied, or split as well (FSDP).
+"""Spreads training over the devices of all hosts: the batch is split, the state copied, or split as well (FSDP).
 
-The axis "data" counts groups of devices, "fsdp" the devices of a group, which share one copy of the state. XLA puts in
+The axis "data" counts groups of devices, "fsdp" the devices of a group, which share one copy of the state. XLA inserts
 the collectives; every mean and every BatchNorm statistic of the step is over the global batch whatever the mesh.
 """
 
@@ -22,7 +22,7 @@ Tree = TypeVar("Tree")
 
 
 def device_mesh(fsdp: int = 1) -> Mesh:
-    """Returns the mesh over all devices of all hosts, those of a host side by side: it holds consecutive rows.
+    """Returns the mesh over all devices of all hosts; a host's devices are adjacent, so it holds consecutive rows.
 
     Args:
       fsdp: `config.parallel.fsdp`: how many devices share one copy of the state; 0 for all.
@@ -51,7 +51,7 @@ def batch_split(mesh: Mesh) -> NamedSharding:
 
 
 def state_split(mesh: Mesh, state: Tree, *, smallest: int) -> Tree:
-    """Returns the sharding of every array of a state: parameters and what the optimizer keeps for them go alike.
+    """Returns the sharding of every array of a state: parameters and their optimizer state are sharded alike.
 
     An array of at least `smallest` elements is split over "fsdp" along the longest of its axes that divides evenly;
     the others are copied.
@@ -74,10 +74,10 @@ def state_split(mesh: Mesh, state: Tree, *, smallest: int) -> Tree:
 
 
 def place(tree: Tree, shardings: Any) -> Tree:
-    """Puts arrays that every host has whole onto the devices of all hosts.
+    """Places arrays that every host holds in full onto the devices of all hosts.
 
     Args:
-      tree: of arrays in this host's memory or on its devices.
+      tree: arrays in this host's memory or on its devices.
       shardings: one for all, or a tree of them.
     """
 
@@ -93,12 +93,12 @@ def place(tree: Tree, shardings: Any) -> Tree:
 
 
 def whole(tree: Tree, mesh: Mesh) -> Tree:
-    """Returns split arrays whole on every device; for use inside a jitted program, where it costs an all-gather."""
+    """Returns split arrays in full on every device; for use inside a jitted program, where it costs an all-gather."""
     return jax.lax.with_sharding_constraint(tree, jax.tree.map(lambda _: replicated(mesh), tree))
 
 
 def gathered(tree: Tree, mesh: Mesh) -> Tree:
-    """Returns arrays that lie on a mesh, whole, on the first of this host's devices; every host must call it."""
+    """Returns arrays that lie on a mesh in full on this host's first device; every host must call it."""
     if mesh.size == 1:
         return tree
     copies = jax.device_put(tree, replicated(mesh))
@@ -109,7 +109,7 @@ def agreed(values: Tree) -> Tree:
     """Returns the first host's numbers on all hosts: what each computes for itself may differ in the last digits.
 
     Args:
-      values: a tree of floats or numpy arrays, of one structure on all hosts.
+      values: a tree of floats or numpy arrays, with the same structure on all hosts.
     """
     if jax.process_count() == 1:
         return values

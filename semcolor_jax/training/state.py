@@ -54,7 +54,7 @@ def create_state(
 
     Args:
       variables: "params" and "batch_stats".
-      optimizer: whose state is initialised.
+      optimizer: its state is initialised.
       averaged: whether to keep a running average of the parameters, see `average`.
     """
     return TrainState(

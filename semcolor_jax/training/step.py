@@ -39,8 +39,8 @@ def make_train_step(
 ) -> TrainStep:
     """Builds the jitted step.
 
-    A batch with a loss or gradient that is not finite is skipped: `state.skips` counts it, `state.step` goes on, the
-    rest stays as it was. (`optax.apply_if_finite` would let BatchNorm's statistics through.)
+    A batch with a loss or gradient that is not finite is skipped: `state.skips` counts it, `state.step` advances, and
+    the rest stays as it was. (`optax.apply_if_finite` would let BatchNorm's statistics through.)
 
     The state is donated: the caller's old state must not be used again. Randomness inside the network is a function
     of (seed, step) alone, so a resumed run repeats the uninterrupted one. A batch sharded over a mesh gives the same
@@ -49,9 +49,9 @@ def make_train_step(
     Args:
       model: the network of the method.
       optimizer: its update takes the joint loss as `value`.
-      loss_config: `config.loss`: the weights of the terms by name, and what else the losses need.
+      loss_config: `config.loss`: the weights of the terms by name, and the losses' other fields.
       rebalancing: w of eq. 12.
-      seed: of the run.
+      seed: the run's.
       method: `config.model.method`, which names the losses.
       ema_decay: of the averaged parameters, if the state has any.
       prepare: gathers and augments the batch; see `training.preparation`.
@@ -82,7 +82,7 @@ def make_train_step(
             return losses.joint_loss(result.terms, weights=weights_of(result.terms, loss_config)), result
 
         (loss, result), grads = jax.value_and_grad(joint, has_aux=True)(state.params)
-        # Weights change when all gradients are there. Else XLA copies them first, for gradients that still need them.
+        # Weights change only once all gradients exist: otherwise XLA copies them first, for gradients still to come.
         grads = backend.barrier(grads if shardings is None else constrained(grads, shardings.params))
         norm = optax.tree.norm(grads)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)

@@ -23,13 +23,13 @@ _HOW = {
 
 
 def settle_branches(config: ConfigDict, supervision: Supervision) -> ConfigDict:
-    """Returns the config with the loss of every branch set to 0 for which no photo has a label.
+    """Returns the config with the loss weight of every branch without labelled photos set to 0.
 
     Otherwise such a loss would stay 0, and the run would silently train a smaller variant. Logs how many photos teach
     each branch.
 
     Args:
-      config: of a finished experiment; left as it is.
+      config: a complete one; not modified.
       supervision: of the training photos.
 
     Raises:

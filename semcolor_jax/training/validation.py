@@ -1,4 +1,4 @@
-"""The validation losses, which the plateau schedule watches and which can choose the best checkpoint."""
+"""Computes the validation losses, which the plateau schedule watches and which can choose the best checkpoint."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def make_loss_step(
       objective: the method's losses.
       loss_config: `config.loss`.
       rebalancing: w of eq. 12.
-      seed: of the run.
+      seed: the run's.
     """
 
     def losses(variables: Mapping[str, Any], batch: Batch) -> dict[str, jax.Array]:
@@ -63,13 +63,13 @@ def make_loss_step(
 def validation_losses(
     loss_step: LossStep, variables: Mapping[str, Any], samples: Iterable[Sample], *, batch_size: int, size: int
 ) -> dict[str, float]:
-    """Returns the means over the samples of what `loss_step` gives; a batch counts by its photos.
+    """Returns the means of `loss_step` over the samples; a batch counts by its photos.
 
     Args:
       loss_step: of `make_loss_step`.
       variables: "params" and "batch_stats".
-      samples: read once, a batch at a time. Fewer than `batch_size` at the end are a batch of their own.
-      batch_size: photos at once; the dice loss is that of a batch.
+      samples: read once, a batch at a time; the rest at the end is a smaller batch.
+      batch_size: photos per batch; the dice loss is computed per batch.
       size: pixels a side; each sample's short side is resized to it and its central square is taken.
     """
     sums: dict[str, float] = collections.defaultdict(float)

@@ -1,1 +1,1 @@
-"""The page and the HTTP endpoint of `semcolor serve`."""
+"""Web server of `semcolor serve`: a page to colour photos on, and an HTTP endpoint."""

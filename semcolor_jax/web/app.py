@@ -1,4 +1,4 @@
-"""Puts the application together: endpoint, page, and the guard before them."""
+"""Assembles the web application: endpoint, page, and the guard in front of them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def make_app(colorizer: Colorizer, *, limits: Limits | None = None, token: str |
     """Returns the ASGI application of `semcolor serve`.
 
     Args:
-      colorizer: the network and its usual settings.
+      colorizer: the network and its default settings.
       limits: by default those of `Limits`.
-      token: what clients must show; see `Guard`.
+      token: what clients must present; see `Guard`.
     """
     limits = Limits() if limits is None else limits
     engine, sessions = Engine(colorizer, limits), Sessions(limits)
@@ -43,7 +43,7 @@ def make_app(colorizer: Colorizer, *, limits: Limits | None = None, token: str |
 
 
 async def _sweep(sessions: Sessions, limits: Limits) -> None:
-    """Forgets idle pages also where nobody asks for anything."""
+    """Forgets idle pages even when no request comes."""
     while True:
         await asyncio.sleep(min(30.0, limits.idle_seconds / 4))
         sessions.forget_idle()

@@ -1,4 +1,4 @@
-"""The HTTP endpoint: `POST /colorize`, `/healthz`, and the description of both."""
+"""The HTTP endpoint: `POST /colorize`, `/healthz`, and their OpenAPI description."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def routes(engine: Engine) -> list[Route]:
     """Returns the endpoint's routes."""
 
     async def colorize(request: Request) -> Response:
-        engine.check_place()  # before the upload, which it would spare the client
+        engine.check_place()  # before the upload, to spare the client it
         content, name, fields = await _form(request)
         asked = read_options(fields, engine.colorizer.choice)
         async with engine.place():
@@ -55,7 +55,7 @@ def routes(engine: Engine) -> list[Route]:
 
 
 async def _while_wanted(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Returns what the work gives, or gives it up when the client leaves. The request's body must have been read."""
+    """Returns the work's result, or cancels it when the client leaves. The request's body must have been read."""
     task, gone = asyncio.ensure_future(work), asyncio.ensure_future(request.receive())
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""Does the heavy work of a server: few things at a time, a bounded queue, and batches of one shape."""
+"""Does the server's heavy work: few tasks at a time, a bounded queue, and batches of one shape."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from semcolor_jax.web.limits import Budget, Limits, Refused, check_photo
 from semcolor_jax.web.options import Asked
 
 T = TypeVar("T")
-_SURE = 0.7  # of the time for an answer: what is expected to take more is not begun
-_HANDS = 2  # threads that decode, merge and encode; `merge` has threads of its own
+_SURE = 0.7  # of the time for an answer: work expected to take longer is refused
+_HANDS = 2  # threads that decode, merge and encode; `merge` has its own threads
 
 
 class Coloured(NamedTuple):
-    """The file of a coloured photo: its content, its format by Pillow's name, and what the user should know."""
+    """The file of a coloured photo: its content, its format by Pillow's name, and notes for the user."""
 
     content: bytes
     format: str
@@ -41,7 +41,7 @@ class Coloured(NamedTuple):
 
 @dataclasses.dataclass(eq=False)
 class _Waiting:
-    key: tuple[Any, ...]  # only what is equal in it can be one batch
+    key: tuple[Any, ...]  # only photos with equal keys can share a batch
     pixels: Pixels
     small: bool
     done: asyncio.Future[np.ndarray]
@@ -50,39 +50,39 @@ class _Waiting:
 class Engine:
     """The colorizer behind a queue; all methods belong to one event loop.
 
-    One thread runs the network, so that the memory of one batch is all it ever takes. Photos of one shape and with
-    the same settings go through it together when a whole batch of them waits, as in `inference.photo_files`; what waits
-    longest decides the next batch.
+    One thread runs the network, so that the memory of one batch is all it ever takes. Photos of the same shape and
+    settings go through it together when a full batch of them waits, as in `inference.photo_files`; the longest-waiting
+    photo decides the next batch.
     """
 
     def __init__(self, colorizer: Colorizer, limits: Limits):
         self.colorizer, self.limits = colorizer, limits
-        self.batches: dict[int, int] = {}  # how many of which size have run
+        self.batches: dict[int, int] = {}  # how many of each size have run
         self._network = ThreadPoolExecutor(1, thread_name_prefix="network")
         self._hands = ThreadPoolExecutor(_HANDS, thread_name_prefix="hands")
         self._decoded = Budget(limits.working_pixels)
         self._waiting: deque[_Waiting] = deque()
         self._admitted = 0
-        self._seconds = 1.0  # that a photo has taken lately
+        self._seconds = 1.0  # that a photo took recently
         self._dispatcher: asyncio.Task[None] | None = None
 
     @property
     def admitted(self) -> int:
-        """Photos that wait or are worked on."""
+        """Photos waiting or being worked on."""
         return self._admitted
 
     def close(self) -> None:
-        """Ends the threads; what has begun runs to its end."""
+        """Ends the threads; work already begun is finished."""
         if self._dispatcher is not None:
             self._dispatcher.cancel()
         self._network.shutdown(wait=False, cancel_futures=True)
         self._hands.shutdown(wait=False, cancel_futures=True)
 
     def check_place(self) -> None:
-        """Raises `Refused` (429, with Retry-After) if the queue is full, or takes longer than an answer may."""
+        """Raises `Refused` (429, with Retry-After) if the queue is full, or would take longer than an answer may."""
         expected = self._seconds * self._admitted
         if self._admitted >= self.limits.queue or expected > _SURE * self.limits.answer_seconds:
-            seconds = str(max(1, min(60, round(expected / 4))))  # by then there are places again
+            seconds = str(max(1, min(60, round(expected / 4))))  # by then there should be room again
             reason = f"{self._admitted} photos are waiting already; try again in {seconds} seconds."
             raise Refused(429, "busy", reason, headers={"retry-after": seconds})
 
@@ -91,7 +91,7 @@ class Engine:
         """Holds a place in the queue; the block has `Limits.answer_seconds`.
 
         Raises:
-          Refused: as `check_place`, or the time is over (503).
+          Refused: as `check_place`, or the time is up (503).
         """
         self.check_place()
         self._admitted += 1
@@ -111,9 +111,9 @@ class Engine:
         """Returns a coloured photo, as `photo_files.colorize_bytes` does.
 
         Args:
-          content: of a photo's file.
-          asked: how it is to be coloured, read and written.
-          name: what messages call it.
+          content: a photo file's.
+          asked: how to colour, read and write it.
+          name: its name in messages.
 
         Raises:
           Refused: as `check_photo`; the photo cannot be decoded (415).
@@ -128,16 +128,16 @@ class Engine:
 
     @contextlib.asynccontextmanager
     async def decoded(self, pixels: int) -> AsyncIterator[None]:
-        """Waits until that many more pixels may be decoded, and holds them during the block."""
+        """Waits until this many more pixels may be decoded, and reserves them during the block."""
         async with self._decoded.hold(pixels):
             yield
 
     async def by_hand(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """Runs what needs no network in one of the threads for that."""
+        """Runs work that needs no network in one of its threads."""
         return await asyncio.get_running_loop().run_in_executor(self._hands, lambda: work(*args, **kwargs))
 
     async def by_network(self, work: Callable[..., T], *args: Any) -> T:
-        """Runs what needs the network in its thread."""
+        """Runs work that needs the network in the network's thread."""
         return await asyncio.get_running_loop().run_in_executor(self._network, lambda: work(*args))
 
     async def _colors(self, pixels: Pixels, choice: ColorChoice) -> np.ndarray:
@@ -149,7 +149,7 @@ class Engine:
         return await done
 
     async def _dispatch(self) -> None:
-        """Runs batches until nothing waits."""
+        """Runs batches until the queue is empty."""
         while batch := self._next_batch():
             colorizer = dataclasses.replace(self.colorizer, choice=batch[0].key[0])
             self.batches[len(batch)] = self.batches.get(len(batch), 0) + 1

@@ -1,4 +1,4 @@
-"""What stands before the application: who may ask, how much and how slowly, and headers that keep browsers strict."""
+"""Guards the application: checks who may ask, how much and how slowly, and sends strict browser headers."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ logger = logging.getLogger(__name__)
 
 COOKIE = "semcolor_token"
 OPEN_PATHS = ("/healthz",)
-"""Answered without a token, by GET: they tell nothing of anybody."""
+"""Paths answered without a token, by GET: they reveal nothing about anyone."""
 
 UPLOADS = ("/colorize", "/api/photos")
-"""The paths whose body holds a photo; other bodies are small."""
+"""The paths with a photo in the body; other bodies are small."""
 
 _SMALL_BODY = 4 * MIB
 _FRAME = 64 * 1024  # bytes of a multipart body around the photo
-_PIECE = 256 * 1024  # bytes of an answer that a client must take in one go
-_LINGER_SECONDS, _LINGER_BYTES = 2.0, 16 * MIB  # in which a refused client may finish its sentence
+_PIECE = 256 * 1024  # bytes of an answer that a client must take at once
+_LINGER_SECONDS, _LINGER_BYTES = 2.0, 16 * MIB  # that a refused client has left to finish sending
 
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
@@ -47,14 +47,14 @@ App = Callable[[dict[str, Any], Any, Any], Any]
 
 
 class Guard:
-    """ASGI middleware; the outermost.
+    """The outermost ASGI middleware.
 
     Args:
       app: the application.
-      limits: of bytes and seconds.
-      token: what clients must show, as a cookie, `Authorization: Bearer`, or once as `?token=`; None asks for none
-        and answers only browsers that reached the server by a name of the loopback, so that no page from elsewhere can
-        use it under a name of its own.
+      limits: on bytes and seconds.
+      token: what clients must present, as a cookie, `Authorization: Bearer`, or once as `?token=`; None needs none, but
+            answers only browsers that reached the server by a loopback name, so no other site can use it under its own
+            name.
     """
 
     def __init__(self, app: App, *, limits: Limits, token: str | None = None):
@@ -77,7 +77,7 @@ class Guard:
             body.declare(headers.get("content-length"))
             await self._app({**scope, "app": self}, body, answer)
         except Exception as error:
-            if answer.started:  # ending here, unfinished, has the server close the connection
+            if answer.started:  # ending here, unfinished, makes the server close the connection
                 if not answer.slow:
                     logger.exception("An answer broke off: %s", scope["path"])
                 return
@@ -91,7 +91,7 @@ class Guard:
         return self._limits.upload_bytes + _FRAME if path in UPLOADS else _SMALL_BODY
 
     def _admit(self, scope: dict[str, Any], headers: Headers) -> dict[str, str] | None:
-        """Returns the headers of a redirection for a browser that brings its token; None admits."""
+        """Returns the headers of a redirect for a browser that brings its token; None admits."""
         host = headers.get("host", "")
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != host:
@@ -155,7 +155,7 @@ class _Body:
         self.ended = False
 
     def declare(self, length: str | None) -> None:
-        """Refuses a body by the length that its head declares."""
+        """Refuses a body by its declared length."""
         if length is None:
             return
         if not length.isdecimal():
@@ -183,7 +183,7 @@ class _Body:
         return message
 
     async def linger(self) -> None:
-        """Throws away what still comes, for a moment: many clients read no answer before they have sent all."""
+        """Discards further data for a moment: many clients read no answer until they have sent everything."""
         end, thrown = time.monotonic() + _LINGER_SECONDS, 0
         while not self.ended and thrown < _LINGER_BYTES:
             try:
@@ -194,7 +194,7 @@ class _Body:
             self.ended = message["type"] != "http.request" or not message.get("more_body", False)
 
     def close(self) -> None:
-        """Gives back what the body has taken of the bytes for all."""
+        """Returns the body's share to the common budget of bytes."""
         self._incoming.give(self._held)
         self._held = 0
 
@@ -211,7 +211,7 @@ class _Body:
 
 
 class _Answer:
-    """What goes out: with strict headers, in pieces, each of which must be taken in time."""
+    """The answer: strict headers, then pieces that the client must take in time."""
 
     def __init__(self, send: Any, limits: Limits):
         self._send, self._limits = send, limits
@@ -237,7 +237,7 @@ class _Answer:
         await self({"type": "http.response.body", "body": b""})
 
     async def refuse(self, refused: Refused, *, close: bool) -> None:
-        """Answers with a reason; `finish` ends it. With `close` the connection ends with it."""
+        """Answers with a reason; `finish` ends it. With `close`, the connection ends, too."""
         body = json.dumps(refused.as_json()).encode()
         headers = {"content-type": "application/json", "content-length": str(len(body)), **refused.headers}
         if close:

@@ -1,4 +1,4 @@
-"""What the server takes at most, and how it says no."""
+"""Limits of the web server, and how it refuses what exceeds them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from semcolor_jax.errors import UserError
 from semcolor_jax.photos.reading import size_of
 
 MIB = 2**20
-_MOST_SCANS = 200  # of a progressive JPEG; encoders make about ten, and each is a pass over all pixels
+_MOST_SCANS = 200  # scans of a progressive JPEG; encoders make about ten, and each is a pass over all pixels
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,17 +23,17 @@ class Limits:
 
     Attributes:
       upload_bytes: of one photo's file.
-      incoming_bytes: of all uploads that are under way.
+      incoming_bytes: of all uploads under way.
       pixels: of one photo.
-      working_pixels: of all photos that are decoded at one time; a larger one goes alone.
-      queue: photos that wait or are worked on.
-      upload_seconds: for the head of a request, and for its body to begin with.
-      upload_rate: bytes a second by which the time for a body grows, and at which answers must be taken.
+      working_pixels: of all photos decoded at one time; a larger one goes alone.
+      queue: photos waiting or being worked on.
+      upload_seconds: for the head of a request, and initially for its body.
+      upload_rate: bytes a second that extend the time for a body, and at which answers must be taken.
       answer_seconds: for the work on one photo, waiting included.
       sessions: pages open at one time.
       session_photos: in one page.
-      held_bytes: of memory that the photos of all pages take.
-      idle_seconds: after which a page that says nothing is forgotten.
+      held_bytes: of memory for the photos of all pages.
+      idle_seconds: after which a silent page is forgotten.
     """
 
     upload_bytes: int = 64 * MIB
@@ -51,13 +51,13 @@ class Limits:
 
 
 class Refused(Exception):
-    """An answer other than the one hoped for.
+    """A request refused.
 
     Attributes:
-      status: of HTTP.
+      status: the HTTP status.
       code: for programs, a word.
       reason: for people, a sentence.
-      headers: of the answer.
+      headers: the answer's.
     """
 
     def __init__(self, status: int, code: str, reason: str, *, headers: Mapping[str, str] | None = None):
@@ -73,7 +73,7 @@ def check_photo(content: bytes, limits: Limits, *, name: str) -> int:
     """Returns how many pixels a photo has, from its header alone.
 
     Raises:
-      Refused: it is no photo (415), or has more pixels or passes than the limit (413).
+      Refused: it is not a photo (415), or exceeds the limit of pixels or scans (413).
     """
     try:
         height, width = size_of(content, name=name)
@@ -95,14 +95,14 @@ def _too_many_pixels(name: str, limits: Limits) -> Refused:
 
 
 class Budget:
-    """A quantity that requests share; those that wait for their part get it in order."""
+    """A quantity that requests share; those waiting for a part are served in order."""
 
     def __init__(self, total: int):
         self.total, self.used = total, 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     def take(self, amount: int) -> bool:
-        """Takes a part if it is there now; says whether it was."""
+        """Takes a part if available now; returns whether it was."""
         if self.used + amount > self.total:
             return False
         self.used += amount
@@ -115,7 +115,7 @@ class Budget:
 
     @contextlib.asynccontextmanager
     async def hold(self, amount: int) -> AsyncIterator[None]:
-        """Waits for a part and holds it during the block; more than there is counts as all of it."""
+        """Waits for a part and holds it during the block; a part above the total counts as the total."""
         amount = min(amount, self.total)
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((amount, ready))

@@ -1,4 +1,4 @@
-"""File names that come from elsewhere: for showing and for archives, never for opening a file."""
+"""Sanitises file names from clients: for display and archives, never for opening a file."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import PurePosixPath
 from urllib.parse import quote
 
 _LONGEST = 120
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # what Windows takes for devices
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # device names on Windows
 _FORBIDDEN = re.compile(r'[<>:"|?*]')
 
 
 def safe_name(text: str | None, *, fallback: str = "photo") -> str:
-    """Returns a plain file name: without folders, control characters, leading dots, or what some system forbids."""
+    """Returns a plain file name: no folders, control characters, leading dots, or anything that some system forbids."""
     name = (text or "").replace("\\", "/").rpartition("/")[2]
     name = "".join(c for c in unicodedata.normalize("NFC", name) if unicodedata.category(c)[0] != "C")
     name = _FORBIDDEN.sub("_", name).strip(" .")
@@ -25,7 +25,7 @@ def safe_name(text: str | None, *, fallback: str = "photo") -> str:
 
 
 def with_suffix(name: str, suffixes: tuple[str, ...]) -> str:
-    """Returns the name with one of the suffixes of a format: its own if that is one, else the first."""
+    """Returns the name with a suffix of a format: its own if valid, else the first."""
     path = PurePosixPath(name)
     if path.suffix.lower() in suffixes:
         return name
@@ -34,7 +34,7 @@ def with_suffix(name: str, suffixes: tuple[str, ...]) -> str:
 
 
 def distinct(name: str, taken: set[str]) -> str:
-    """Returns the name, or `name (2)` and so on, and adds it to those taken, whatever the case of letters."""
+    """Returns the name, or `name (2)` and so on, and adds it to those taken, ignoring case."""
     path, candidate, number = PurePosixPath(name), name, 2
     while candidate.lower() in taken:
         candidate = f"{path.stem} ({number}){path.suffix}"
@@ -44,6 +44,6 @@ def distinct(name: str, taken: set[str]) -> str:
 
 
 def disposition(name: str) -> str:
-    """Returns the header `Content-Disposition` that has a browser save a file under this name (RFC 6266)."""
+    """Returns the header `Content-Disposition` that makes a browser save a file under this name (RFC 6266)."""
     plain = re.sub(r"[^\w. ()-]", "_", name, flags=re.ASCII)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

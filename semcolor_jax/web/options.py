@@ -1,4 +1,4 @@
-"""The options of `POST /colorize`: one table for reading them and for describing them."""
+"""The options of `POST /colorize`: one table to read and to describe them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from semcolor_jax.web.limits import Refused
 MOST_HINTS = 200
 """Colour hints of one photo."""
 
-_MOST_COVERED = 4e6  # pixels under the hints of one photo: each of them is listed
+_MOST_COVERED = 4e6  # pixels under the hints of one photo: each one is listed
 
 
 class Option(NamedTuple):
@@ -119,7 +119,7 @@ OPTIONS: dict[str, Option] = {
 
 
 class Asked(NamedTuple):
-    """What a form asks for: the colours, what is known of them, how to read and write, and the format."""
+    """What a form asks for: the colours, hints, how to read and write, and the format."""
 
     choice: ColorChoice
     hints: list[Hint]
@@ -131,11 +131,11 @@ def read_options(fields: Mapping[str, str], usual: ColorChoice) -> Asked:
     """Returns what form fields ask for.
 
     Args:
-      fields: by the names of `OPTIONS`, as text; an empty one counts as absent.
-      usual: the colours where nothing is asked.
+      fields: text by the names of `OPTIONS`; an empty one counts as absent.
+      usual: the default colours.
 
     Raises:
-      Refused: an unknown field, or a value that it does not take.
+      Refused: an unknown field, or an invalid value.
       UserError: a value out of range.
     """
     values = {}

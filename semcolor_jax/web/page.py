@@ -1,4 +1,4 @@
-"""What the page asks of the server: photos in, planes to mix colours from, coloured photos and archives out."""
+"""Serves the web page's requests: photos in; planes for mixing colours, coloured photos and archives out."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ AB_SCALE = 128
 
 _TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _NOT_KEPT = ("--stretch", "--tolerant")  # advice for the command line
-_BINS = 40  # of a distribution that are told
+_BINS = 40  # of a distribution that are sent
 
 
 class Page:
-    """The page's routes, over an engine and the open sessions."""
+    """The page's routes, on top of an engine and the open sessions."""
 
     def __init__(self, engine: Engine, sessions: Sessions):
         self._engine, self._sessions = engine, sessions
@@ -76,7 +76,7 @@ class Page:
         return self._session(request).photo(request.path_params["key"])
 
     async def about(self, request: Request) -> Response:
-        """Tells the page the usual settings and the bounds."""
+        """Sends the page the default settings and the limits."""
         usual, limits = self._usual, self._engine.limits
         settings = {"share": usual_share(usual), "temperature": usual.temperature, "saturation": usual.saturation}
         bounds = {"bytes": limits.upload_bytes, "pixels": limits.pixels, "photos": limits.session_photos}
@@ -94,12 +94,12 @@ class Page:
         return Response(status_code=204)
 
     async def alive(self, request: Request) -> Response:
-        """Hears that a page is still open."""
+        """Notes that a page is still open."""
         self._session(request)
         return Response(status_code=204)
 
     async def add(self, request: Request) -> Response:
-        """Takes a photo, the body, and looks at it."""
+        """Takes a photo, the body, and runs the network on it."""
         session = self._session(request)
         self._engine.check_place()
         self._sessions.check_room(session, int(request.headers.get("content-length", "0")))
@@ -119,18 +119,18 @@ class Page:
         return Response(status_code=204)
 
     async def grey(self, request: Request) -> Response:
-        """Gives the lightness at screen size: a byte a pixel."""
+        """Sends the lightness at screen size: a byte a pixel."""
         return _bytes(self._photo(request).grey)
 
     async def classes(self, request: Request) -> Response:
-        """Gives the class of each place: a byte each."""
+        """Sends the class of each place: a byte each."""
         classes = self._photo(request).look.classes
         if classes is None:
             raise Refused(404, "no_branch", "The network has no segmentation branch.")
         return _bytes(classes)
 
     async def planes(self, request: Request) -> Response:
-        """Gives the colours of each branch, one after the other, at a temperature."""
+        """Sends the colours of each branch, one after the other, at a temperature."""
         kept = self._photo(request)
         try:
             wanted = {"temperature": float(request.query_params["temperature"])}
@@ -141,7 +141,7 @@ class Page:
         return _bytes(np.stack([_as_int16(colors[branch]) for branch in kept.look.branches]))
 
     async def variants(self, request: Request) -> Response:
-        """Gives the shifts of the variants, one after the other; there may be none."""
+        """Sends the shifts of the variants, one after the other; there may be none."""
         kept = self._photo(request)
         if kept.shifts is None:
             async with self._engine.place():
@@ -151,7 +151,7 @@ class Page:
         return _bytes(_as_int16(kept.shifts))
 
     async def distribution(self, request: Request) -> Response:
-        """Gives the likeliest colours of a place."""
+        """Sends the likeliest colours of a place."""
         kept = self._photo(request)
         try:
             x, y = (float(request.query_params[axis]) for axis in "xy")
@@ -163,7 +163,7 @@ class Page:
         return JSONResponse({"bins": bins})
 
     async def painted(self, request: Request) -> Response:
-        """Gives the picture at screen size as a PNG: with hints, colours are spread here and not in the browser."""
+        """Sends the picture at screen size as a PNG: hints are spread here and not in the browser."""
         kept = self._photo(request)
         settings = Settings.of_json(await _json(request), self._usual)
         async with self._engine.place():
@@ -171,7 +171,7 @@ class Page:
         return Response(content, media_type="image/png")
 
     async def download(self, request: Request) -> Response:
-        """Gives a photo at full size, coloured as its settings say."""
+        """Sends a photo at full size, coloured as its settings say."""
         kept = self._photo(request)
         settings = Settings.of_json(await _json(request), self._usual)
         async with self._engine.place():
@@ -181,7 +181,7 @@ class Page:
         return Response(coloured.content, media_type=MEDIA_TYPES[coloured.format], headers=headers)
 
     async def archive(self, request: Request) -> Response:
-        """Gives many photos as a ZIP archive, which is sent as it grows."""
+        """Sends many photos as a ZIP archive, as it grows."""
         session = self._session(request)
         wanted = await _json(request)
         if not isinstance(wanted, list) or not wanted or len(wanted) > self._engine.limits.session_photos:
@@ -194,9 +194,9 @@ class Page:
         return StreamingResponse(self._zipped(pairs), media_type="application/zip", headers=headers)
 
     async def _zipped(self, pairs: list[tuple[Kept, Settings]]) -> AsyncIterator[bytes]:
-        """Yields the archive; what fails is named in a text in it, since the answer has begun by then."""
+        """Yields the archive; failures are listed in a text file in it, since the answer has begun by then."""
         sink, taken, failures = _Sink(), {"not_coloured.txt"}, []
-        with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as zipped:  # photos do not shrink further
+        with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as zipped:  # photos do not compress further
             for kept, settings in pairs:
                 try:
                     async with self._engine.place():
@@ -217,7 +217,7 @@ class Page:
 
 
 class _Sink:
-    """A file that only takes, and gives away what it has."""
+    """A write-only file that hands out its contents."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -263,7 +263,7 @@ def _described(kept: Kept) -> dict[str, Any]:
 
 
 def _possible(usual: ColorChoice, kept: Kept) -> ColorChoice:
-    """Returns the usual colours, by the branches that the network has."""
+    """Returns the default colours that the network's branches allow."""
     branches = kept.look.branches
     branch = "both" if len(branches) == 2 else branches[0]
     return ColorChoice(branch, temperature=usual.temperature, share=usual_share(usual), saturation=usual.saturation)

@@ -1,4 +1,4 @@
-"""The work on one photo of a page: looking at it once, and colouring it at full size."""
+"""Processes one photo of the web page: runs the network once, and colours it at full size."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from semcolor_jax.web.sessions import Kept
 from semcolor_jax.web.settings import Settings, mixed_ab
 
 SCREEN = 1280
-"""Longest side of the picture that the page mixes colours on, in pixels."""
+"""Longest side, in pixels, of the picture on which the page mixes colours."""
 
 _LUMINANCE = (cielab.XYZ_FROM_LINEAR[1][:, None] * cielab.LINEAR_FROM_UINT8).astype(np.float32)
 
 
 async def keep(engine: Engine, content: bytes, *, name: str, pixels: int) -> Kept:
-    """Decodes a photo and looks at it. Raises `Refused` (415) if it is damaged."""
+    """Decodes a photo and runs the network on it. Raises `Refused` (415) if it is damaged."""
     photo = await engine.by_hand(_read, content, name)
     seen = await engine.by_network(look, engine.colorizer, photo.pixels)
     pages = photo.origin.pages

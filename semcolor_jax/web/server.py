@@ -1,4 +1,4 @@
-"""Runs the application on a port, and says where it is and what it opens."""
+"""Runs the web application on a port, and tells the user its address and its limits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CONNECTIONS = 512  # sockets at one time, keep-alive included
 
 
 class PatientProtocol(H11Protocol):
-    """Uvicorn's, which also ends connections on which no request begins: half a head would hold a socket for ever."""
+    """Uvicorn's, but also ends connections on which no request begins: half a head would hold a socket for ever."""
 
     patience = 20.0
 
@@ -58,15 +58,15 @@ def make_server(app: Any, *, limits: Limits, on_start: Callable[[], None] | None
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn's, which says when it is there, and ends in order however often it is asked to."""
+    """Uvicorn's, but says when it is up, and shuts down cleanly however often it is asked to."""
 
     def __init__(self, config: uvicorn.Config, on_start: Callable[[], None]):
         super().__init__(config)
         self._on_start = on_start
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Heeds the first signal; at a second one uvicorn would leave the application with a traceback."""
-        if not self.should_exit:  # the end has a bound: `timeout_graceful_shutdown`
+        """Heeds only the first signal; at a second one uvicorn would exit with a traceback."""
+        if not self.should_exit:  # shutdown is bounded: `timeout_graceful_shutdown`
             super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -94,10 +94,10 @@ def serve(
     """Serves the page and the endpoint until Ctrl-C.
 
     Args:
-      colorizer: the network and its usual settings.
+      colorizer: the network and its default settings.
       port: 0 for any free one.
       limits: by default those of `Limits`.
-      share_lan: let other devices of the network in, by a token; else only this computer.
+      share_lan: admit other devices on the network, by a token; else only this computer.
       open_page: open the page in the browser.
 
     Raises:
@@ -118,12 +118,12 @@ def serve(
             webbrowser.open(local)
 
     server = make_server(app, limits=limits, on_start=announce)
-    with contextlib.suppress(KeyboardInterrupt):  # how it is meant to end
+    with contextlib.suppress(KeyboardInterrupt):  # the intended end
         asyncio.run(server.serve(sockets=[opened]))
 
 
 def announcement(port: int, token: str | None) -> list[str]:
-    """Returns what the user should know once the server is there."""
+    """Returns the message to the user once the server is up."""
     if token is None:
         return [f"The page: http://localhost:{port}/ (this computer only; Ctrl-C ends it)"]
     return [
@@ -135,10 +135,10 @@ def announcement(port: int, token: str | None) -> list[str]:
 
 
 def lan_address() -> str:
-    """Returns this computer's address in its network; no packet is sent to find it."""
+    """Returns this computer's address in its network, without sending a packet."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))  # of the block for documentation (RFC 5737)
+            probe.connect(("192.0.2.1", 9))  # from a block reserved for documentation (RFC 5737)
             return probe.getsockname()[0]
         except OSError:
             return socket.gethostname()

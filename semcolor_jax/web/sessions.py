@@ -1,4 +1,4 @@
-"""The photos of open pages: in memory, and gone with the page."""
+"""Keeps the photos of open web pages in memory, until the page closes."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Kept:
       content: its file.
       pixels: how many it has.
       size: height and width, upright.
-      grey: its lightness at the size of a screen, as sRGB grey.
-      part: what of it gets colour.
+      grey: its lightness at screen size, as sRGB grey.
+      part: the part that gets colour.
       look: what the network saw.
       shifts: of the variants, once asked for (`Look.shifts`).
-      notes: what the user should know, each a clause about the file.
+      notes: for the user, each a clause about the file.
     """
 
     name: str
@@ -42,20 +42,20 @@ class Kept:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory, those of the variants included: they come later."""
+        """Bytes of memory, including the variants', which come later."""
         variants = 8 * 11 * (self.look.classes.size if self.look.classes is not None else 0)
         return len(self.content) + self.grey.nbytes + self.look.nbytes + variants
 
 
 @dataclasses.dataclass(eq=False)
 class Session:
-    """One open page: its photos by their ids, and when it was heard of last (seconds, monotonic)."""
+    """One open page: its photos by id, and when it was last heard from (seconds, monotonic)."""
 
     photos: dict[str, Kept] = dataclasses.field(default_factory=dict)
     heard: float = dataclasses.field(default_factory=lambda: time.monotonic())
 
     def photo(self, key: str) -> Kept:
-        """Returns a photo. Raises `Refused` (404) if the page has none of that id."""
+        """Returns a photo. Raises `Refused` (404) if the page has none with this id."""
         try:
             return self.photos[key]
         except KeyError:
@@ -63,7 +63,7 @@ class Session:
 
 
 class Sessions:
-    """All open pages. Their names cannot be guessed, so that no page sees the photos of another."""
+    """All open pages. Their names cannot be guessed, so no page sees another's photos."""
 
     def __init__(self, limits: Limits):
         self._limits = limits
@@ -88,7 +88,7 @@ class Sessions:
         return name
 
     def get(self, name: str | None) -> Session:
-        """Returns a page, which has been heard of now. Raises `Refused` (410) if it is not open."""
+        """Returns a page, and notes that it was heard from. Raises `Refused` (410) if it is not open."""
         self.forget_idle()
         session = self._open.get(name or "")
         if session is None:
@@ -102,7 +102,7 @@ class Sessions:
         self._open.pop(name, None)
 
     def check_room(self, session: Session, size: int) -> None:
-        """Raises `Refused` if a page may hold no photo more (409), or memory no file of that many bytes (503)."""
+        """Raises `Refused` if a page may hold no more photos (409), or memory no file of this many bytes (503)."""
         if len(session.photos) >= self._limits.session_photos:
             raise Refused(409, "too_many", f"The page has {len(session.photos)} photos already; remove some first.")
         if self.held + size > self._limits.held_bytes:
@@ -117,7 +117,7 @@ class Sessions:
         return key
 
     def forget_idle(self) -> None:
-        """Forgets the pages that have said nothing for too long."""
+        """Forgets the pages that have been silent for too long."""
         now = time.monotonic()
         for name, session in list(self._open.items()):
             if now - session.heard > self._limits.idle_seconds:

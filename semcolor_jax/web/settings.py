@@ -1,4 +1,4 @@
-"""What the page's controls say about one photo, and the colours that come of it."""
+"""The page's settings for one photo, and the colours that result from them."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from semcolor_jax.web.options import MOST_HINTS
 from semcolor_jax.web.sessions import Kept
 
 VARIANTS = 6
-"""Colourings to choose from, the usual one included."""
+"""Colourings to choose from, including the default."""
 
 MOST_SATURATION = 4.0
 
 DOT = 0.004
-"""Radius of a hint, as a share of the photo's longer side: what a finger points at is no single pixel."""
+"""Radius of a hint, as a share of the photo's longer side: a finger does not point at a single pixel."""
 
 MOST_POINTS = 8000
-"""Of all hints of one photo."""
+"""Most points of all hints on one photo."""
 
 MOST_LENGTH = 16.0
-"""Of all strokes of one photo, in widths and heights of it: each pixel under a hint is listed."""
+"""Longest total of all strokes on one photo, in its widths and heights: each pixel under a hint is listed."""
 
 
 class Mark(NamedTuple):
@@ -56,12 +56,12 @@ class Settings:
     """The controls of one photo.
 
     Attributes:
-      share: of the annealed mean, 0..1; the rest is the regression's.
-      temperature: of the annealed mean, in (0, 1].
+      share: weight of the annealed mean, 0..1; the rest is the regression's.
+      temperature: the annealed mean's, in (0, 1].
       saturation: factor on the chroma, 0..4.
-      variant: 0 for the usual colours, or which of the others.
-      hints: points and strokes, and the colours that they have.
-      format: of the download; "" for the photo's own.
+      variant: 0 for the default colours, or the number of another variant.
+      hints: points and strokes with their colours.
+      format: the download's; "" for the photo's own.
     """
 
     share: float
@@ -73,7 +73,7 @@ class Settings:
 
     @classmethod
     def of_json(cls, value: Any, usual: ColorChoice) -> Settings:
-        """Returns the settings in a JSON object; what is absent is as usual. Raises `Refused` (400) for nonsense."""
+        """Returns the settings in a JSON object, or defaults for absent ones. Raises `Refused` (400) for nonsense."""
         if not isinstance(value, Mapping):
             raise Refused(400, "bad_settings", "The settings must be an object.")
         format = value.get("format", "")
@@ -89,7 +89,7 @@ class Settings:
         )
 
     def hints_on(self, height: int, width: int) -> list[Hint]:
-        """Returns the hints for a photo, or a smaller copy of it, of that size."""
+        """Returns the hints for a photo, or a smaller copy, of this size."""
         radius = DOT * max(height, width)
         return [
             Hint(
@@ -102,14 +102,14 @@ class Settings:
 
 
 def usual_share(choice: ColorChoice) -> float:
-    """Returns the share of the annealed mean that a choice of colours stands for."""
+    """Returns the share of the annealed mean in a colour choice."""
     return {"reg": 0.0, "soft": 1.0}.get(choice.branch, choice.share)
 
 
 def mixed_ab(kept: Kept, settings: Settings, usual: ColorChoice) -> Float32[np.ndarray, "h w 2"]:
     """Returns the colours of a photo, CIE units: those of the branches, a variant's shift, and the saturation.
 
-    Shifts are those of the usual saturation, with which they grow.
+    Shifts are for the default saturation, and scale with it.
     """
     branches = kept.look.branches
     branch = "both" if len(branches) == 2 else branches[0]

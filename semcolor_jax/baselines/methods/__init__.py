@@ -1,1 +1,1 @@
-"""One file for each method of colorization, named after it; see `semcolor_jax.baselines.registry`."""
+"""One file per colorization method, named after it; see `semcolor_jax.baselines.registry`."""

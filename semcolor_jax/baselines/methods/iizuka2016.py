@@ -1,11 +1,11 @@
-"""Iizuka, Simo-Serra, Ishikawa: Let there be Color! (SIGGRAPH 2016).
+"""Comparison method: Iizuka, Simo-Serra, Ishikawa: Let there be Color! (SIGGRAPH 2016).
 
     photo ----- low-level /8 --- mid-level --+
                   (shared)                   +-- fusion -- colorization x8 --> ab
     224 x 224 - low-level /8 --- global -----+
                                    +-- classification --> scene_logits
 
-All convolutions are 3x3, except the fusion's. The layers are those of two independent re-implementations;
+All convolutions are 3x3, except the fusion's. The layers follow two independent re-implementations;
 docs/comparison_methods.md says where they differ.
 
 Published weights: `colornet.t7` of satoshiiizuka/siggraph2016_colorization, a Torch7 file, which no maintained package
@@ -39,7 +39,7 @@ from semcolor_jax.models.semcolor import SCENES, Predictions
 from semcolor_jax.ops.convolution import upsample
 
 STRIDE = 8
-"""Of the features that global and local ones are fused in."""
+"""Stride of the local features, into which global ones are fused."""
 
 AB_LIMIT = 100.0
 """Output 0 of the sigmoid is ab = -100, output 1 is 100."""
@@ -57,11 +57,11 @@ CONVOLUTIONS = {
 GLOBAL_DENSE = (1024, 512, 256)
 
 GLOBAL_STRIDE = 32
-"""Of the global features before the dense layers."""
+"""Stride of the global features before the dense layers."""
 
 
 class Convolutions(nn.Module):
-    """Convolution, batch normalisation if `batch_norm`, and ReLU, as often as `layers` says."""
+    """Convolution, batch normalisation if `batch_norm`, and ReLU, for each of `layers`."""
 
     layers: tuple[tuple[int, int], ...]  # channels (published) and stride
     width: int
@@ -84,12 +84,12 @@ class Iizuka2016(nn.Module):
 
     Attributes:
       width: channels of the first layer; 64 is the published network.
-      batch_norm: after every convolution, as the paper says; the two re-implementations do not agree.
-      global_side: of the square copy that the global features are taken from; the published one is 224. A
-        parameter count depends on it, so it stays what it was in training.
-      input_mean: where there is one, the input is the sRGB grey (0..1) of the lightness minus this, as for the
-        published weights; else L / 100 - 0.5.
-      scenes: whether there is a classifier of scenes; the published file has none.
+      batch_norm: after every convolution, as the paper says; the two re-implementations disagree.
+      global_side: side of the square copy for the global features, 224 as published. A parameter count depends on it,
+            so it stays as in training.
+      input_mean: if given, the input is the sRGB grey (0..1) of the lightness minus this, as for the published weights;
+            else L / 100 - 0.5.
+      scenes: whether there is a scene classifier; the published file has none.
       dtype: compute type of the convolutions.
     """
 
@@ -128,7 +128,7 @@ class Iizuka2016(nn.Module):
         return x
 
     def _fuse(self, mid: Float[Array, "B h w c"], picture: Float[Array, "B d"]) -> Float[Array, "B h w c"]:
-        """Concatenates the global features to the local ones at every pixel, and mixes them."""
+        """Appends the global features to the local ones at every pixel, and mixes them."""
         everywhere = jnp.broadcast_to(picture[:, None, None], (*mid.shape[:3], picture.shape[-1]))
         both = jnp.concatenate([mid, everywhere.astype(mid.dtype)], axis=-1)
         channels = scaled(256, width=self.width)
@@ -153,7 +153,7 @@ class Iizuka2016(nn.Module):
 
 
 def network_input(lightness: Float[Array, "B H W 1"], *, mean: float | None) -> Float[Array, "B H W 1"]:
-    """Returns L / 100 - 0.5, or the sRGB grey (0..1) of the lightness minus `mean`, where there is one."""
+    """Returns L / 100 - 0.5, or the sRGB grey (0..1) of the lightness minus `mean`, if given."""
     return lightness / 100 - 0.5 if mean is None else grey_of(lightness) - mean
 
 
@@ -173,8 +173,8 @@ def build(config: ConfigDict) -> nn.Module:
 def objective(model: nn.Module, variables: Mapping[str, Any], inputs: Inputs) -> ModelLosses:
     """Mean squared error of ab scaled to 0..1, and the scene's cross-entropy (its published weight is 1 / 300).
 
-    The scene is read from the global features, so its gradient reaches them and the low-level ones, and neither the
-    mid-level layers nor the colorization.
+    The scene is read from the global features, so its gradient reaches them and the low-level ones, but not the
+    mid-level layers or the colorization.
     """
     predictions, stats = apply_model(model, variables, inputs)
     predictions = cast(Predictions, predictions)
@@ -197,15 +197,15 @@ def check(config: ConfigDict) -> None:
 
 
 def load_published(path: Path) -> PublishedWeights:
-    """Reads the converted form of the published file: an `.npz`, or a `.pth` of a state dict, of named arrays.
+    """Reads the converted form of the published file: named arrays in an `.npz`, or a state dict in a `.pth`.
 
     For each convolution and dense layer NAME.weight, (O, I, H, W) or (O, I), and NAME.bias. The names are those of
-    `layer_shapes`; where there is batch normalisation, NAME.norm1 stands beside NAME.conv1 with weight, bias,
-    running_mean and running_var. The fusion's inputs are the global features, then the mid-level ones, as in the paper;
-    the first dense layer's are (C, H, W). "mean" is what the authors subtract from the grey input.
+    `layer_shapes`; with batch normalisation, NAME.norm1 comes with NAME.conv1 and has weight, bias, running_mean and
+    running_var. The fusion's inputs are the global features, then the mid-level ones, as in the paper; the first dense
+    layer's are (C, H, W). "mean" is what the authors subtract from the grey input.
 
     Raises:
-      UserError: the file is the Torch7 one; it is damaged, or lacks a layer.
+      UserError: the file is the Torch7 one, is damaged, or lacks a layer.
     """
     if path.suffix == ".t7":
         raise UserError(
@@ -263,11 +263,11 @@ METHOD = Method(
     objective=objective,
     fields={
         "model": dict(
-            global_side=224,  # side of the copy that the global features come from, a multiple of 32
+            global_side=224,  # side of the copy for the global features, a multiple of 32
             batch_norm=True,  # after each convolution
-            input="lightness",  # L / 100 - 0.5; "grey": sRGB's grey minus input_mean, as the published weights want it
+            input="lightness",  # L / 100 - 0.5; "grey": sRGB's grey minus input_mean, as the published weights expect
             input_mean=0.5,  # only for the input "grey"
-            scenes=True,  # whether there is a classifier of scenes; the published weights have none
+            scenes=True,  # whether there is a scene classifier; the published weights have none
         ),
         "loss": dict(scene=1 / 300),
         "inference": dict(branch="reg"),

@@ -1,16 +1,15 @@
-"""Larsson, Maire, Shakhnarovich: Learning Representations for Automatic Colorization (ECCV 2016).
+"""Comparison method: Larsson, Maire, Shakhnarovich: Learning Representations for Automatic Colorization (ECCV 2016).
 
-VGG16 on the grey photo, with its first two dense layers as convolutions; the hypercolumn of a place is what all
-layers say about it, 12 417 numbers; one hidden layer turns it into a histogram of 32 hues and one of 32 chromas.
+VGG16 on the grey photo, with its first two dense layers as convolutions; the hypercolumn of a place is all layers'
+features there, 12 417 numbers; one hidden layer turns it into histograms of 32 hues and 32 chromas.
 
 A dense hypercolumn would be larger than all layers together. But the hidden layer is linear in it, so each layer has
-its own part of the weights, applied at its own resolution where that is lower (dense), or at the sampled places alone
-(sparse, for training). The sum is what the published network computes.
+its own part of the weights, applied at its own resolution where that is lower (dense), or only at the sampled places
+(sparse, for training). The sum equals what the published network computes.
 
 Parameters at width 64: 147 041 024, which are 588.16 MB of float32.
 
-Published weights: `autocolorize.caffemodel.h5` of gustavla/autocolorize; a `.caffemodel` of one's own training is read,
-too.
+Published weights: `autocolorize.caffemodel.h5` of gustavla/autocolorize; a self-trained `.caffemodel` is read, too.
 """
 
 from __future__ import annotations
@@ -67,17 +66,17 @@ GRAY_MEAN = 0.4488
 """Of the authors' training photos, 0..1."""
 
 SAMPLED_PART = (96 / 352, 256 / 352)
-"""From where to where the authors draw their places, along both sides of the crop."""
+"""Range in which the authors draw their places, along both sides of the crop."""
 
 WINDOW = 7
-"""Side of the square whose histogram a place is trained towards, in pixels."""
+"""Side in pixels of the window whose histogram is a place's target."""
 
 
 class Larsson2016(nn.Module):
     """Lightness to histograms of hue and chroma, and to their colour.
 
-    The network was made for the mean of R, G and B; here it sees the grey of the photo's lightness, the same for a
-    grey photo.
+    The network was made for the mean of R, G and B; here it sees the grey of the photo's lightness, equal for a grey
+    photo.
 
     Attributes:
       width: channels of the first layer; 64 is the published network.
@@ -106,7 +105,7 @@ class Larsson2016(nn.Module):
 
         Args:
           lightness: L, 0..100.
-          train: batch statistics and dropout (of the random stream "dropout") instead of the running statistics.
+          train: batch statistics and dropout (from the random stream "dropout") instead of the running statistics.
           places: (row, column) in pixels; None for all cells of 4x4 pixels.
 
         Returns:
@@ -145,7 +144,7 @@ class Larsson2016(nn.Module):
         """Returns what a layer contributes to the hidden layer."""
         hidden = nn.Dense(
             scaled(1024, width=self.width),
-            use_bias=name == "data",  # one bias is enough for the sum
+            use_bias=name == "data",  # one bias suffices for the sum
             kernel_init=nn.initializers.normal(_HIDDEN_STD),
             name=f"hidden_{name}",
         )
@@ -162,10 +161,10 @@ class Larsson2016(nn.Module):
 def sample_bilinear(
     features: Float[Array, "B h w C"], places: Num[Array, "B P 2"], *, stride: int
 ) -> Float[Array, "B P C"]:
-    """Reads a feature map at places given in pixels of the image.
+    """Samples a feature map at places given in pixels of the image.
 
-    A cell stands for the centre of its stride x stride pixels, as in the dense prediction; places beyond the
-    outermost centres read the outermost cells.
+    A cell stands for the centre of its stride x stride pixels, as in the dense prediction; places beyond the outermost
+    centres take the outermost cells.
     """
     height, width = features.shape[1:3]
     position = (places + 0.5) / stride - 0.5
@@ -195,7 +194,7 @@ def build(config: ConfigDict) -> nn.Module:
 def objective(model: nn.Module, variables: Mapping[str, Any], inputs: Inputs) -> ModelLosses:
     """KL divergence from the histograms of hue and of chroma in a 7x7 window, at random places of each photo.
 
-    Hue counts by the chroma of the place, chroma by 3 min(L, 1/3, 1 - L) with L the mean of its R, G and B.
+    Hue is weighted by the chroma of the place, chroma by 3 min(L, 1/3, 1 - L), where L is the mean of its R, G and B.
     """
     rgb = inputs.batch["image"].astype(jnp.float32) / 255
     count = inputs.loss_config["sample_places"]
@@ -234,7 +233,7 @@ def grid_places(rgb: Num[Array, "b h w 3"]) -> Int[Array, "b p 2"]:
 def window_histograms(color: HueChroma, places: Int[Array, "b p 2"]) -> HueChroma:
     """Returns the distributions (b, p, 32) of hue and chroma (b, h, w) in the window around each place.
 
-    Beyond the edge of the photo its outermost pixels are repeated.
+    Beyond the photo's edge its outermost pixels are repeated.
     """
     around = jnp.arange(WINDOW) - WINDOW // 2
     offsets = jnp.stack(jnp.meshgrid(around, around, indexing="ij"), axis=-1).reshape(-1, 2)
@@ -271,7 +270,7 @@ def check(config: ConfigDict) -> None:
 def load_published(path: Path) -> PublishedWeights:
     """Reads a file of either of Caffe's formats.
 
-    One of the released kind has its batch normalisations folded into the convolutions and takes grey in 0..1.
+    Released files have their batch normalisations folded into the convolutions and take grey in 0..1.
 
     Raises:
       UserError: the file is damaged or holds another network.
@@ -308,9 +307,9 @@ METHOD = Method(
         "loss": dict(
             hue=5.0,
             chroma=1.0,
-            sample_places=128,  # places per photo whose histograms are trained; 0: all, at stride 4
+            sample_places=128,  # places per photo to train on; 0: all, at stride 4
         ),
-        "inference": dict(branch="reg"),  # the decoded histograms: what the network itself gives as ab
+        "inference": dict(branch="reg"),  # the decoded histograms: the network's own ab
     },
     check=check,
     load_published=load_published,

@@ -31,7 +31,7 @@ def start(variables: Variables, config: ConfigDict) -> Variables:
     """Puts the ImageNet weights into the encoder "vgg16".
 
     Raises:
-      UserError: they cannot be had.
+      UserError: they are unavailable.
     """
     if config.model.encoder == "vgg16" and config.model.pretrained:
         return load_pretrained(variables, encoder=config.model.encoder, file=config.train.encoder_weights)

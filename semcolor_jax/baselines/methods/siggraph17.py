@@ -1,7 +1,7 @@
-"""Zhang et al.: Real-Time User-Guided Image Colorization with Learned Deep Priors (SIGGRAPH 2017), "siggraph17".
+"""Comparison method "siggraph17": Zhang et al., Real-Time User-Guided Image Colorization (SIGGRAPH 2017).
 
-The trunk of `zhang2016`, short-cuts, and a way up to full resolution; it takes colour hints, and has a side task of 529
-classes at H/4. Parameters at width 64, in the form of the authors' PyTorch port: 34 187 027.
+The trunk of `zhang2016`, skip connections, and a decoder to full resolution; it takes colour hints, and has a side task
+of 529 classes at H/4. Parameters at width 64, in the form of the authors' PyTorch port: 34 187 027.
 
 Published weights: `siggraph17-df00044c.pth` (PyTorch) of richzhang/colorization.
 """
@@ -43,10 +43,10 @@ GRID_STEP, GRID_SIDE = 10, 23
 GRID_CLASSES = GRID_SIDE**2
 
 LARGEST_PATCH = 9
-"""Pixels along a side of a hint; sides are drawn evenly from 1 up."""
+"""Largest side of a hint in pixels; sides are drawn uniformly from 1 up."""
 
 MOST_HINTS = 32
-"""Per photo; at the published stopping chance of 1/8 more would come up 14 times in 1000 photos."""
+"""Per photo; at the published stopping chance of 1/8, 14 in 1000 photos would have more."""
 
 
 @flax.struct.dataclass
@@ -58,7 +58,7 @@ class HintedOutputs:
 
 
 class Siggraph17(nn.Module):
-    """Lightness and, if there are any, colour hints to ab at full resolution ("siggraph17").
+    """Lightness, and colour hints if any, to ab at full resolution ("siggraph17").
 
     Attributes:
       width: channels of the first block; 64 is the published network.
@@ -76,7 +76,7 @@ class Siggraph17(nn.Module):
         Args:
           lightness: L.
           train: as in every network here.
-          hints: a and b in CIE units where the user gave a colour, and a mask of 1 there; all 0 elsewhere.
+          hints: a and b in CIE units, and a mask of 1, where the user gave a colour; all 0 elsewhere.
         """
         return Predictions(ab=self.outputs(lightness, train=train, hints=hints).ab)
 
@@ -136,8 +136,8 @@ def build(config: ConfigDict) -> nn.Module:
 def objective(model: nn.Module, variables: Mapping[str, Any], inputs: Inputs) -> ModelLosses:
     """Huber loss of ab / 110 (it turns at one CIE unit), and cross-entropy of the side task's 529 classes.
 
-    The network sees random hints of the true colour. The authors train the two tasks one after the other; the weights
-    `config.loss.soft` and `config.loss.reg` can do that, too.
+    The network sees random hints of the true colour. The authors train the two tasks one after the other, which the
+    weights `config.loss.soft` and `config.loss.reg` allow, too.
     """
     ab = inputs.lab[..., 1:]
     key = jax.random.fold_in(inputs.rngs["dropout"], 1)
@@ -162,13 +162,13 @@ def grid_class(ab: Float[Array, "*n 2"]) -> Int[Array, "*n"]:
 def random_hints(key: jax.Array, ab: Float[Array, "b h w 2"], *, stop: float) -> Float[Array, "b h w 3"]:
     """Returns hints for `Siggraph17`: a, b (CIE units) and a mask of 1 where there is a hint; all 0 elsewhere.
 
-    Each photo gets a geometric number of patches, the mean colour of each its hint. Their places are normally
-    distributed around the middle, with a quarter of the side as deviation.
+    Each photo gets a geometric number of patches, each hinted with its mean colour. Their places are normally
+    distributed around the middle, with a standard deviation of a quarter of the side.
 
     Args:
-      key: of the randomness.
+      key: the random key.
       ab: the true colours.
-      stop: chance, before each patch, that no further one comes; 1 gives none.
+      stop: chance, before each patch, to stop; 1 gives no hints.
     """
     batch, height, width = ab.shape[:3]
     goes_key, side_key, place_key = jax.random.split(key, 3)
@@ -205,7 +205,7 @@ def check(config: ConfigDict) -> None:
 
 
 def load_published(path: Path) -> PublishedWeights:
-    """Reads the published file. Raises `UserError` where it is damaged or holds another network."""
+    """Reads the published file. Raises `UserError` if it is damaged or holds another network."""
     source, weights = TensorFile(path), PublishedWeights()
     add_blocks(weights, source)
     for name, short, number in (
@@ -229,7 +229,7 @@ METHOD = Method(
     objective=objective,
     fields={
         "loss": dict(
-            reg=1100.0,  # above one CIE unit the Huber loss is then 10 |ab / 110|, as beside the authors' classes
+            reg=1100.0,  # above one CIE unit the Huber loss is then 10 |ab / 110|, as with the authors' side task
             hint_stop=0.125,  # chance that no further colour hint is given; 1: none ever
         ),
         "inference": dict(branch="reg"),

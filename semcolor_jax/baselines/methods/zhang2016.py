@@ -1,11 +1,11 @@
-"""Zhang, Isola, Efros: Colorful Image Colorization (ECCV 2016), "eccv16": a distribution over the 313 bins at H/4.
+"""Comparison method "eccv16": Zhang, Isola, Efros: Colorful Image Colorization (ECCV 2016); 313 bins at H/4.
 
     block        1    2    3    4    5    6    7     8
     channels    64  128  256  512  512  512  512   256   (times width / 64)
     resolution  /2   /4   /8   /8   /8   /8   /8    /4   after the block
 
-Blocks of 3x3 convolutions with ReLU, each ending in a batch normalisation, with dilation 2 instead of more halvings in
-the fifth and sixth. Parameters at width 64: 32 235 385, and 626 more in the authors' PyTorch port for the fixed bin
+Blocks of 3x3 convolutions with ReLU, each ending in a batch normalisation, with dilation 2 instead of further strides
+in the fifth and sixth. Parameters at width 64: 32 235 385, and 626 more in the authors' PyTorch port for the fixed bin
 centres that turn probabilities into ab. `siggraph17` has the same trunk.
 
 Published weights, both of richzhang/colorization: `colorization_release_v2-9b330a0b.pth` (PyTorch) and
@@ -40,10 +40,10 @@ STRIDE = 8
 """Of the trunk."""
 
 LOGITS_STRIDE = 4
-"""Of the colour distributions, and so of the ab that they are trained towards."""
+"""Of the colour distributions, and so of the ab targets."""
 
 GREY_BELOW = 5.0
-"""A photo none of whose |a| and |b| exceeds this teaches no colour."""
+"""A photo without any |a| or |b| above this teaches no colour."""
 
 
 class Block(NamedTuple):
@@ -115,7 +115,7 @@ def normalized(lightness: Array) -> Array:
 
 
 def crop_logits(logits: Array, *, height: int, width: int) -> Array:
-    """Cuts off the cells that see padding alone."""
+    """Crops cells that see only padding."""
     return logits[:, : -(-height // LOGITS_STRIDE), : -(-width // LOGITS_STRIDE)]
 
 
@@ -127,8 +127,8 @@ def build(config: ConfigDict) -> nn.Module:
 def objective(model: nn.Module, variables: Mapping[str, Any], inputs: Inputs) -> ModelLosses:
     """Cross-entropy against the soft-encoded ab of every fourth pixel of every fourth row, not averages.
 
-    Rebalancing, and leaving grey photos out, act on the gradient alone: the value is the plain cross-entropy, as the
-    authors print it.
+    Rebalancing and the exclusion of grey photos act only on the gradient: the value is the plain cross-entropy, which
+    the authors print.
     """
     predictions, stats = apply_model(model, variables, inputs)
     logits = cast(Array, cast(Predictions, predictions).color_logits)
@@ -150,7 +150,7 @@ def check(config: ConfigDict) -> None:
 
 
 def load_published(path: Path) -> PublishedWeights:
-    """Reads either published file. Raises `UserError` where it is damaged or holds another network."""
+    """Reads either published file. Raises `UserError` if it is damaged or holds another network."""
     return _read_pth(path) if is_pytorch(path) else _read_caffe(path)
 
 
@@ -167,7 +167,7 @@ def _read_pth(path: Path) -> PublishedWeights:
 
 
 def add_blocks(weights: PublishedWeights, source: TensorFile) -> None:
-    """Adds the seven blocks of the trunk: in the PyTorch port's lists, ReLUs stand between the convolutions."""
+    """Adds the trunk's seven blocks: in the PyTorch port's lists, ReLUs come between the convolutions."""
     for number, block in enumerate(BLOCKS, start=1):
         for index in range(block.convolutions):
             weights.add_conv(f"conv{number}_{index + 1}", source.layer(f"model{number}.{2 * index}"))

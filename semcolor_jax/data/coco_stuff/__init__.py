@@ -1,4 +1,4 @@
-"""COCO-Stuff (Caesar, Uijlings and Ferrari 2018): 118,287 photos to train on, 5,000 to validate, 182 classes.
+"""Data set COCO-Stuff (Caesar, Uijlings and Ferrari 2018): 118,287 training and 5,000 validation photos, 182 classes.
 
 Importing this package registers the TFDS builder `coco_stuff`.
 """

@@ -1,8 +1,8 @@
 """The TFDS builder `coco_stuff`: `tfds.builder("coco_stuff")` after importing this package, or `tfds build FOLDER`.
 
-It does not derive from `GeneratorBasedBuilder`, which starts a split anew when it has been interrupted, but writes its
-shards itself, in parallel, and keeps what is finished. With Beam's options in the `DownloadConfig`, as `tfds build
---beam_pipeline_options` puts them there, an engine writes them: the same files.
+It does not derive from `GeneratorBasedBuilder`, which restarts an interrupted split, but writes its shards itself, in
+parallel, and keeps finished ones. With Beam's options in the `DownloadConfig`, where `tfds build
+--beam_pipeline_options` puts them, an engine writes the same files.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ BYTES_PER_PHOTO = 50_000
 """At a short side of 256 pixels, label map included; measured on 200 COCO photos."""
 
 SPLITS = {"train": "train2017", "validation": "val2017"}
-"""The folder of each split in the archives, which is also the name of its archive of photos."""
+"""Each split's folder in the archives, and the name of its archive of photos."""
 
 
 @dataclasses.dataclass(eq=False)
 class CocoStuffConfig(tfds.core.BuilderConfig):
-    """How large photos are stored.
+    """The stored size of photos.
 
     Attributes:
-      short_side: pixels; larger photos are reduced to this, smaller ones stay as they are.
+      short_side: pixels; larger photos are shrunk to this, smaller ones stay as they are.
     """
 
     short_side: int = SHORT_SIDE
@@ -58,7 +58,7 @@ class Builder(FileReaderBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = "Optional: a folder with " + ", ".join(published.PUBLISHED)
 
     def __init__(self, *, file_format: str | None = None, **kwargs: Any):
-        """Takes the arguments of every builder; `file_format` can only be "array_record", whose access is random."""
+        """Takes the arguments of every builder; `file_format` can only be "array_record", which has random access."""
         if file_format not in (None, "array_record", tfds.core.FileFormat.ARRAY_RECORD):
             raise UserError(f"coco_stuff is stored as array_record, for random access, not as {file_format}.")
         super().__init__(file_format="array_record", **kwargs)
@@ -86,10 +86,10 @@ class Builder(FileReaderBuilder):
         """Prepares both splits next to the version's folder, then moves their shards into it.
 
         Raises:
-          UserError: if an archive is missing, damaged or another one, or the disk too small.
+          UserError: if an archive is missing, damaged or a different one, or the disk is too small.
         """
         manual = download_config.manual_dir if download_config else None
-        folder = Path(self._data_dir).parent  # of the temporary folder, which is that of the version, too
+        folder = Path(self._data_dir).parent  # of the temporary folder, and so of the version's
         staging = (folder / f"{self.version}.partial").absolute()
         if manual:
             archives = published.find_archives(Path(manual))
@@ -134,7 +134,7 @@ class Builder(FileReaderBuilder):
         )
 
     def _serialize(self, features: Mapping[str, Any]) -> bytes:
-        """Returns a record, its features in the order of their names: TFDS's own order is another in each process."""
+        """Returns a record, with features sorted by name: TFDS's own order varies between processes."""
         record = cast(tfds.features.FeaturesDict, self.info.features).serialize_example(features)
         return tf.train.Example.FromString(record).SerializeToString(deterministic=True)
 
@@ -145,12 +145,12 @@ class Builder(FileReaderBuilder):
         staging: Path,
         config: tfds.download.DownloadConfig,
     ) -> None:
-        """Has Apache Beam write the shards. Raises `UserError` as `data.beam.share_out`, or if there are none then."""
+        """Writes the shards with Apache Beam. Raises `UserError` as `data.beam.share_out`, or if none result."""
         from semcolor_jax.data.coco_stuff.prepared import shard_writer  # which imports this module
 
         units = [(split, index) for split, parts in todo.items() for index in parts.missing()]
         places = {name: path.absolute() for name, path in archives.items()}
-        if units:  # otherwise an interrupted run had written all
+        if units:  # otherwise an interrupted run wrote them all
             beam.share_out(
                 units,
                 functools.partial(shard_writer, self._data_dir_root, self._short_side, places, staging),
@@ -162,7 +162,7 @@ class Builder(FileReaderBuilder):
             raise UserError(f"shards are missing in {staging}, {beam.SAME_PATHS}.")
 
     def shard_writer(self, archives: Mapping[str, Path], staging: Path) -> beam.Work[tuple[str, int]]:
-        """Opens the archives; returns what writes a shard into the folder `staging`, given its split and index."""
+        """Opens the archives; returns a function that writes a shard into `staging`, given its split and index."""
         opened = {name: open_archive(path) for name, path in archives.items()}
         todo = {split: self._shards(split, self._find_photos(split, opened), opened, staging) for split in SPLITS}
 
@@ -173,7 +173,7 @@ class Builder(FileReaderBuilder):
         return write
 
     def _finish(self, finished: Mapping[str, list[shards.Shard]]) -> None:
-        """Moves the shards to where TFDS looks for them, and tells it of them."""
+        """Moves the shards to where TFDS looks for them, and registers them."""
         infos = []
         for split, parts in finished.items():
             infos.append(
@@ -194,7 +194,7 @@ class Builder(FileReaderBuilder):
         )
 
     def _bytes_missing(self, photos: int, staging: Path) -> int:
-        """Returns what so many photos will take, without the shards that are there already."""
+        """Returns the bytes that the photos will take, without the shards already written."""
         have = sum(path.stat().st_size for path in staging.glob("*"))
         return max(0, int(photos * BYTES_PER_PHOTO * (self._short_side / SHORT_SIDE) ** 2) - have)
 

@@ -27,7 +27,7 @@ def find_prepared(
 ) -> CocoStuffSource | None:
     """Returns the prepared data set in a TFDS data_dir, or None if there is none that is large enough.
 
-    Of several sizes the smallest is taken whose photos have at least `short_side` pixels on their short side. An empty
+    Of several sizes, takes the smallest with at least `short_side` pixels on the photos' short side. An empty
     `data_dir` stands for TFDS's default: `$TFDS_DATA_DIR`, or `~/tensorflow_datasets`.
 
     Raises:
@@ -65,20 +65,20 @@ def prepare(
     short_side: int = SHORT_SIDE,
     beam_options: Any = None,
 ) -> Path:
-    """Prepares COCO-Stuff for training; interrupted, the same call goes on.
+    """Prepares COCO-Stuff for training; after an interruption, the same call resumes.
 
     Args:
       data_dir: the TFDS data_dir to prepare into; made if it does not exist.
       archives: folder of the published archives; None: they are downloaded to data_dir/downloads/coco_stuff.
       short_side: pixels.
-      beam_options: of `data.beam.pipeline_options`: an engine reduces the photos, whose workers see `data_dir` and
-        `archives` under the same paths; None: this process does.
+      beam_options: of `data.beam.pipeline_options`: an engine shrinks the photos, with `data_dir` and `archives` under
+            the same paths on its workers; None: this process does.
 
     Returns:
       the folder of the prepared data set.
 
     Raises:
-      UserError: if an archive is missing, damaged or another one, the disk is too small or cannot be written.
+      UserError: if an archive is missing, damaged or a different one, or the disk is too small or cannot be written.
     """
     if short_side < 1:
         raise UserError(f"the short side is {short_side}, but must be above 0.")
@@ -101,16 +101,16 @@ def prepare(
 def shard_writer(
     data_dir: str | os.PathLike[str], short_side: int, archives: Mapping[str, Path], staging: Path
 ) -> Work[tuple[str, int]]:
-    """Returns what writes a shard, given its split and index, as `Builder.shard_writer` does: in a worker of an engine.
+    """Returns a function that writes a shard on an engine's worker, given split and index, like `Builder.shard_writer`.
 
     Args:
       data_dir: the TFDS data_dir.
       short_side: pixels.
       archives: their names and where they are.
-      staging: the folder of the shards.
+      staging: the shards' folder.
 
     Raises:
-      UserError: if an archive is missing, damaged or another one.
+      UserError: if an archive is missing, damaged or a different one.
     """
     return _builder(data_dir, short_side).shard_writer(archives, staging)
 

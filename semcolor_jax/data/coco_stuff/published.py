@@ -22,8 +22,8 @@ class PublishedFile:
     Attributes:
       url: where.
       gigabytes: its size, as the publisher's page gives it.
-      size: in bytes; None where no one has published it to the byte.
-      sha256: hexadecimal; None where no one has published it.
+      size: in bytes; None if never published to the byte.
+      sha256: hexadecimal; None if never published.
     """
 
     url: str
@@ -52,15 +52,15 @@ PUBLISHED = {
         gigabytes=0.7,
     ),
 }
-"""By file name: the photos of both splits, and the label maps of both."""
+"""By file name: the photos of both splits, and their label maps."""
 
 LABEL_ARCHIVE = "stuffthingmaps_trainval2017.zip"
 PHOTOS = {"train": 118_287, "validation": 5_000}
-"""How many photos are published, by split."""
+"""Number of published photos, by split."""
 
 
 def download_archives(folder: Path) -> dict[str, Path]:
-    """Downloads what is not in the folder yet, going on where an earlier download stopped.
+    """Downloads what is not in the folder yet, resuming earlier downloads.
 
     Raises:
       UserError: as `download`.
@@ -97,11 +97,11 @@ def find_archives(folder: Path) -> dict[str, Path]:
 def verify_archives(archives: Mapping[str, Path]) -> None:
     """Verifies archives of the user's.
 
-    One of another size than the published one is taken as it is, with a warning, because it may well be a subset, or
-    packed anew; a damaged one of the right size is not.
+    One of a different size is accepted with a warning, because it may be a subset, or repacked; a damaged one of the
+    right size is not.
 
     Raises:
-      UserError: if an archive has the published size and another checksum.
+      UserError: if an archive has the published size but a different checksum.
     """
     for name, path in archives.items():
         published, size = PUBLISHED[name], path.stat().st_size
@@ -120,13 +120,13 @@ def verify_archives(archives: Mapping[str, Path]) -> None:
 
 
 def check_space(needs: Mapping[str, tuple[Path, int]]) -> None:
-    """Says what preparing takes, and compares it with what is free.
+    """Logs the disk space that preparing takes, and compares it with what is free.
 
     Args:
-      needs: the folder to write to and the bytes, by what they are for. Folders need not exist yet.
+      needs: folder and bytes, by purpose. Folders need not exist yet.
 
     Raises:
-      UserError: if a file system has too little space for all that goes there.
+      UserError: if a file system has too little space.
     """
     total = sum(size for _, size in needs.values())
     parts = " and ".join(f"{size / 1e9:.1f} GB {what}" for what, (_, size) in needs.items())
@@ -145,6 +145,6 @@ def check_space(needs: Mapping[str, tuple[Path, int]]) -> None:
 
 
 def _existing(folder: Path) -> Path:
-    """Returns the folder, or the nearest one above it that exists."""
+    """Returns the folder, or its nearest existing parent."""
     folder = folder.absolute()
     return next(place for place in (folder, *folder.parents) if place.exists())

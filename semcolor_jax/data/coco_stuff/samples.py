@@ -1,4 +1,4 @@
-"""Reduces a published photo and its label map to the stored sample."""
+"""Shrinks a published COCO-Stuff photo and its label map to the stored sample."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from semcolor_jax.errors import UserError
 from semcolor_jax.photos.files import decode, load_pixels
 
 RAW_UNLABELED = 255
-"""Pixel value of the published label maps where nobody labelled; class v has pixel value v - 1."""
+"""Pixel value of unlabelled pixels in the published label maps; class v has pixel value v - 1."""
 
 _CLASSES = 182
 _ORIENTATION_TAG = 0x0112
 
 
 class StoredSample(NamedTuple):
-    """One sample, reduced and encoded again.
+    """One sample, shrunk and re-encoded.
 
     Attributes:
       image: JPEG, RGB.
@@ -36,21 +36,21 @@ class StoredSample(NamedTuple):
 
 
 def store_sample(photo: str, label_map: str, *, photos: Archive, labels: Archive, short_side: int) -> StoredSample:
-    """Reduces a photo and its label map to a short side in pixels; smaller ones stay as they are.
+    """Shrinks a photo and its label map to a short side in pixels; smaller ones stay as they are.
 
     Args:
-      photo: the photo's name in `photos`. Of whatever kind, it becomes RGB, as `photos.decode` says.
+      photo: the photo's name in `photos`. Any kind of photo becomes RGB, as `photos.decode` says.
       label_map: its label map's name in `labels`.
       photos: the archive of photos.
       labels: the archive of label maps.
       short_side: in pixels.
 
     Raises:
-      UserError: if one of them is damaged, or the label map has another size than the photo, is not an 8-bit grey
-        image, or holds an id that is no class.
+      UserError: if one of them is damaged, or the label map differs in size from the photo, is not an 8-bit grey image,
+            or has an id that is no class.
     """
     with open_image_in(photos, photo) as opened:
-        opened.getexif().pop(_ORIENTATION_TAG, None)  # label maps were drawn on the photo as it is stored
+        opened.getexif().pop(_ORIENTATION_TAG, None)  # label maps belong to the photo as stored
         image = Image.fromarray(decode(opened, f"{photos.path}: {photo}"))
     classes = Image.fromarray(_read_classes(label_map, labels))
     if classes.size != image.size:
@@ -59,7 +59,7 @@ def store_sample(photo: str, label_map: str, *, photos: Archive, labels: Archive
     size = (round(image.width * scale), round(image.height * scale))
     image = image.resize(size, Image.Resampling.LANCZOS)
     return StoredSample(
-        # Half-resolution colour would blur just what this project makes, hence no subsampling.
+        # No chroma subsampling: it would blur exactly what this project makes.
         image=_encode(image, format="JPEG", quality=95, subsampling=0),
         segmentation=_encode(classes.resize(size, Image.Resampling.NEAREST), format="PNG"),
         grey=is_grey(np.asarray(image)),

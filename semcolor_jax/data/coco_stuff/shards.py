@@ -1,6 +1,6 @@
 """Prepares COCO-Stuff in shards that are written atomically, so that an interrupted run resumes.
 
-A folder collects, until the data set is complete:
+Until the data set is complete, a folder collects:
 
   archives.json                          the archives that the shards come from
   coco_stuff-SPLIT.array_record-i-of-n   samples, in the order of the photos' names
@@ -26,7 +26,7 @@ from semcolor_jax.errors import UserError
 from semcolor_jax.files import read_json, replacing, write_json
 
 SHARD_LENGTH = 1000
-"""Photos per shard: about 50 MB, and what is lost at most when a preparation is interrupted."""
+"""Photos per shard: about 50 MB, the most that an interrupted preparation loses."""
 
 ShardName: TypeAlias = Callable[[int, int], str]
 """(index, number of shards) -> file name."""
@@ -40,7 +40,7 @@ class Shard(NamedTuple):
 
     Attributes:
       path: the file.
-      image_ids: of its samples, in their order.
+      image_ids: of its samples, in order.
       grey: ids of the photos without colour among them.
     """
 
@@ -61,9 +61,9 @@ def open_staging(folder: Path, archives: Mapping[str, Path], *, verify: Callable
     """Makes the folder of the shards, or empties it if its shards come from other archives.
 
     Args:
-      folder: to collect the shards in.
-      archives: the files that they come from.
-      verify: called with them, unless it has been for the shards that are there.
+      folder: collects the shards.
+      archives: the shards' source files.
+      verify: called with them, unless the existing shards were made after such a call.
 
     Raises:
       UserError: what `verify` raises, or if the folder cannot be written.
@@ -101,16 +101,16 @@ def find_photos(folder: str, *, photos: Archive, labels: Archive) -> list[str]:
 
 @dataclasses.dataclass(frozen=True)
 class Shards:
-    """The shards of a split, which are written one by one.
+    """The shards of a split, written one by one.
 
     Attributes:
-      folder: where they go.
-      names: the photos, in their order.
-      shard_name: how shards are called.
+      folder: their target.
+      names: the photos, in order.
+      shard_name: gives the shards' file names.
       photos: the archive of photos.
       labels: the archive of label maps.
-      short_side: to which photos are reduced, in pixels.
-      serialize: makes the record of the features `image`, `segmentation` and `image_id`.
+      short_side: to which photos are shrunk, in pixels.
+      serialize: encodes the features `image`, `segmentation` and `image_id` as a record.
     """
 
     folder: Path
@@ -137,14 +137,14 @@ class Shards:
 
         Args:
           index: which.
-          records: a `map`, with which the photos are read and reduced.
+          records: a `map`, used to read and shrink the photos.
 
         Raises:
           UserError: as `store_sample`, or if the folder cannot be written.
         """
         path, grey = self._path(index), []
         with replacing(path) as temporary:
-            writer = ArrayRecordWriter(os.fspath(temporary), "group_size:1")  # each record can be read alone
+            writer = ArrayRecordWriter(os.fspath(temporary), "group_size:1")  # each record can be read on its own
             try:
                 for record in records(self._record, self.photos_of(index)):
                     writer.write(record.content)
@@ -174,7 +174,7 @@ class Shards:
 
 
 def write_shards(shards: Shards) -> list[Shard]:
-    """Writes the shards of a split on all cores; those that are there already are kept.
+    """Writes the shards of a split on all cores; keeps existing ones.
 
     Raises:
       UserError: as `Shards.write`.

@@ -1,4 +1,4 @@
-"""Prepared COCO-Stuff as a source of samples, by random access."""
+"""Reads the samples of prepared COCO-Stuff, with random access."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _FEATURES = {
 class CocoStuffSource:
     """One split of COCO-Stuff as `Builder` prepared it, without the grey photos, which have no colour to learn.
 
-    Scenes come from DIR/coco_stuff/scenes.json if there is one, in the form of `data.folder_tables`, where photos are
-    called as published.
+    Scenes come from DIR/coco_stuff/scenes.json if it exists, in the format of `data.folder_tables`, with the photos'
+    published names.
 
     Attributes:
       name: "coco_stuff".
@@ -56,7 +56,7 @@ class CocoStuffSource:
             self._records = builder.as_data_source(
                 tfds_split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
             )
-        except Exception as error:  # whatever TFDS makes of missing or broken files
+        except Exception as error:  # TFDS's errors on missing or broken files
             raise UserError(
                 f"the COCO-Stuff in {folder} is damaged ({error}): delete it and prepare it anew."
             ) from error
@@ -77,7 +77,7 @@ class CocoStuffSource:
         return Supervision(photos=len(self), with_labels=len(self), with_scene=with_scene)
 
     def read(self, index: int) -> Sample:
-        """Returns sample `index`. Raises `UserError` if the files have vanished or broken."""
+        """Returns sample `index`. Raises `UserError` if the files are missing or damaged."""
         example = self._decode(tf.constant(self._record(index)), index)
         return Sample(self.names[index], **{key: value.numpy() for key, value in example.items()})
 
@@ -94,7 +94,7 @@ class CocoStuffSource:
             return self._records[int(self._places[index])]
         except IndexError:
             raise
-        except Exception as error:  # whatever the reader makes of missing or broken files
+        except Exception as error:  # the reader's errors on missing or broken files
             where = f"{self._folder} is damaged at {self.names[index]}"
             raise UserError(f"the COCO-Stuff in {where} ({error}): delete it, prepare it anew.") from error
 

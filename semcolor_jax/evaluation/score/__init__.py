@@ -1,5 +1,5 @@
-"""`semcolor score`: folders of coloured photos, by any method, against a folder of originals.
+"""Scores folders of coloured photos, by any method, against a folder of originals: `semcolor score`.
 
-`pairing` finds the pairs, `measures` says what is measured, `streaming` reads and computes, `results` keeps what has
-been computed, `statistics` makes means and intervals, `tables` writes them, and `run` is the whole.
+`pairing` finds the pairs, `measures` defines the metrics, `streaming` reads and batches, `results` caches values,
+`statistics` computes means and intervals, `tables` writes them, and `run` runs it all.
 """

@@ -1,4 +1,4 @@
-"""What `score` can measure: each measure computes a few numbers for every photo of a batch."""
+"""The metrics of `semcolor score`: each measure computes a few numbers for every photo of a batch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Batch(NamedTuple):
     """A batch of photos as a measure receives it.
 
     Attributes:
-      stems: of the photos; there may be fewer than rows in the arrays, which are filled up.
+      stems: of the photos; there may be fewer than rows in the arrays, which are padded.
       truth: the originals, uint8 (B, H, W, 3), each in the upper left corner.
       prediction: the coloured photos, laid out alike.
       sizes: (B, 2) true heights and widths.
@@ -38,11 +38,12 @@ class Measure:
 
     Attributes:
       name: on the command line.
-      identity: what its values depend on apart from the photos: weights, labels, and a version.
-      columns: the names of its numbers, which are means over the photos in the tables.
+      identity: what its values depend on besides the photos: weights, labels, and a version.
+      columns: the names of its numbers; tables have their means over the photos.
       protocol: how it is computed, for the tables' footers.
-      compute: one dict per stem of the batch.
-      of_pairs: compares with the original; else it looks at the coloured photo alone, and at the originals too.
+      compute: returns one dict per stem of the batch.
+      of_pairs: whether it compares with the original; else it measures each coloured photo alone, and the originals
+            too.
       min_side: pixels; smaller photos get None for each column.
     """
 
@@ -84,7 +85,7 @@ COLUMNS: Mapping[str, Column] = {
     "places365_top1": Column("Places365 top-1", "{:.4f}", "up"),
     "places365_top5": Column("Places365 top-5", "{:.4f}", "up"),
 }
-"""All columns of means, in the order of the tables."""
+"""All columns of means, in table order."""
 
 
 def make_measure(name: str) -> Measure:

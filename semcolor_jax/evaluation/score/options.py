@@ -36,7 +36,7 @@ PUBLISHED: Mapping[str, tuple[str, str]] = {
         "https://github.com/GKalliatakis/Keras-VGG16-places365/releases/tag/v1.0",
     ),
 }
-"""Weight files that the project does not come with, and where they are published."""
+"""Weight files that do not come with the project, and where they are published."""
 
 _INCEPTIONS: Mapping[Variant, str] = {
     "torchvision": "torchvision's Inception-v3, bilinear to 299, scaled to -1..1 and rescaled by transform_input",
@@ -67,11 +67,10 @@ def choose(
 ) -> Chosen:
     """Returns the measures that the options name.
 
-    A weight file that is not there makes its metric unavailable, which the report says; one that is damaged or the
-    wrong one is a mistake.
+    A missing weight file makes its metric unavailable, which the report says; a damaged or wrong one is an error.
 
     Raises:
-      UserError: no such metric, an option without the one it belongs to, or a file that is not what it should be.
+      UserError: no such metric, an option without the one it belongs to, or a damaged or wrong file.
     """
     if fid_features is None and (fid_weights or fid_reference):
         raise UserError("--fid-weights and --fid-reference belong to --fid-features: say which.")

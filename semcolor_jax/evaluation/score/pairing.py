@@ -20,15 +20,15 @@ EXCLUDED = {
     "size": "size differs from the original's",
     "unreadable": "unreadable file",
 }
-"""Kinds of problems that keep a pair out of every mean, and what tables call them."""
+"""Kinds of problems that exclude a pair from every mean, and their names in tables."""
 
 NOTED = {"grayscale": "greyscale result, scored", "too small": "too small for a metric, which leaves it out"}
-"""Kinds that are named, but leave the pair in the means."""
+"""Kinds that are reported, but leave the pair in the means."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """What is wrong with one pair: a kind of `EXCLUDED` or `NOTED`, its method and stem, and the details."""
+    """What is wrong with one pair: a kind in `EXCLUDED` or `NOTED`, its method and stem, and the details."""
 
     kind: str
     method: str
@@ -38,11 +38,11 @@ class Problem:
 
 @dataclasses.dataclass(frozen=True)
 class Pairing:
-    """The files of each method by stem, the originals among them, and what found no partner.
+    """The files of each method by stem, including the originals, and those without a partner.
 
     Attributes:
-      files: for `ORIGINALS` and each method, in the order of the command line: stem to file, sorted by stem. The
-        stems of a method are stems of originals.
+      files: for `ORIGINALS` and each method, in the order of the command line: stem to file, sorted by stem. A method's
+            stems are all stems of originals.
       problems: of the kinds "missing", "no original" and "duplicate".
     """
 
@@ -56,9 +56,9 @@ class Pairing:
 
 
 def pair_folders(originals: Path, colorized: Sequence[Path]) -> Pairing:
-    """Pairs photos by their file names without suffix; folders inside the folders do not matter.
+    """Pairs photos by their file names without suffix, ignoring subfolders.
 
-    If a folder has several files of one stem, none of them is used, since it is unclear which is meant.
+    If a folder has several files with the same stem, none is used, since it is unclear which is meant.
 
     Raises:
       UserError: a folder is missing or has no photos, or a method has no photo of any original.
@@ -83,7 +83,7 @@ def pair_folders(originals: Path, colorized: Sequence[Path]) -> Pairing:
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    """Returns the folders' last names where these tell them apart, else the folders as they were given."""
+    """Returns the folders' last names if these are distinct, else the folders as given."""
     names = [folder.resolve().name for folder in folders]
     counts = collections.Counter([*names, ORIGINALS])
     names = [name if counts[name] == 1 else str(folder) for name, folder in zip(names, folders, strict=True)]

@@ -1,7 +1,7 @@
 """Caches computed values on disk, so that a stopped run resumes.
 
 One line of JSON per photo and measure. A line's key is a digest of everything the values depend on: both files (path,
-length, time of change), the protocol and the measure with its weights. Change any, and the line no longer applies.
+length, modification time), the protocol and the measure with its weights. If any changes, the line no longer applies.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import IO, Any, TypeAlias
 from semcolor_jax.errors import UserError
 
 Values: TypeAlias = dict[str, Any]
-"""What a measure gives for one photo: numbers by name, None where it is not defined."""
+"""A measure's values for one photo: numbers by name, None where undefined."""
 
 
 class ResultCache:
@@ -41,14 +41,14 @@ class ResultCache:
         with path.open("rb+") as file:
             whole = 0
             for line in file:
-                if not line.endswith(b"\n"):  # the run was killed while it wrote
+                if not line.endswith(b"\n"):  # the run was killed while writing
                     break
                 whole += len(line)
                 try:
                     record = json.loads(line)
                     self._values[record["key"]] = record["values"]
                 except (ValueError, KeyError, TypeError):
-                    continue  # it is computed anew
+                    continue  # it is computed again
             file.truncate(whole)
 
     def __enter__(self) -> ResultCache:
@@ -70,7 +70,7 @@ class ResultCache:
 
 
 def file_identity(path: Path) -> tuple[str, int, int]:
-    """Returns a file's absolute path, length and time of change; zeros if it cannot be asked."""
+    """Returns a file's absolute path, length and modification time; zeros if they cannot be read."""
     try:
         stat = os.stat(path)
     except OSError:

@@ -27,7 +27,7 @@ CACHE = "results.jsonl"
 _LOG_EVERY = 500
 
 _BATCHES_AT_ONCE = 2
-"""While one batch is in a measure that keeps all cores busy in parts only, the next is in another."""
+"""While one batch is in a measure that only partly uses all cores, the next is in another."""
 
 MethodValues = dict[str, dict[str, Values]]
 """Values by method and stem."""
@@ -39,7 +39,7 @@ class FidRequest:
 
     Attributes:
       measure: a measure without columns whose values have "features", by `fid.encode_features`.
-      title: of the column, which says what kind it is.
+      title: the column's, which says what kind it is.
       protocol: for the footer.
       reference: folder of other originals to compare with, or None for the originals of the pairs.
     """
@@ -55,16 +55,16 @@ class Score:
     """The result of scoring.
 
     Attributes:
-      protocol: sentences that say how.
+      protocol: sentences that say how it was done.
       originals: number of originals that have no duplicate.
-      columns: of `measures.COLUMNS`, those that were measured.
+      columns: the measured ones of `measures.COLUMNS`.
       rows: for each method, and the originals where a column applies to them: the mean of each column.
       images: for each method and stem the columns' values.
       curves: for each method the share of pixels within `error_histogram.THRESHOLDS`, where l2ab was measured.
       fid: for each method the distance, and the number of photos on either side.
       fid_title: which kind of FID it is; "" if none.
       problems: everything that was wrong with a pair.
-      unavailable: sentences on metrics that were asked for and cannot be computed.
+      unavailable: sentences on requested metrics that cannot be computed.
     """
 
     protocol: tuple[str, ...]
@@ -94,11 +94,11 @@ def score(
     Args:
       originals: folder of photos.
       colorized: folders of coloured photos, one per method, paired by file name without suffix.
-      output: folder whose `CACHE` keeps what is computed.
-      size: short side in pixels to which photos are resized before their central square is scored; None: whole.
+      output: folder; its `CACHE` keeps computed values.
+      size: photos are resized to this short side in pixels, and their central square is scored; None: whole.
       measures: what to measure.
       fid_request: which FID to compute, if any.
-      unavailable: sentences to hand on.
+      unavailable: sentences to pass on.
 
     Raises:
       UserError: a folder is missing or empty, no pair can be scored, or the output cannot be written.
@@ -166,7 +166,7 @@ class _Work:
         self.values: MethodValues = {method: {} for method in pairing.files}
 
     def tasks(self) -> Iterator[Task]:
-        """Takes known values from the cache, and yields what is left to do."""
+        """Takes known values from the cache, and yields the remaining tasks."""
         for stem, original in self._pairing.files[ORIGINALS].items():
             missing = {
                 method: files[stem]
@@ -187,7 +187,7 @@ class _Work:
             ]
             if not wanted:
                 continue
-            with self._locks[measure.name]:  # or two batches would compile the same at once
+            with self._locks[measure.name]:  # or two batches would compile the same program at once
                 computed = _compute(measure, done.batch)
             entries += [
                 (self._key(measure, method, stem), {**computed[index], "grayscale": done.grayscale[index]})
@@ -196,7 +196,7 @@ class _Work:
         return Computed(list(zip(done.methods, done.batch.stems, strict=True)), entries)
 
     def keep(self, computed: Computed) -> None:
-        """Writes what has been computed to the cache."""
+        """Writes computed values to the cache."""
         self._cache.add(computed.entries)
         for method, stem in computed.photos:
             self._recall(method, stem)
@@ -205,7 +205,7 @@ class _Work:
             logger.info("measured %d photos", self._done)
 
     def notes(self) -> list[Problem]:
-        """Returns what is to be said about pairs that were scored."""
+        """Returns the notes on scored pairs."""
         notes = []
         for method in self._pairing.methods:
             for stem, values in self.values[method].items():
@@ -219,7 +219,7 @@ class _Work:
         return notes
 
     def _recall(self, method: str, stem: str) -> bool:
-        """Takes a photo's values from the cache; False if any is missing there."""
+        """Takes a photo's values from the cache; False if any are missing."""
         found = [
             self._cache.get(self._key(measure, method, stem))
             for measure in self._measures

@@ -1,4 +1,4 @@
-"""Means over photos with percentile bootstrap intervals."""
+"""Computes means over photos with percentile bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BATCH = 100  # resamples in memory at a time
 
 
 class Estimate(NamedTuple):
-    """A mean with its interval, and over how many photos; all but `photos` are NaN if there are none."""
+    """A mean with its interval and number of photos; all but `photos` are NaN if there are none."""
 
     value: float
     low: float
@@ -25,13 +25,13 @@ class Estimate(NamedTuple):
 def mean(values: Float[np.ndarray, " n"], *, absolute: bool = False, seed: int = 0) -> Estimate:
     """Returns the mean of the values that are not NaN, with its 95 % bootstrap interval.
 
-    The photos are drawn anew with replacement, `RESAMPLES` times; the interval lies between the 2.5th and the 97.5th
+    The photos are resampled with replacement, `RESAMPLES` times; the interval lies between the 2.5th and the 97.5th
     percentile of the means (Efron and Tibshirani 1993, chapter 13). With one photo it has no width.
 
     Args:
       values: one number per photo.
       absolute: estimate the absolute value of the mean instead.
-      seed: of the draws; the same for all columns, so that methods are resampled alike.
+      seed: for the draws; the same for all columns, so that methods are resampled alike.
     """
     values = values[~np.isnan(values)]
     if not len(values):

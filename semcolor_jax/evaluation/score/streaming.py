@@ -1,4 +1,4 @@
-"""Reads pairs in threads while the device computes, in batches of few shapes."""
+"""Reads pairs of photos in threads while the device computes, in batches of few shapes."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 BATCH_PIXELS = 16 * 256**2
-"""Of all originals in a batch, at most."""
+"""Most pixels of all originals in a batch."""
 
 BATCH_SIZE = 16
-"""Photos in a batch, at most: more gain nothing, and a batch that is not full is filled up."""
+"""Most photos in a batch: more gain nothing, and partial batches are padded."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """An original, and the methods whose photos of it are to be measured."""
+    """An original, and the methods to measure on it."""
 
     stem: str
     original: Path
@@ -42,7 +42,7 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class Loaded:
-    """A photo of a method and its original, of the same size, as the protocol wants them."""
+    """A method's photo and its original, of the same size, as the protocol requires."""
 
     stem: str
     method: str
@@ -61,9 +61,9 @@ class MethodBatch:
 
 
 def center_square(image: UInt8[np.ndarray, "h w 3"], *, size: int) -> UInt8[np.ndarray, "size size 3"]:
-    """Returns the central square, its short side resized to `size` pixels (antialiased bilinear) before.
+    """Returns the central square, after resizing the short side to `size` pixels (antialiased bilinear).
 
-    An image of just that size is returned as it is. `evaluate.center_square` does the same to a `Sample`.
+    An image of this exact size is returned as it is. `evaluate.center_square` does the same to a `Sample`.
     """
     if image.shape[:2] == (size, size):
         return image
@@ -75,12 +75,12 @@ def center_square(image: UInt8[np.ndarray, "h w 3"], *, size: int) -> UInt8[np.n
 
 
 def read_pairs(tasks: Iterable[Task], *, size: int | None, threads: int | None = None) -> Iterator[Loaded | Problem]:
-    """Yields what the tasks name, in their order; a file that cannot be used gives a `Problem`.
+    """Yields the tasks' photos in order; an unusable file gives a `Problem`.
 
     Args:
       tasks: read as needed.
-      size: of the central square; None for whole photos.
-      threads: that read and decode; by default one per core.
+      size: the central square's; None for whole photos.
+      threads: for reading and decoding; by default one per core.
     """
     threads = threads or os.cpu_count() or 1
     for results in map_ahead(lambda task: _load(task, size), tasks, threads=threads, ahead=16 + 2 * threads):
@@ -88,13 +88,13 @@ def read_pairs(tasks: Iterable[Task], *, size: int | None, threads: int | None =
 
 
 def map_ahead(function: Callable[[A], B], items: Iterable[A], *, threads: int, ahead: int) -> Iterator[B]:
-    """Yields what the function returns for each item, in order, while threads work on the next ones.
+    """Yields the function's result for each item, in order, while threads work on the next ones.
 
     Args:
       function: called in the threads.
       items: taken in the caller's thread, as needed.
-      threads: at work.
-      ahead: results that may wait for the caller, at most.
+      threads: how many.
+      ahead: most results that may wait for the caller.
     """
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         waiting: collections.deque[concurrent.futures.Future[B]] = collections.deque()
@@ -111,9 +111,9 @@ def map_ahead(function: Callable[[A], B], items: Iterable[A], *, threads: int, a
 
 
 def batches(pairs: Iterable[Loaded], *, size: int | None) -> Iterator[MethodBatch]:
-    """Yields the pairs in batches: of one shape with a `size`, of few shapes for whole photos.
+    """Yields the pairs in batches: all of one shape with a `size`, of few shapes for whole photos.
 
-    Originals get batches of their own, which need no measure of pairs.
+    Originals get separate batches, which need no measure of pairs.
     """
     open_batches: dict[tuple[tuple[int, int], bool], list[Loaded]] = collections.defaultdict(list)
     for pair in pairs:
@@ -163,7 +163,7 @@ def _is_grey(image: np.ndarray) -> bool:
 
 
 def _stack(members: list[Loaded], shape: tuple[int, int]) -> MethodBatch:
-    rows = members + members[-1:] * (_capacity(shape) - len(members))  # filled up, so that it compiles once
+    rows = members + members[-1:] * (_capacity(shape) - len(members))  # padded, so that it compiles once
     arrays = np.zeros((2, len(rows), *shape, 3), np.uint8)
     for index, row in enumerate(rows):
         height, width = row.truth.shape[:2]

@@ -1,4 +1,4 @@
-"""A score as text, Markdown, LaTeX, CSV and JSON."""
+"""Writes a score as text, Markdown, LaTeX, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from semcolor_jax.files import write_json, write_text
 from semcolor_jax.metrics.error_histogram import THRESHOLDS
 
 _NAMED = 3
-"""Stems that a footer names for each kind of problem; score.json has all."""
+"""Number of stems that a footer names per kind of problem; score.json has all."""
 
 _ARROWS = {"up": " ↑", "down": " ↓", "": ""}
 _LATEX_ARROWS = {"up": r" $\uparrow$", "down": r" $\downarrow$", "": ""}
 
 
 class Cell(NamedTuple):
-    """A number and its interval as text; both empty where there is none."""
+    """A number and its interval as text; both empty if there is none."""
 
     value: str
     interval: str
 
 
 class Table(NamedTuple):
-    """Titles with what is better, and for each method its number of photos and its cells."""
+    """Titles with the better direction, and for each method its number of photos and its cells."""
 
     titles: tuple[tuple[str, str], ...]
     rows: tuple[tuple[str, str, tuple[Cell, ...]], ...]
@@ -58,7 +58,7 @@ def write_all(folder: Path, score: Score) -> list[Path]:
 
 
 def make_table(score: Score) -> Table:
-    """Returns the cells that all tables of text share."""
+    """Returns the cells that all text tables share."""
     titles = [(COLUMNS[column].title, COLUMNS[column].better) for column in score.columns]
     if score.fid_title:
         titles.append((score.fid_title, "down"))
@@ -73,7 +73,7 @@ def make_table(score: Score) -> Table:
 
 
 def text(score: Score) -> str:
-    """Returns the table for a terminal: a block per method, a line per number."""
+    """Returns a table for a terminal: a block per method, a line per number."""
     table = make_table(score)
     width = max(len(title) for title, _ in table.titles)
     lines = []
@@ -123,7 +123,7 @@ def means_csv(score: Score) -> str:
 
 
 def per_image_csv(score: Score) -> str:
-    """Returns a line per method and photo, and one for each problem that kept a pair out of the means."""
+    """Returns a line per method and photo, and one for each problem that excluded a pair from the means."""
     rows_of_values = (row for photos in score.images.values() for row in photos.values())
     columns = list(dict.fromkeys(column for row in rows_of_values for column in row))
     rows: list[Sequence[Any]] = [("method", "photo", *columns, "problem")]

@@ -1,4 +1,4 @@
-"""Colouring film: the frames in time and place, colours steady along the motion, everything else copied.
+"""Colours films: colours stay steady along the motion, frames keep their times, everything else is copied.
 
 Needs the extra `video` (PyAV, OpenCV).
 """

@@ -1,4 +1,4 @@
-"""Colours a film, part by part: the frames' own lightness, the network's colours made steady."""
+"""Colours a film part by part: frames keep their lightness, and the network's colours are made steady."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from semcolor_jax.inference.video.steady import FRAMES, Steady
 from semcolor_jax.inference.video.writing import QUALITY, PartWriter, check_streams, format_for, join
 
 PART_FRAMES = 120
-"""Frames in a part: what a stopped run has to do again at most."""
+"""Frames in a part: the most that a stopped run has to redo."""
 
-_BATCH = 4  # frames that the network sees at once
+_BATCH = 4  # frames per batch of the network
 
 Progress = Callable[[int, int], None]
-"""Is told how many frames are done, and of how many (0: the file does not say)."""
+"""Called with the number of frames done, and the total (0: unknown)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class VideoOptions:
     Attributes:
       start: seconds from the film's beginning; None is its beginning.
       end: seconds from the film's beginning; None is its end.
-      steady: frames that colours are averaged over at most, along the motion; 1 colours each by itself.
+      steady: most frames that colours are averaged over, along the motion; 1 colours each frame by itself.
       quality: the encoder's constant rate factor: 0 is lossless, 51 the worst.
     """
 
@@ -61,12 +61,12 @@ class VideoOptions:
 
 @dataclasses.dataclass(frozen=True)
 class VideoOutcome:
-    """What became of a film.
+    """The outcome for a film.
 
     Attributes:
       frames: how many are in the result.
-      cuts: changes of scene that were found in this run.
-      notes: what the user should know, each a clause about the film.
+      cuts: scene changes found in this run.
+      notes: for the user, each a clause about the film.
     """
 
     frames: int
@@ -83,18 +83,18 @@ def colorize_video(
     settings: Any = None,
     progress: Progress | None = None,
 ) -> VideoOutcome:
-    """Colours a film; number and times of the frames, sound, subtitles, tags and chapters stay.
+    """Colours a film; keeps the number and times of its frames, sound, subtitles, tags and chapters.
 
-    Parts that are finished lie in `.NAME.parts` beside the result until that is there: a run that was stopped goes on
-    from them, with the very colours of an uninterrupted one. Memory does not grow with the film's length.
+    Finished parts lie in `.NAME.parts` beside the result until it is complete: a stopped run resumes from them, with
+    exactly the colours of an uninterrupted one. Memory does not grow with the film's length.
 
     Args:
       colorizer: the network and its settings.
       source: the film.
       target: the result: .mp4, .m4v, .mov, .mkv or .webm.
       options: how to colour.
-      settings: what else decides how the result looks, such as the model; parts of other settings are not used.
-      progress: told after every batch.
+      settings: what else affects the result, such as the model; parts made with other settings are not used.
+      progress: called after every batch.
 
     Raises:
       UserError: the film cannot be read, has no frames in the range, or the result cannot be written.
@@ -130,7 +130,7 @@ def colorize_video(
 
 @dataclasses.dataclass(frozen=True)
 class _Run:
-    """What stays the same from part to part."""
+    """What all parts share."""
 
     colorizer: Colorizer
     film: Film
@@ -141,7 +141,7 @@ class _Run:
     quality: int
 
     def write_part(self, batch: list[Frame], following: Iterator[Frame], told: Callable[[int], None]) -> None:
-        """Colours a batch and what follows it, at most `PART_FRAMES` frames, into the next part."""
+        """Colours a batch and those after it, at most `PART_FRAMES` frames, into the next part."""
         before, done, last = self.parts.frames, 0, batch[-1]
         path = self.parts.next_file()
         with (
@@ -160,7 +160,7 @@ class _Run:
 
 
 def steady_colors(colorizer: Colorizer, frames: list[Frame], steady: Steady) -> list[Float32[np.ndarray, "h w 2"]]:
-    """Returns the colours of frames that follow each other, CIE units, in the size that the network sees."""
+    """Returns the colours of consecutive frames, CIE units, at the network's size."""
     pixels = [frame.pixels for frame in frames]
     filled = pixels + pixels[-1:] * (_BATCH - len(pixels))  # one compiled program for all batches
     colors = []
@@ -177,7 +177,7 @@ def _told(progress: Progress | None, total: int) -> Callable[[int], None]:
 
 @contextlib.contextmanager
 def _sentence(path: Path) -> Iterator[None]:
-    """Says in a sentence where a path could not be written."""
+    """Turns a failure to write a path into one sentence."""
     try:
         yield
     except av.error.FFmpegError as error:

@@ -1,4 +1,4 @@
-"""Reads a film: its frames with their times, and what else is in its file."""
+"""Reads a film file: its frames with their times, and its other streams."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jaxtyping import UInt8
 from semcolor_jax.errors import UserError
 
 _BT709, _BT601 = 1, 6  # codes of ISO/IEC 23091-2 for matrix, primaries and transfer
-_HD = 720  # rows from which a film that does not say so is BT.709
+_HD = 720  # rows from which an untagged film is taken for BT.709
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,13 +44,13 @@ class Film:
       container: PyAV's.
       video: the stream of the pictures.
       time_base: seconds in a unit of time.
-      rate: frames a second, on average; 25 where the file does not say it.
-      first: time of the first frame, 0 where the file does not say it.
+      rate: frames a second, on average; 25 if the file does not say.
+      first: time of the first frame; 0 if the file does not say.
       damaged: packets that could not be decoded so far.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
-        """Opens the file. Raises `UserError` if it cannot be read or there is no film in it."""
+        """Opens the file. Raises `UserError` if it cannot be read or has no video."""
         self.path = Path(path)
         try:
             self.container: Any = av.open(os.fspath(self.path), "r")
@@ -75,14 +75,14 @@ class Film:
 
     @property
     def seconds(self) -> float:
-        """How long the film is; 0 where the file does not say it."""
+        """Length of the film; 0 if the file does not say."""
         if self.video.duration:
             return float(self.video.duration * self.time_base)
         return (self.container.duration or 0) / 1e6
 
     @property
     def matrix(self) -> int:
-        """How colours become YCbCr, by its code: BT.709 or BT.601."""
+        """The code of the colour-to-YCbCr matrix: BT.709 or BT.601."""
         said = self.video.codec_context.colorspace
         return said if said in (_BT709, _BT601) else _BT709 if self.video.codec_context.height >= _HD else _BT601
 
@@ -100,8 +100,8 @@ class Film:
     def frames(self, *, after: int | None = None, until: float = float("inf")) -> Iterator[Frame]:
         """Yields the frames later than `after` and earlier than `until`, in units of time.
 
-        What cannot be decoded is counted in `damaged` and left out; the times of the others stay. Frames without a time
-        follow each other at the film's rate.
+        What cannot be decoded is counted in `damaged` and left out; the others keep their times. Frames without a time
+        are spaced at the film's rate.
         """
         usual = max(1, round(1 / (self.rate * self.time_base)))
         last = None
@@ -117,7 +117,7 @@ class Film:
             yield Frame(self._pixels(frame), time, frame.duration or usual)
 
     def _decoded(self, after: int | None) -> Iterator[Any]:
-        """Yields the frames from one that is not later than `after` on: a seek may end anywhere."""
+        """Yields frames, beginning with one no later than `after`: a seek may end anywhere."""
         if after is not None and after > self.first:
             with contextlib.suppress(av.error.FFmpegError):
                 self.container.seek(after, stream=self.video)
@@ -149,7 +149,7 @@ class Film:
             yield from frames
 
     def rewind(self) -> None:
-        """Opens the file anew, at its beginning: not all kinds can be sought in."""
+        """Reopens the file at its beginning: not all formats can seek."""
         index, damaged = self.video.index, self.damaged
         self.container.close()
         self.container = av.open(os.fspath(self.path), "r")

@@ -1,4 +1,4 @@
-"""The finished parts of a film that is being coloured: a folder beside the result, from which a stopped run goes on."""
+"""Keeps the finished parts of a film in a folder beside the result, so that a stopped run can resume."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RECORD = "parts.jsonl"
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """Frames that are done.
+    """A run of finished frames.
 
     Attributes:
       file: the coloured frames, in the folder of the parts.
@@ -39,8 +39,8 @@ class Part:
 class Parts:
     """The parts of one result, in `.NAME.parts` beside it.
 
-    They are of this very source (size and time of change) and these settings, or else begin anew. A part is recorded
-    once all of it is on the disk; half a line counts for nothing.
+    They belong to this source (size and modification time) and these settings, or else begin anew. A part is recorded
+    once it is fully on disk; a half-written line is ignored.
     """
 
     def __init__(self, target: Path, source: Path, settings: Any):
@@ -63,7 +63,7 @@ class Parts:
 
     @property
     def past(self) -> Past | None:
-        """What goes before the next part; None at the beginning."""
+        """The state before the next part; None at the beginning."""
         if not self.finished:
             return None
         with np.load(self.finished[-1].file.with_suffix(".npz"), allow_pickle=False) as arrays:
@@ -85,7 +85,7 @@ class Parts:
         self.finished.append(Part(file, frames, last, end))
 
     def remove(self) -> None:
-        """Deletes the folder: the result is there."""
+        """Deletes the folder, once the result is complete."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _read(self) -> list[Part]:

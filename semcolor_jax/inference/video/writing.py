@@ -1,4 +1,4 @@
-"""Writes coloured frames in parts, and joins these with everything else that is in a film's file."""
+"""Writes coloured frames in parts, and joins these with the film's other streams."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from semcolor_jax.inference.video.film import Film, Frame
 from semcolor_jax.inference.video.parts import Part
 
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
-"""What can be written, by suffix."""
+"""The formats that can be written, by suffix."""
 
 QUALITY = 16
 """The encoder's constant rate factor: 0 is lossless, 51 the worst."""
@@ -31,14 +31,14 @@ _OF_THE_FILE = {"encoder", "major_brand", "minor_version", "compatible_brands"} 
 
 
 def format_for(path: Path) -> str:
-    """Returns PyAV's name of the kind of file. Raises `UserError` for a suffix that is not among `FORMATS`."""
+    """Returns PyAV's name of the format. Raises `UserError` for a suffix that is not in `FORMATS`."""
     if path.suffix.lower() not in FORMATS:
         raise UserError(f"cannot write {path}: a film is written as {', '.join(FORMATS)}.")
     return FORMATS[path.suffix.lower()]
 
 
 def check_streams(film: Film, target: Path) -> None:
-    """Raises `UserError` if the kind of file cannot hold the film's sound or subtitles as they are."""
+    """Raises `UserError` if the format cannot hold the film's sound or subtitles as they are."""
     with av.open(io.BytesIO(), "w", format=format_for(target)) as container:
         known = container.supported_codecs
         for stream in film.others:
@@ -55,13 +55,13 @@ def check_streams(film: Film, target: Path) -> None:
 
 
 class PartWriter:
-    """Encodes frames into a file of their own, in the film's units of time; a context manager.
+    """Encodes frames into their own file, in the film's time base; a context manager.
 
-    H.264, in WebM VP9, without frames that are stored in another order than shown: so parts can follow each other.
+    H.264, or VP9 in WebM, without reordered frames, so that parts can be concatenated.
 
     Args:
       path: of the file.
-      film: what the frames are of.
+      film: the one that the frames belong to.
       format: of the result.
       quality: constant rate factor, 0..51.
     """
@@ -97,7 +97,7 @@ class PartWriter:
         stream: Any = self._container.add_stream(name, rate=self._film.rate, options=options)
         context = stream.codec_context
         stream.width, stream.height = width, height
-        stream.pix_fmt = "yuv444p" if width % 2 or height % 2 else "yuv420p"  # halved planes need even sides
+        stream.pix_fmt = "yuv444p" if width % 2 or height % 2 else "yuv420p"  # subsampled planes need even sides
         stream.time_base = context.time_base = self._film.time_base
         context.flags |= Flags.global_header.value
         context.color_range, context.colorspace = 1, self._film.matrix  # 16..235
@@ -118,10 +118,10 @@ def join(
     start: int | None = None,
     until: float = float("inf"),
 ) -> None:
-    """Writes the coloured parts, and the film's other streams, tags and chapters, without encoding anything anew.
+    """Writes the coloured parts and the film's other streams, tags and chapters, without re-encoding.
 
     Args:
-      film: where the others come from.
+      film: source of the other streams.
       parts: in order.
       path: to write to.
       format: of the file.
