@@ -186,7 +186,7 @@ def build_optimizer(config: ConfigDict, *, steps_per_epoch: int) -> optax.Gradie
     frozen_blocks = always_frozen(config)
     if not frozen_blocks:
         return trained
-    # Frozen weights have no moments: they would double what each checkpoint holds of them, for nothing.
+    # Frozen weights need no moments: with Adam, each checkpoint would hold them three times.
     label = functools.partial(_trained_or_frozen, frozen_blocks=frozen_blocks)
     return optax.partition({"trained": trained, "frozen": optax.set_to_zero()}, label)
 
