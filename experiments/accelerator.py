@@ -4,7 +4,7 @@ python experiments/accelerator.py JOB --budget SECONDS [--config configs/acceler
 
   smoke       does everything run; images a second of each form of the step, memory, going on from saved weights
   balance     the gradient of each loss at the encoder, and the loss weights that make them equal
-  trials the recipe against its variants, for equal times
+  trials      the recipe against its variants, for equal times
   release     one training over the whole budget; --resume goes on with the weights of an earlier one
   benchmark   the step against PyTorch's, in the same call
   ablation    the paper's ablations, as many images each; --finished names the results of an earlier session

@@ -1,4 +1,4 @@
-"""Its numbers are compared with Keras in tests/convert; here is what a file of weights must look like."""
+"""Its numbers are compared with Keras in tests/formats; here is what a file of weights must look like."""
 
 from typing import Any
 

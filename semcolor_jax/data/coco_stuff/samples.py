@@ -39,7 +39,7 @@ def store_sample(photo: str, label_map: str, *, photos: Archive, labels: Archive
     """Shrinks a photo and its label map to a short side in pixels; smaller ones stay as they are.
 
     Args:
-      photo: the photo's name in `photos`. Any kind of photo becomes RGB, as `photos.decode` says.
+      photo: the photo's name in `photos`. Any kind of photo becomes RGB, as `photos.files.decode` says.
       label_map: its label map's name in `labels`.
       photos: the archive of photos.
       labels: the archive of label maps.
