@@ -5,7 +5,6 @@ colours one photo in a fresh process, with an empty and with a filled cache of c
 fresh process loads the model with `semcolor_jax.load` and colours three photos without any cache: the first, one of the
 same shape, and one of another shape. Then a folder of small photos is coloured, one by one and in batches.
 
-    pip install -r requirements/bench.txt
     python experiments/benchmarks/cold_start.py
 """
 
