@@ -65,7 +65,7 @@ def add_parser(commands: Any) -> None:
     add("-o", "--output", metavar="DIR", help="folder to write to; for one photo also a file")
     add("--model", "--workdir", metavar="M", help="released model, work directory or weights (default: the release)")
     add("--saturation", type=float, metavar="S", help="strength of the colours; 1 is the network's own")
-    add("--format", choices=sorted(NAMES), metavar="F", help="write all as jpeg, png, tiff, webp, avif, heic, jp2, bmp")
+    add("--format", choices=sorted(NAMES), metavar="F", help="write jpeg, png, tiff, webp, avif, heic, jp2 or bmp")
     add("--quality", type=int, default=95, metavar="Q", help="of lossy formats, 1..100 (%(default)s)")
     add("--hints", metavar="FILE.json", help="colours that you know, of one photo (docs/hints.md)")
     add("--compare", action="store_true", help="also write before and after side by side")

@@ -16,6 +16,7 @@ from semcolor_jax.errors import UserError
 from semcolor_jax.inference.branches import ColorChoice
 from semcolor_jax.inference.colorize import Colorizer
 from semcolor_jax.models import Predictions
+from semcolor_jax.photos.formats import NAMES
 
 
 def warm(lightness):
@@ -190,6 +191,14 @@ def test_help_shows_ten_options_and_help_all_the_rest(capsys):
         text = capsys.readouterr().out
         assert ("--tolerant" in text) == tolerant
         assert tolerant or len(text.splitlines()) <= 40
+
+
+def test_help_names_every_format(capsys):
+    with pytest.raises(SystemExit):
+        parse("--help")
+    text = capsys.readouterr().out.partition("--format F ")[2].partition("--quality")[0]
+    named = {NAMES.get(word) for word in text.replace(",", " ").split()} - {None}
+    assert named == set(NAMES.values())
 
 
 def hints_file(tmp_path, x=3):
