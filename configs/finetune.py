@@ -6,7 +6,7 @@ semcolor train --config finetune:200 PHOTOS --workdir runs/album    # 200 update
 PHOTOS is any folder of colour photos like those to be coloured later; every twentieth is held out, or PHOTOS/val. The
 encoder stays frozen, decoder and heads learn slowly; without labels the scene and segmentation branches are left out of
 the loss. At the end, the release and the new weights colour held-out photos: a table, and `before_after.png`. `semcolor
-colorize old/ --model runs/finetune` colours with them.
+colorize old/ -o coloured/ --model runs/finetune` colours with them.
 
 Time: 500 updates are twenty minutes of processor time; after six, the command estimates how long they take.
 """
