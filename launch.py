@@ -1,7 +1,7 @@
 """Trains, evaluates or colorizes with one experiment's config: `semcolor` for those who work in a checkout.
 
-python launch.py --config configs/full.py                                   # in runs/full, or --workdir DIR
-python launch.py --config configs/full.py:regsoft,runlocal --config.data.batch_size=4 --workdir runs/try
+python launch.py --config configs/full.py --config.data.dir=DATA            # in runs/full, or --workdir DIR
+python launch.py --config configs/full.py:regsoft,runlocal --config.data.source=embedded --workdir runs/try
 python launch.py --task evaluate --workdir runs/full                        # the whole validation split of its training
 python launch.py --task colorize --workdir runs/full --output out/ old_photo.jpg
 

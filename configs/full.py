@@ -1,9 +1,9 @@
 """The paper's training: COCO-Stuff 118k, 224x224, four branches, two stages.
 
-semcolor train --config full
-semcolor train --config full:regsoft --workdir runs/regsoft            # ablations of Table 2:
-semcolor train --config full:clasregsoft --workdir runs/clasregsoft    # regsoft, clasregsoft
-semcolor train --config full:segclasregsoft,runlocal --workdir runs/try  # small and short, to try code
+semcolor train --config full --config.data.dir=DATA                    # COCO-Stuff, prepared as docs/data.md says
+semcolor train --config full:regsoft --config.data.dir=DATA            # ablations of Table 2: regsoft,
+semcolor train --config full:clasregsoft --config.data.dir=DATA        # clasregsoft, segclasregsoft
+semcolor train --config full:segclasregsoft,runlocal --config.data.source=embedded --workdir W   # to try code
 
 Own data: --config.data.source=folder --config.data.dir=DIR (photos; label maps and scenes where you have them).
 
