@@ -7,7 +7,7 @@ python experiments/accelerator.py release --device cpu --budget SECONDS --config
 DATA holds one folder for each part of the mix below, each with train/ and val/. The first run sees photos of 64 pixels
 with the whole encoder frozen; the second continues with 96 pixels, and also trains blocks 4 and 5 of the encoder. It
 starts from semcolor-v1, which lies in the history of this repository (docs/release.md). Convolutions compute in
-bfloat16; on a processor with AVX512-BF16, XLA_FLAGS=--xla_cpu_experimental_onednn_custom_call=true makes these faster.
+bfloat16, on a CPU only under XLA_FLAGS=--xla_cpu_experimental_onednn_custom_call=true (faster with AVX512-BF16).
 """
 
 import runpy

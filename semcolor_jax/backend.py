@@ -25,6 +25,9 @@ from semcolor_jax.errors import UserError
 VARIABLE = "SEMCOLOR_OPS"
 CHOICES = ("auto", "xla", "cpu")
 
+ONEDNN = "--xla_cpu_experimental_onednn_custom_call=true"
+"""In XLA_FLAGS, has oneDNN compute the convolutions on a CPU."""
+
 Form = Literal["xla", "cpu"]
 T = TypeVar("T")
 
@@ -73,6 +76,15 @@ def barrier(arrays: T) -> T:
 def platform() -> str:
     """Returns the platform that programs run on, in JAX's words: "cpu", "gpu" or "tpu"."""
     return jax.default_backend()
+
+
+def computes_bfloat16() -> bool:
+    """Whether networks may compute in bfloat16 here.
+
+    On a CPU, XLA's own fused kernels can return NaN for bfloat16 convolutions (JAX 0.12.0: two of them, ReLU and
+    max-pooling suffice); those of oneDNN do not.
+    """
+    return platform() != "cpu" or ONEDNN in os.environ.get("XLA_FLAGS", "")
 
 
 def compiler_options() -> dict[str, str | bool] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import flax.linen as nn
@@ -9,8 +10,11 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from semcolor_jax import backend
 from semcolor_jax.baselines.registry import find_method
 from semcolor_jax.models.layers import STRIDE
+
+logger = logging.getLogger(__name__)
 
 
 def build_model(config: ConfigDict) -> nn.Module:
@@ -19,6 +23,15 @@ def build_model(config: ConfigDict) -> nn.Module:
     All are called as `model.apply(variables, lightness, train=...)` and return `Predictions`.
     """
     return find_method(config.model.method).build(config)
+
+
+def build_to_run(config: ConfigDict) -> nn.Module:
+    """Returns `build_model`'s network, in float32 where this process cannot compute in bfloat16."""
+    model: Any = build_model(config)
+    if getattr(model, "dtype", None) != jnp.bfloat16 or backend.computes_bfloat16():
+        return model
+    logger.info("bfloat16 is not reliable on this CPU: computing in float32, unless XLA_FLAGS has %s.", backend.ONEDNN)
+    return model.clone(dtype=jnp.float32)
 
 
 def init_variables(model: nn.Module, key: jax.Array, *, config: ConfigDict) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import flax.linen as nn
 from ml_collections import ConfigDict
 
-from semcolor_jax.baselines.build import build_model
+from semcolor_jax.baselines.build import build_to_run
 from semcolor_jax.checkpoints.configs import load_config
 from semcolor_jax.checkpoints.ranking import BEST, LATEST
 from semcolor_jax.checkpoints.releases import holds_release, load_release
@@ -56,13 +56,13 @@ def open_model(name: str | os.PathLike[str], *, checkpoint: str | int = BEST) ->
 
         config, restored = load_config(path), read_checkpoint(path, checkpoint=checkpoint)
         opened = OpenedModel(
-            config, build_model(config), restored.variables, path=path, step=restored.step, origin=restored.origin
+            config, build_to_run(config), restored.variables, path=path, step=restored.step, origin=restored.origin
         )
     elif checkpoint not in (BEST, LATEST):
         raise UserError(f"{path} has no checkpoint {checkpoint!r}: it is weights alone, not a training.")
     else:
         config, variables = load_trained(path) if path.suffix == ".npz" else (load_config(path), load_release(path))
-        opened = OpenedModel(config, build_model(config), variables, path=path, step=None, origin=str(path))
+        opened = OpenedModel(config, build_to_run(config), variables, path=path, step=None, origin=str(path))
     logger.info("weights: %s", opened.origin)
     return opened
 

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from semcolor_jax import backend
-from semcolor_jax.baselines.build import build_model, init_variables
+from semcolor_jax.baselines.build import build_model, build_to_run, init_variables
 from semcolor_jax.baselines.registry import checked, find_method
 from semcolor_jax.checkpoints.ranking import Ranking
 from semcolor_jax.checkpoints.start import start_from
@@ -171,7 +171,7 @@ def _make_phase(
     rebalancing: np.ndarray,
     shardings: TrainState | None,
 ) -> Phase:
-    model = build_model(config)
+    model = build_to_run(config)
     step = make_train_step(
         model,
         optimizer,

@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from semcolor_jax.baselines.build import build_model, init_variables
+from semcolor_jax import backend
+from semcolor_jax.baselines.build import build_model, build_to_run, init_variables
 from semcolor_jax.baselines.registry import find_method
 from semcolor_jax.config import VARIANTS, default
 from semcolor_jax.models import SemColorNet
@@ -26,6 +27,19 @@ def test_the_network_follows_the_config(config, variant):
     )
     assert build_model(config) == expected
     assert hash(build_model(config)) == hash(build_model(config))
+
+
+def test_bfloat16_is_computed_where_it_can_be(config, monkeypatch):
+    """With XLA's own kernels, a network of VGG16's width and bfloat16 coloured photos black on a CPU."""
+    assert build_to_run(config) == build_model(config)
+    config.model.dtype = "bfloat16"
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    assert build_to_run(config) == build_model(config).clone(dtype=jnp.float32)
+    monkeypatch.setenv("XLA_FLAGS", f"--xla_dump_to=x {backend.ONEDNN}")
+    assert build_to_run(config) == build_model(config)
+    monkeypatch.delenv("XLA_FLAGS")
+    monkeypatch.setattr(backend, "platform", lambda: "gpu")
+    assert build_to_run(config) == build_model(config)
 
 
 def test_the_default_is_the_papers_network():
