@@ -53,7 +53,7 @@ browser:
 benchmark:
 	@test -x $(BENCH_PYTHON) || { echo "error: no $(BENCH_PYTHON); set it up as docs/performance.md says."; exit 2; }
 	@set -e; for name in input_pipeline train_step inference cold_start soft_encoding; do \
-	  script=experiments/benchmarks/$$name.py; test ! -f $$script || PYTHONPATH=. $(BENCH_PYTHON) $$script; done
+	  script=experiments/benchmarks/$$name.py; test ! -f $$script || $(BENCH_PYTHON) $$script; done
 
 # As many processes as cores; a file's tests stay in one, so that they share what is compiled.
 PYTEST := $(PYTHON_ENV) -m pytest --numprocesses auto --dist loadfile

@@ -33,6 +33,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+sys.path.insert(0, str(Path(__file__).parents[2]))  # run from anywhere, without an installation
+
 from semcolor_jax.errors import UserError
 
 SHORT_SIDE, SIZE = 256, 224

@@ -34,6 +34,8 @@ from typing import Any
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[2]))  # run from anywhere, without an installation
+
 from semcolor_jax.errors import UserError
 
 RESULT = Path(__file__).parents[1] / "results" / "score.json"

@@ -157,6 +157,6 @@ def _beam() -> Any:
     except ModuleNotFoundError as error:
         raise UserError(
             f"Apache Beam is not installed here ({error.name} is missing): it needs an environment of its own, which "
-            "`make beam` makes in a checkout; elsewhere run `pip install 'semcolor-jax[train,beam]'` in an empty one."
+            '`make beam` makes in a checkout (docs/data.md, "Preparing at scale").'
         ) from error
     return apache_beam
