@@ -81,7 +81,7 @@ def platform() -> str:
 def computes_bfloat16() -> bool:
     """Whether networks may compute in bfloat16 here.
 
-    On a CPU, XLA's own fused kernels can return NaN for bfloat16 convolutions (JAX 0.12.0: two of them, ReLU and
+    On a CPU, XLA's own fused kernels can return NaN for bfloat16 convolutions (JAX 0.11, 0.12: two of them, ReLU and
     max-pooling suffice); those of oneDNN do not.
     """
     return platform() != "cpu" or ONEDNN in os.environ.get("XLA_FLAGS", "")
