@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from semcolor_jax import backend
-from semcolor_jax.baselines.build import build_model, build_to_run, init_variables
+from semcolor_jax.baselines.build import build_to_run, init_variables
 from semcolor_jax.baselines.registry import checked, find_method
 from semcolor_jax.checkpoints.ranking import Ranking
 from semcolor_jax.checkpoints.start import start_from
@@ -123,7 +123,7 @@ def prepare(
     make_workdir(workdir)
     steps_per_epoch = max(1, len(source) // config.data.batch_size)
     optimizer = build_optimizer(config, steps_per_epoch=steps_per_epoch)
-    variables = init_variables(build_model(config), jax.random.key(config.seed, impl="rbg"), config=config)
+    variables = init_variables(build_to_run(config), jax.random.key(config.seed, impl="rbg"), config=config)
     if config.train.start_from and not has_checkpoints(workdir):
         variables = start_from(variables, Path(config.train.start_from), config=config)
     state = create_state(variables, optimizer, averaged=config.train.ema_decay > 0)

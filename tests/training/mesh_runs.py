@@ -116,7 +116,7 @@ def tiny_network(dtype):
 def with_network(loop, network):
     return mock.patch.multiple(
         loop,
-        build_model=lambda config: network,
+        build_to_run=lambda config: network,
         init_variables=lambda network, key, config: network.init_variables(key),
     )
 
