@@ -14,6 +14,7 @@ from semcolor_jax.data.example import Sample
 from semcolor_jax.evaluation.evaluate import center_square
 from semcolor_jax.inference.branches import branch_colors, grey_copy, recombine
 from semcolor_jax.metrics import similarity
+from semcolor_jax.metrics.error_histogram import ErrorHistogram
 from semcolor_jax.models import Predictor
 from semcolor_jax.training.loop import Setup
 
@@ -30,10 +31,14 @@ def score(setup: Setup, variables: dict[str, Any]) -> dict[str, Any]:
     Args:
       setup: its validation photos are scored: their central squares at `data.image_size`.
       variables: of the network.
+
+    "curves" holds for each of these, and for the grey copy, the share of all pixels whose ab is no further off than 0,
+    1, 2, ... units (Fig. 12).
     """
     config = setup.config
     samples = [center_square(sample, size=config.data.image_size) for sample in setup.validation]
-    rows = _rows(samples, Predictor(setup.phases[-1].model, variables), config.inference)
+    curves: dict[str, ErrorHistogram] = collections.defaultdict(ErrorHistogram)
+    rows = _rows(samples, Predictor(setup.phases[-1].model, variables), config.inference, curves)
     sets: dict[str, list[dict[str, dict[str, float]]]] = collections.defaultdict(list)
     for sample, row in zip(samples, rows, strict=True):
         sets[sample.name.partition("/")[0] if "/" in sample.name else setup.source.name].append(row)
@@ -46,7 +51,8 @@ def score(setup: Setup, variables: dict[str, Any]) -> dict[str, Any]:
         }
         for name in names
     }
-    return {"photos": len(samples), "sets": by_set, "mean": means}
+    curve_of = {name: [round(float(x), 5) for x in histogram.curve] for name, histogram in curves.items()}
+    return {"photos": len(samples), "sets": by_set, "mean": means, "curves": curve_of}
 
 
 def headline(scores: dict[str, Any]) -> str:
@@ -57,7 +63,10 @@ def headline(scores: dict[str, Any]) -> str:
     )
 
 
-def _rows(samples: Sequence[Sample], predictor: Predictor, inference: Any) -> list[dict[str, dict[str, float]]]:
+def _rows(
+    samples: Sequence[Sample], predictor: Predictor, inference: Any, curves: dict[str, ErrorHistogram]
+) -> list[dict[str, dict[str, float]]]:
+    """Returns the metrics of every photo and picture, and adds the errors of all but the original to `curves`."""
     rows = []
     for start in range(0, len(samples), CHUNK):
         chunk = samples[start : start + CHUNK]
@@ -75,6 +84,8 @@ def _rows(samples: Sequence[Sample], predictor: Predictor, inference: Any) -> li
             for name, ab in colors.items()
         }
         pictures |= {"grey": np.stack([grey_copy(light) for light in lightness]), "truth": images}
+        for name in pictures.keys() - {"truth"}:
+            curves[name].add(similarity.ab_errors(images[: len(chunk)], pictures[name][: len(chunk)]).histogram)
         metrics = {name: _metrics(images, batch) for name, batch in pictures.items()}
         rows += [{name: _at(values, index) for name, values in metrics.items()} for index in range(len(chunk))]
     return rows

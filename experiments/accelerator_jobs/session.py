@@ -85,9 +85,11 @@ class Session:
         write_json(self.workdir / RESULTS, self._results)
         self.save_report()
 
-    def save_weights(self, variables: Mapping[str, Any], *, config: ConfigDict, facts: Mapping[str, Any]) -> None:
-        """Writes weights as parts over the last ones, and the report as it stands."""
-        files = write_parts(self.output, variables, config=config, facts=facts, part_mib=self._part_mib)
+    def save_weights(
+        self, variables: Mapping[str, Any], *, config: ConfigDict, facts: Mapping[str, Any], folder: Path | None = None
+    ) -> None:
+        """Writes weights as parts over the last ones, into `output` or another folder, and the report as it stands."""
+        files = write_parts(folder or self.output, variables, config=config, facts=facts, part_mib=self._part_mib)
         size = sum(path.stat().st_size for path in files) / 2**20
         self.log(f"saved {size:.1f} MiB of weights in {len(files)} parts: {json.dumps(dict(facts))}")
         self.save_report()

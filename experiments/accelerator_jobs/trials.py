@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from accelerator_jobs import training
@@ -113,6 +114,9 @@ def _train_and_score(session: Session, config: ConfigDict, title: str, *, until:
     folder = title.lower().replace(" ", "_").replace(",", "")
     setup, state = training.begin(session, config, name=folder)
     trained = training.train(session, setup, state, until=until)
+    session.save_weights(
+        jax.device_get(trained.variables), config=setup.config, facts=trained.facts, folder=setup.workdir
+    )
     scores = score(setup, trained.variables)
     session.log(f"{title}: {headline(scores)}")
     return trained.facts | scores

@@ -9,6 +9,10 @@ at a tenth of the speed of the forward convolution. The same sum over pixels p,
 
 is a matrix product of nine shifted copies of one factor with the other. Rows of the image are taken a few at a time, so
 that the copies stay in the cache. Which factor is copied does not change the result; the narrower one costs less.
+
+That is for float32. In bfloat16, oneDNN's convolutions (`backend.computes_bfloat16`) are faster than these forms. XLA
+leaves to oneDNN all but the gradient with respect to the input, because that reverses the kernel; with the kernel
+reversed beforehand it, too, runs there, more than twice as fast.
 """
 
 from __future__ import annotations
@@ -71,7 +75,7 @@ def _convolve(inputs: Array, kernel: Array, stride: int) -> Array:
 
 
 def _forward(inputs: Array, kernel: Array, stride: int) -> tuple[Array, tuple[Array, Array]]:
-    if _saves_by_winograd(inputs.shape, kernel.shape, stride):
+    if _saves_by_winograd(inputs, kernel, stride):
         return winograd.apply(winograd.SAME, inputs, kernel), (inputs, kernel)
     return plain.convolve(inputs, kernel, stride=stride), (inputs, kernel)
 
@@ -81,7 +85,11 @@ def _backward(stride: int, residuals: tuple[Array, Array], upstream: Array) -> t
     # kernel: the state is donated, and XLA would copy it for the barrier.
     inputs, kernel = residuals
     inputs, upstream = barrier((inputs, upstream))
-    if _saves_by_winograd(inputs.shape, kernel.shape, stride):
+    if kernel.dtype == jnp.bfloat16 and stride == 1:
+        of_inputs = plain.convolve(upstream, kernel[::-1, ::-1].swapaxes(2, 3))
+        _, pull_back = jax.vjp(lambda k: plain.convolve(inputs, k), kernel)
+        (of_kernel,) = pull_back(upstream)
+    elif _saves_by_winograd(inputs, kernel, stride):
         of_inputs = winograd.input_gradient(winograd.SAME, upstream, kernel)
         of_kernel = winograd.kernel_gradient(winograd.SAME, inputs, upstream)
     else:
@@ -99,10 +107,14 @@ def _together(of_inputs: Array, of_kernel: Array) -> tuple[Array, Array]:
     return barrier((of_inputs, of_kernel))
 
 
-def _saves_by_winograd(inputs: Sequence[int], kernel: Sequence[int], stride: int) -> bool:
+def _saves_by_winograd(inputs: Array, kernel: Array, stride: int) -> bool:
     """Whether the transforms cost less than the products they save; both grow with the pixels."""
-    even = inputs[1] % 2 == 0 and inputs[2] % 2 == 0
-    return stride == 1 and even and min(kernel[2:]) >= WINOGRAD_CHANNELS
+    even = inputs.shape[1] % 2 == 0 and inputs.shape[2] % 2 == 0
+    return stride == 1 and even and _has_channels(kernel, WINOGRAD_CHANNELS)
+
+
+def _has_channels(kernel: Array, channels: int) -> bool:
+    return kernel.dtype != jnp.bfloat16 and min(kernel.shape[2:]) >= channels
 
 
 @jax.custom_vjp
@@ -111,7 +123,7 @@ def _convolve_upsampled(x: Array, kernel: Array) -> Array:
 
 
 def _forward_upsampled(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    if min(kernel.shape[2:]) >= WINOGRAD_CHANNELS_UPSAMPLED:
+    if _has_channels(kernel, WINOGRAD_CHANNELS_UPSAMPLED):
         return winograd.apply(winograd.UPSAMPLED, x, kernel), (x, kernel)
     return packed_convolution.apply(x, kernel), (x, kernel)
 
@@ -119,7 +131,7 @@ def _forward_upsampled(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Arr
 def _backward_upsampled(residuals: tuple[Array, Array], upstream: Array) -> tuple[Array, Array]:
     x, kernel = residuals
     x, upstream = barrier((x, upstream))
-    if min(kernel.shape[2:]) >= WINOGRAD_CHANNELS_UPSAMPLED:
+    if _has_channels(kernel, WINOGRAD_CHANNELS_UPSAMPLED):
         of_x = winograd.input_gradient(winograd.UPSAMPLED, upstream, kernel)
         of_kernel = winograd.kernel_gradient(winograd.UPSAMPLED, x, upstream)
     else:

@@ -166,6 +166,25 @@ def test_balance_measures_before_and_after_a_training(tmp_path):
 
 
 @pytest.mark.slow
+def test_an_ablation_scores_every_variant_and_skips_finished_ones(tmp_path):
+    work, few = tmp_path / "work", ("--tiny", "--images", "4", "--budget", "600")
+    results = run_job("ablation", tmp_path / "out", work, *few)
+    assert list(results) == ["RegSoft, seed 0", "ClasRegSoft, seed 0", "SegClasRegSoft, seed 0"]
+    for result in results.values():
+        assert set(result["curves"]) == {"grey", "soft", "reg", "both"}
+        for curve in result["curves"].values():
+            assert len(curve) == 151
+            assert np.all(np.diff(curve) >= 0)
+            assert curve[-1] == 1
+    assert read_parts(work / "segclasregsoft_seed_0").config.model.variant == "segclasregsoft"
+    finished = tmp_path / "finished.json"
+    finished.write_text(json.dumps({"ablation": {title: results[title] for title in list(results)[:2]}}))
+    again = run_job("ablation", tmp_path / "out", tmp_path / "again", *few, "--finished", str(finished))
+    assert list(again) == list(results)
+    assert [path.name for path in (tmp_path / "again").glob("*_seed_0")] == ["segclasregsoft_seed_0"]
+
+
+@pytest.mark.slow
 def test_smoke_passes_on_made_up_photos_without_tensorflow(tmp_path):
     out, work = tmp_path / "out", tmp_path / "work"
     results = run_job("smoke", out, work, "--budget", "60")

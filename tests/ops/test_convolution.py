@@ -55,6 +55,26 @@ def test_both_gradients_are_those_of_xla(stride, channels, monkeypatch):
 
 
 @pytest.mark.usefixtures("cpu_form")
+@pytest.mark.parametrize(("stride", "channels"), [(1, (3, 2)), (1, (8, 8)), (2, (3, 2))])
+def test_bfloat16_gradients_are_the_sums_over_pixels(stride, channels, monkeypatch):
+    monkeypatch.setattr(convolution, "WINOGRAD_CHANNELS", 8)  # which bfloat16 does not use
+    rng = np.random.default_rng(4)
+
+    def draw(*shape):
+        return jnp.asarray(rng.standard_normal(shape), jnp.bfloat16)
+
+    x, kernel = draw(2, 8, 6, channels[0]), draw(3, 3, *channels)
+    upstream = draw(2, 8 // stride, 6 // stride, channels[1])
+    gradients = jax.jit(lambda *a: jax.vjp(lambda *b: convolution.convolve(*b, stride=stride), *a)[1](upstream))
+    of_x, of_kernel = (np.asarray(gradient, np.float64) for gradient in gradients(x, kernel))
+    x, kernel, upstream = (np.asarray(array, np.float64) for array in (x, kernel, upstream))
+    expected = slow_kernel_gradient(x, upstream, stride=stride)
+    np.testing.assert_allclose(of_kernel, expected, atol=0.01 * np.abs(expected).max())
+    # A convolution is linear: its products with x and with the kernel are both that of its output with `upstream`.
+    np.testing.assert_allclose(np.sum(of_x * x), np.sum(expected * kernel), atol=0.02 * np.linalg.norm(of_x))
+
+
+@pytest.mark.usefixtures("cpu_form")
 @pytest.mark.parametrize(("size", "channels"), [((3, 2), (4, 3, 2)), ((8, 12), (8, 4, 4)), ((8, 12), (16, 8, 8))])
 def test_joined_is_xlas_convolution_of_the_joined_array(size, channels, monkeypatch):
     monkeypatch.setattr(convolution, "WINOGRAD_CHANNELS", 8)
