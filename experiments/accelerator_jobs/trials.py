@@ -9,9 +9,12 @@ import jax
 from ml_collections import ConfigDict
 
 from accelerator_jobs import training
+from accelerator_jobs.parts import PATTERN, read_parts
 from accelerator_jobs.scoring import headline, score
 from accelerator_jobs.session import Session
 from semcolor_jax.baselines.registry import with_method
+from semcolor_jax.checkpoints.configs import save_config
+from semcolor_jax.training.resume import check_same_training
 
 Change = Callable[[ConfigDict], None]
 
@@ -111,15 +114,22 @@ def _unfinished(cases: dict[str, ConfigDict], results: dict[str, Any]) -> Iterat
 
 
 def _train_and_score(session: Session, config: ConfigDict, title: str, *, until: float | None) -> dict[str, Any]:
+    """Trains up to a time; or to the end, once: a training that is already in the work directory is only scored."""
     folder = title.lower().replace(" ", "_").replace(",", "")
     setup, state = training.begin(session, config, name=folder)
-    trained = training.train(session, setup, state, until=until)
-    session.save_weights(
-        jax.device_get(trained.variables), config=setup.config, facts=trained.facts, folder=setup.workdir
-    )
-    scores = score(setup, trained.variables)
+    if until is None and any(setup.workdir.glob(PATTERN)):
+        check_same_training(setup.config, setup.workdir)
+        variables, _, facts = read_parts(setup.workdir)
+        session.log(f"{title}: trained before, {facts['steps']} updates")
+    else:
+        trained = training.train(session, setup, state, until=until)
+        variables, facts = trained.variables, trained.facts
+        if until is None:
+            save_config(setup.workdir, setup.config)
+            session.save_weights(jax.device_get(variables), config=setup.config, facts=facts, folder=setup.workdir)
+    scores = score(setup, variables)
     session.log(f"{title}: {headline(scores)}")
-    return trained.facts | scores
+    return facts | scores
 
 
 def _write_table(session: Session, job: str, results: dict[str, Any]) -> None:

@@ -177,6 +177,10 @@ def test_an_ablation_scores_every_variant_and_skips_finished_ones(tmp_path):
             assert np.all(np.diff(curve) >= 0)
             assert curve[-1] == 1
     assert read_parts(work / "segclasregsoft_seed_0").config.model.variant == "segclasregsoft"
+    scored = run_job("ablation", tmp_path / "out", work, *few)  # trained before
+    assert scored["RegSoft, seed 0"]["mean"]["reg"] == pytest.approx(
+        results["RegSoft, seed 0"]["mean"]["reg"], abs=0.01
+    )
     finished = tmp_path / "finished.json"
     finished.write_text(json.dumps({"ablation": {title: results[title] for title in list(results)[:2]}}))
     again = run_job("ablation", tmp_path / "out", tmp_path / "again", *few, "--finished", str(finished))
