@@ -4,7 +4,7 @@ python experiments/accelerator_report.py RESULTS.json [RESULTS.json ...] --outpu
 
 Several runs of a method, which differ in their seed, count as one by their mean. Every method is compared with the
 first one set by set, because sets differ far more than methods do. The output file has all runs; the `.md` beside it
-has both tables, and the `.png` the cumulative histograms of ab distances (Fig. 12).
+has the tables, and the `.png` the cumulative histograms of ab distances (Fig. 12).
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def gather(files: Sequence[Path]) -> dict[str, dict[str, Run]]:
     """Returns the runs by method and seed.
 
     Raises:
-      UserError: a file cannot be read or has no such results; or two runs of one method and seed differ.
+      UserError: a file cannot be read or has no such results; two runs of one method and seed differ; or runs were
+        scored on different sets.
     """
     runs: dict[str, dict[str, Run]] = collections.defaultdict(dict)
     for path in files:
@@ -51,6 +52,8 @@ def gather(files: Sequence[Path]) -> dict[str, dict[str, Run]]:
             method, _, seed = title.rpartition(", seed ")
             if runs[method].setdefault(seed, run) != run:
                 raise UserError(f"{path} has another run of {title} than the files before it: name one of them.")
+    if len({tuple(run["sets"]) for of_method in runs.values() for run in of_method.values()}) > 1:
+        raise UserError("The results are of different sets of photos: score all of them on the same --config.data.mix.")
     return dict(runs)
 
 
@@ -65,20 +68,45 @@ def mean_table(runs: Mapping[str, Mapping[str, Run]]) -> str:
     return table_text.markdown(["method", "colours by", *METRICS.values(), "AUC", "runs"], rows)
 
 
-def difference_table(runs: Mapping[str, Mapping[str, Run]]) -> str:
-    """Returns in Markdown how far each method is above the first one, in dB of PSNR over the sets."""
+def difference_table(runs: Mapping[str, Mapping[str, Run]], *, labelled: Sequence[str] = ()) -> str:
+    """Returns in Markdown how far each method is above the first one: the mean over the sets, in dB of PSNR.
+
+    With the names of those sets that have scenes or classes, there is a column for them, and one for the others.
+    """
     first, *others = runs
+    every = _sets(runs)
+    groups = {"": every}
+    if labelled:
+        with_labels = [name for name in every if name in labelled]
+        groups |= {", sets with labels": with_labels, ", others": [name for name in every if name not in labelled]}
     rows = []
     for method in others:
         for branch, title in _branches(runs[method]).items():
-            if branch not in _branches(runs[first]):
-                continue
-            sets = _gains(runs[first], branch).keys() & _gains(runs[method], branch).keys()
-            gains = [_gains(runs[method], branch)[name] - _gains(runs[first], branch)[name] for name in sorted(sets)]
-            error = statistics.stdev(gains) / math.sqrt(len(gains)) if len(gains) > 1 else math.nan
-            better = sum(gain > 0 for gain in gains)
-            rows.append([method, title, f"{statistics.fmean(gains):+.3f} ± {error:.3f}", f"{better} of {len(gains)}"])
-    return table_text.markdown(["method", "colours by", f"dB above {first}", "better on"], rows)
+            if branch in _branches(runs[first]):
+                base, of_method = _gains(runs[first], branch), _gains(runs[method], branch)
+                above = {name: of_method[name] - base[name] for name in every}
+                cells = [_mean_and_error([above[name] for name in names]) for names in groups.values()]
+                better = f"{sum(gain > 0 for gain in above.values())} of {len(every)}"
+                rows.append([method, title, *cells, better])
+    header = [f"dB above {first}{group}" for group in groups]
+    return table_text.markdown(["method", "colours by", *header, "better on"], rows)
+
+
+def set_table(runs: Mapping[str, Mapping[str, Run]]) -> str:
+    """Returns in Markdown for every set the first method's PSNR above grey, and the others' above that, in dB."""
+    first, *others = runs
+    pairs = [
+        (method, branch) for method in others for branch in _branches(runs[method]) if branch in _branches(runs[first])
+    ]
+    base = {branch: _gains(runs[first], branch) for branch in _branches(runs[first])}
+    header = ["set", "photos", *(f"{first}, {BRANCHES[branch]}" for branch in base)]
+    header += [f"{method}, {BRANCHES[branch]}" for method, branch in pairs]
+    rows = []
+    for name, of_set in next(iter(runs[first].values()))["sets"].items():
+        gains = [f"{of_branch[name]:.2f}" for of_branch in base.values()]
+        above = [f"{_gains(runs[method], branch)[name] - base[branch][name]:+.2f}" for method, branch in pairs]
+        rows.append([name, str(next(iter(of_set.values()))["photos"]), *gains, *above])
+    return table_text.markdown(header, rows)
 
 
 def figure(runs: Mapping[str, Mapping[str, Run]]) -> np.ndarray:
@@ -90,8 +118,8 @@ def figure(runs: Mapping[str, Mapping[str, Run]]) -> np.ndarray:
     return draw_curves({"validation photos": curves})
 
 
-def report(runs: Mapping[str, Mapping[str, Run]]) -> str:
-    """Returns both tables with what their numbers are."""
+def report(runs: Mapping[str, Mapping[str, Run]], *, labelled: Sequence[str] = ()) -> str:
+    """Returns the tables with what their numbers are."""
     of_all = [run for of_method in runs.values() for run in of_method.values()]
     images, photos = (" or ".join(map(str, sorted({run[of] for run in of_all}))) for of in ("images", "photos"))
     sets = len(of_all[0]["sets"])
@@ -100,7 +128,9 @@ def report(runs: Mapping[str, Mapping[str, Run]]) -> str:
         "After the sign: the standard deviation over the runs, which differ in their seed. AUC: of all pixels.",
         mean_table(runs),
         "Set by set against the first method; after the sign: the standard error of the mean over the sets.",
-        difference_table(runs),
+        difference_table(runs, labelled=labelled),
+        "The same for every set: the first method's PSNR above grey, then how far the others are above it, in dB.",
+        set_table(runs),
     ]
     return "\n\n".join(paragraphs) + "\n"
 
@@ -110,6 +140,11 @@ def _branches(runs: Mapping[str, Run]) -> dict[str, str]:
     return {branch: title for branch, title in BRANCHES.items() if branch in mean}
 
 
+def _sets(runs: Mapping[str, Mapping[str, Run]]) -> list[str]:
+    first = next(iter(runs.values()))
+    return list(next(iter(first.values()))["sets"])  # all runs have the same
+
+
 def _gains(runs: Mapping[str, Run], branch: str) -> dict[str, float]:
     names = next(iter(runs.values()))["sets"]
     return {name: statistics.fmean(run["sets"][name][branch]["psnr_gain"] for run in runs.values()) for name in names}
@@ -117,6 +152,11 @@ def _gains(runs: Mapping[str, Run], branch: str) -> dict[str, float]:
 
 def _area(curve: Sequence[float]) -> float:
     return float(np.trapezoid(curve, THRESHOLDS) / MAX_ERROR)
+
+
+def _mean_and_error(values: Sequence[float]) -> str:
+    error = f" ± {statistics.stdev(values) / math.sqrt(len(values)):.3f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):+.3f}{error}"
 
 
 def _spread(values: Sequence[float], digits: int) -> str:
@@ -131,13 +171,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         "results", nargs="+", type=Path, metavar="RESULTS.json", help="of accelerator.py's work folders"
     )
     parser.add_argument("--output", type=Path, required=True, help="the record; tables and figure get its name")
+    parser.add_argument("--labelled", default="", metavar="SET,...", help="sets with scenes or classes, for a column")
     options = parser.parse_args(argv)
     with exits.user_errors():
         runs = gather(options.results)
+        labelled = [name for name in options.labelled.split(",") if name]
+        if unknown := ", ".join(sorted(set(labelled) - set(_sets(runs)))):
+            there = ", ".join(_sets(runs))
+            raise UserError(f"--labelled names no set of these results: {unknown}; there are {there}.")
+        text = report(runs, labelled=labelled)
         write_json(options.output, runs)
-        options.output.with_suffix(".md").write_text(report(runs), encoding="utf-8")
+        options.output.with_suffix(".md").write_text(text, encoding="utf-8")
         write_image(options.output.with_suffix(".png"), figure(runs))
-        print(report(runs))
+        print(text)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def results(tmp_path):
     )
     second = write(
         tmp_path / "second.json",
-        ablation={"RegSoft, seed 1": run(1.5, reach=50), "SegClasRegSoft, seed 1": run(1.5, reach=30)},
+        ablation={"RegSoft, seed 1": run(1.5, reach=50), "SegClasRegSoft, seed 1": run(1.53, reach=30)},
         comparison={"Iizuka 2016, seed 0": run(0.25, reach=75, branches=("reg",))},
     )
     return [first, second]
@@ -70,8 +70,29 @@ def test_runs_of_several_sessions_count_by_their_mean_and_spread(results):
 
 def test_methods_are_compared_set_by_set(results):
     rows = rows_of(accelerator_report.difference_table(accelerator_report.gather(results)))
-    assert rows[0] == ["SegClasRegSoft", "annealed mean", "+0.125 ± 0.000", "2 of 2"]
+    assert rows[0] == ["SegClasRegSoft", "annealed mean", "+0.140 ± 0.000", "2 of 2"]
     assert rows[2] == ["Iizuka 2016", "regression", "-1.000 ± 0.000", "0 of 2"]
+
+
+def test_sets_with_labels_have_a_column_of_their_own(results):
+    runs = accelerator_report.gather(results)
+    for of_method in runs["SegClasRegSoft"].values():
+        of_method["sets"]["b"]["soft"]["psnr_gain"] += 1
+    row = rows_of(accelerator_report.difference_table(runs, labelled=["b"]))[0]
+    assert row == ["SegClasRegSoft", "annealed mean", "+0.640 ± 0.500", "+1.140", "+0.140", "2 of 2"]
+
+
+def test_an_unknown_set_is_refused_before_anything_is_written(results, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        accelerator_report.main([*map(str, results), "--labelled", "b,c", "--output", str(tmp_path / "out.json")])
+    assert "names no set of these results: c; there are a, b." in capsys.readouterr().err
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_every_set_has_the_first_methods_gain_and_the_others_above_it(results):
+    table = accelerator_report.set_table(accelerator_report.gather(results))
+    assert [row[:4] for row in rows_of(table)] == [["a", "3", "1.25", "1.25"], ["b", "3", "1.35", "1.35"]]
+    assert [row[4:] for row in rows_of(table)] == [["+0.14", "+0.14", "-1.00"]] * 2
 
 
 def test_the_same_run_twice_is_one_and_another_of_the_same_name_is_refused(results, tmp_path):
@@ -79,6 +100,9 @@ def test_the_same_run_twice_is_one_and_another_of_the_same_name_is_refused(resul
     other = write(tmp_path / "other.json", ablation={"RegSoft, seed 0": run(2.0, reach=50)})
     with pytest.raises(UserError, match="another run of RegSoft, seed 0"):
         accelerator_report.gather([*results, other])
+    of_other_photos = {**run(2.0, reach=50), "sets": {"c": run(2.0, reach=50)["sets"]["a"]}}
+    with pytest.raises(UserError, match="of different sets of photos"):
+        accelerator_report.gather([*results, write(tmp_path / "c.json", ablation={"RegSoft, seed 2": of_other_photos})])
     with pytest.raises(UserError, match="no results of ablation or comparison"):
         accelerator_report.gather([write(tmp_path / "empty.json", smoke={})])
 
