@@ -110,10 +110,10 @@ def _together(of_inputs: Array, of_kernel: Array) -> tuple[Array, Array]:
 def _saves_by_winograd(inputs: Array, kernel: Array, stride: int) -> bool:
     """Whether the transforms cost less than the products they save; both grow with the pixels."""
     even = inputs.shape[1] % 2 == 0 and inputs.shape[2] % 2 == 0
-    return stride == 1 and even and _has_channels(kernel, WINOGRAD_CHANNELS)
+    return stride == 1 and even and _suits_winograd(kernel, WINOGRAD_CHANNELS)
 
 
-def _has_channels(kernel: Array, channels: int) -> bool:
+def _suits_winograd(kernel: Array, channels: int) -> bool:
     return kernel.dtype != jnp.bfloat16 and min(kernel.shape[2:]) >= channels
 
 
@@ -123,7 +123,7 @@ def _convolve_upsampled(x: Array, kernel: Array) -> Array:
 
 
 def _forward_upsampled(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    if _has_channels(kernel, WINOGRAD_CHANNELS_UPSAMPLED):
+    if _suits_winograd(kernel, WINOGRAD_CHANNELS_UPSAMPLED):
         return winograd.apply(winograd.UPSAMPLED, x, kernel), (x, kernel)
     return packed_convolution.apply(x, kernel), (x, kernel)
 
@@ -131,7 +131,7 @@ def _forward_upsampled(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Arr
 def _backward_upsampled(residuals: tuple[Array, Array], upstream: Array) -> tuple[Array, Array]:
     x, kernel = residuals
     x, upstream = barrier((x, upstream))
-    if _has_channels(kernel, WINOGRAD_CHANNELS_UPSAMPLED):
+    if _suits_winograd(kernel, WINOGRAD_CHANNELS_UPSAMPLED):
         of_x = winograd.input_gradient(winograd.UPSAMPLED, upstream, kernel)
         of_kernel = winograd.kernel_gradient(winograd.UPSAMPLED, x, upstream)
     else:
