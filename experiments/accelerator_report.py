@@ -2,9 +2,10 @@
 
 python experiments/accelerator_report.py RESULTS.json [RESULTS.json ...] --output ablation.json
 
-Several runs of a method, which differ in their seed, count as one by their mean. Every method is compared with the
-first one set by set, because sets differ far more than methods do. The output file has all runs; the `.md` beside it
-has the tables, and the `.png` the cumulative histograms of ab distances (Fig. 12).
+RESULTS is what the jobs leave in their work folder, or a record that this script has written. Several runs of a method,
+which differ in their seed, count as one by their mean. Every method is compared with the first one set by set, because
+sets differ far more than methods do. The output file has all runs; the `.md` beside it has the tables, and the `.png`
+the cumulative histograms of ab distances (Fig. 12).
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ Run = Mapping[str, Any]
 
 
 def gather(files: Sequence[Path]) -> dict[str, dict[str, Run]]:
-    """Returns the runs by method and seed.
+    """Returns the runs by method and seed, from results of the jobs and from records of this script.
 
     Raises:
       UserError: a file cannot be read or has no such results; two runs of one method and seed differ; or runs were
@@ -44,17 +45,28 @@ def gather(files: Sequence[Path]) -> dict[str, dict[str, Run]]:
     """
     runs: dict[str, dict[str, Run]] = collections.defaultdict(dict)
     for path in files:
-        results = read_json(path)
-        cases = {title: run for job in JOBS for title, run in results.get(job, {}).items()}
+        cases = _cases(read_json(path))
         if not cases:
             raise UserError(f"{path} has no results of {' or '.join(JOBS)}.")
-        for title, run in cases.items():
-            method, _, seed = title.rpartition(", seed ")
+        for method, seed, run in cases:
             if runs[method].setdefault(seed, run) != run:
-                raise UserError(f"{path} has another run of {title} than the files before it: name one of them.")
+                raise UserError(
+                    f"{path} has another run of {method}, seed {seed}, than the files before it: name one of them."
+                )
     if len({tuple(run["sets"]) for of_method in runs.values() for run in of_method.values()}) > 1:
         raise UserError("The results are of different sets of photos: score all of them on the same --config.data.mix.")
     return dict(runs)
+
+
+def _cases(results: Mapping[str, Any]) -> list[tuple[str, str, Run]]:
+    """Returns method, seed and run of each: a job's results are by "METHOD, seed N", a record by method, then seed."""
+    cases = []
+    for group, runs in results.items():
+        for name, run in runs.items() if isinstance(runs, Mapping) else ():
+            if isinstance(run, Mapping) and "curves" in run:
+                method, _, seed = name.rpartition(", seed ") if group in JOBS else (group, "", name)
+                cases.append((method, seed, run))
+    return cases
 
 
 def mean_table(runs: Mapping[str, Mapping[str, Run]]) -> str:
@@ -168,7 +180,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Writes record, tables and figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "results", nargs="+", type=Path, metavar="RESULTS.json", help="of accelerator.py's work folders"
+        "results", nargs="+", type=Path, metavar="RESULTS.json", help="of accelerator.py, or an earlier --output"
     )
     parser.add_argument("--output", type=Path, required=True, help="the record; tables and figure get its name")
     parser.add_argument("--labelled", default="", metavar="SET,...", help="sets with scenes or classes, for a column")

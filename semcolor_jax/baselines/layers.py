@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from semcolor_jax.color import lab_to_rgb
+from semcolor_jax.ops.convolution import convolve_dilated, convolve_transposed
 
 PUBLISHED_WIDTH = 64
 """`config.model.width` at which a comparison method has its published number of channels."""
@@ -43,26 +49,44 @@ def conv(
         padding=((pad, pad), (pad, pad)),
         kernel_dilation=(dilation, dilation),
         kernel_init=nn.initializers.he_normal(),
+        conv_general_dilated=_convolve,
         dtype=dtype,
         name=name,
     )
     return convolution(x)
 
 
+def _convolve(
+    x: Array, kernel: Array, strides: Sequence[int], padding: Sequence[tuple[int, int]], **options: Any
+) -> Array:
+    """Is `jax.lax.conv_general_dilated`, in this project's form where there is one."""
+    (dilation,) = set(options["rhs_dilation"])
+    if kernel.shape[:2] == (3, 3) and tuple(strides) == (1, 1):
+        return convolve_dilated(x, kernel, dilation=dilation)
+    return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
+
+
+class TransposedConv(nn.Module):
+    """Transposed 4x4 convolution of stride 2 and padding 1, with bias; parameters as of `nn.ConvTranspose`."""
+
+    features: int
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B h w C"]) -> Float[Array, "B 2*h 2*w features"]:
+        """Returns the features, in `dtype`."""
+        shape = (4, 4, x.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.he_normal(), shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros_init(), shape[-1:], jnp.float32)
+        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
+        return convolve_transposed(x, kernel) + bias
+
+
 def deconv(
     x: Float[Array, "B h w C"], features: int, *, name: str, dtype: DTypeLike
 ) -> Float[Array, "B 2*h 2*w features"]:
     """Transposed 4x4 convolution of stride 2 and padding 1, which doubles the resolution."""
-    transposed = nn.ConvTranspose(
-        features,
-        kernel_size=(4, 4),
-        strides=(2, 2),
-        padding=((2, 2), (2, 2)),  # for the input with zeros between its pixels: kernel - 1 - padding
-        kernel_init=nn.initializers.he_normal(),
-        dtype=dtype,
-        name=name,
-    )
-    return transposed(x)
+    return TransposedConv(features, dtype=dtype, name=name)(x)
 
 
 def norm(

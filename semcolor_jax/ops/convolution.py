@@ -1,4 +1,4 @@
-"""3x3 convolutions of the network: XLA's own, or on a CPU forms that run faster there.
+"""Convolutions of the networks: XLA's own, or on a CPU forms that run faster there.
 
 On a CPU, in training, layers of many channels take fewer multiplications (`winograd`). So does the part of a decoder
 block's first convolution that sees an image just upsampled (there, or in `packed_convolution`). For the other layers,
@@ -48,6 +48,24 @@ def convolve(
     return _convolve(inputs, kernel, stride) if on_one_cpu() else plain.convolve(inputs, kernel, stride=stride)
 
 
+def convolve_dilated(
+    inputs: Float[Array, "B H W C"], kernel: Float[Array, "3 3 C K"], *, dilation: int
+) -> Float[Array, "B H W K"]:
+    """Returns the SAME convolution whose taps lie `dilation` pixels apart; any dtype, the same for both.
+
+    On one CPU, every `dilation`-th pixel of every `dilation`-th row is an image of its own, convolved as usual.
+    """
+    if not on_one_cpu():
+        return plain.convolve(inputs, kernel, dilation=dilation)
+    batch, height, width, _ = inputs.shape
+    padded = jnp.pad(inputs, ((0, 0), (0, -height % dilation), (0, -width % dilation), (0, 0)))
+    rows, columns = padded.shape[1] // dilation, padded.shape[2] // dilation
+    split = padded.reshape(batch, rows, dilation, columns, dilation, -1).transpose(0, 2, 4, 1, 3, 5)
+    outputs = _convolve(split.reshape(-1, rows, columns, inputs.shape[-1]), kernel, 1)
+    joined = outputs.reshape(batch, dilation, dilation, rows, columns, -1).transpose(0, 3, 1, 4, 2, 5)
+    return joined.reshape(batch, rows * dilation, columns * dilation, -1)[:, :height, :width]
+
+
 def convolve_joined(
     x: Float[Array, "B h w C"], skip: Float[Array, "B 2*h 2*w D"], kernel: Float[Array, "3 3 C+D K"]
 ) -> Float[Array, "B 2*h 2*w K"]:
@@ -59,6 +77,16 @@ def convolve_joined(
         return plain.convolve(jnp.concatenate([upsample(x), skip], axis=-1), kernel)
     of_x, of_skip = jnp.split(kernel, [x.shape[-1]], axis=2)
     return _convolve_upsampled(x, of_x) + _convolve(skip, of_skip, 1)
+
+
+def convolve_transposed(x: Float[Array, "B h w C"], kernel: Float[Array, "4 4 C K"]) -> Float[Array, "B 2*h 2*w K"]:
+    """Returns the transposed convolution of stride 2 and padding 1, the adjoint of that with the kernel reversed.
+
+    On one CPU no zeros are put between the pixels of x.
+    """
+    if not on_one_cpu():
+        return jax.lax.conv_transpose(x, kernel, strides=(2, 2), padding=((2, 2), (2, 2)))
+    return _convolve_packed(x, packed_convolution.fold_transposed(kernel))
 
 
 def upsample(x: Float[Array, "B H W C"]) -> Float[Array, "B 2*H 2*W C"]:
@@ -141,6 +169,26 @@ def _backward_upsampled(residuals: tuple[Array, Array], upstream: Array) -> tupl
 
 
 _convolve_upsampled.defvjp(_forward_upsampled, _backward_upsampled)
+
+
+@jax.custom_vjp
+def _convolve_packed(x: Array, packed: Array) -> Array:
+    return packed_convolution.apply_packed(x, packed)
+
+
+def _forward_packed(x: Array, packed: Array) -> tuple[Array, tuple[Array, Array]]:
+    return packed_convolution.apply_packed(x, packed), (x, packed)
+
+
+def _backward_packed(residuals: tuple[Array, Array], upstream: Array) -> tuple[Array, Array]:
+    x, packed = residuals
+    x, upstream = barrier((x, upstream))
+    of_x = packed_convolution.packed_input_gradient(upstream, packed)
+    of_packed = _packed_kernel_gradient(x, packed_convolution.pack(upstream))
+    return _together(of_x, of_packed.astype(packed.dtype))
+
+
+_convolve_packed.defvjp(_forward_packed, _backward_packed)
 
 
 def _packed_kernel_gradient(x: Float[Array, "B h w C"], packed: Float[Array, "B h+1 w+1 N"]) -> Float[Array, "2 2 C N"]:

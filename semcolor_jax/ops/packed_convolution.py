@@ -1,4 +1,6 @@
-"""3x3 convolution of a nearest-neighbour upsampled image, as one 2x2 convolution of the small image.
+"""Convolutions that double the resolution, as one 2x2 convolution of the small image.
+
+The first is a 3x3 convolution of a nearest-neighbour upsampled image.
 
 A 3x3 window on the upsampled image sees no more than 2x2 different pixels. Along one axis
 
@@ -8,6 +10,11 @@ A 3x3 window on the upsampled image sees no more than 2x2 different pixels. Alon
 so the window on x[p - 1], x[p] gives y[2p - 1] and y[2p], and a 2x2 window gives a "packed" pixel of four pixels of y,
 with four times the channels: 16 products instead of 36. The packed image has one row and one column more than x; its
 outermost pixels, half of which lie beyond the border of y, are cropped.
+
+The second is the transposed 4x4 convolution of stride 2 and padding 1, which has the same windows:
+
+    y[2p - 1] = k1 x[p - 1] + k3 x[p],
+    y[2p]     = k0 x[p - 1] + k2 x[p].
 """
 
 from __future__ import annotations
@@ -24,12 +31,31 @@ _FOLDING = ((1, 1, 0), (0, 0, 1), (1, 0, 0), (0, 1, 1))
 
 def apply(x: Float[Array, "B h w C"], kernel: Float[Array, "3 3 C K"]) -> Float[Array, "B 2*h 2*w K"]:
     """Returns the SAME convolution of the upsampled x."""
-    return _unpack(plain.convolve(x, _fold(kernel), padding=((1, 1), (1, 1))))
+    return apply_packed(x, _fold(kernel))
+
+
+def apply_packed(x: Float[Array, "B h w C"], packed: Float[Array, "2 2 C N"]) -> Float[Array, "B 2*h 2*w N//4"]:
+    """Returns the image, twice as large, whose packed pixels a 2x2 convolution of x computes."""
+    return _unpack(plain.convolve(x, packed, padding=((1, 1), (1, 1))))
 
 
 def input_gradient(upstream: Float[Array, "B H W K"], kernel: Float[Array, "3 3 C K"]) -> Float[Array, "B H//2 W//2 C"]:
     """Returns the gradient of `apply` with respect to x."""
-    return plain.convolve(pack(upstream), jnp.swapaxes(_fold(kernel)[::-1, ::-1], 2, 3), padding="VALID")
+    return packed_input_gradient(upstream, _fold(kernel))
+
+
+def packed_input_gradient(
+    upstream: Float[Array, "B H W K"], packed: Float[Array, "2 2 C N"]
+) -> Float[Array, "B H//2 W//2 C"]:
+    """Returns the gradient of `apply_packed` with respect to x."""
+    return plain.convolve(pack(upstream), jnp.swapaxes(packed[::-1, ::-1], 2, 3), padding="VALID")
+
+
+def fold_transposed(kernel: Float[Array, "4 4 C K"]) -> Float[Array, "2 2 C 4*K"]:
+    """Returns the packed kernel of the transposed convolution."""
+    channels, features = kernel.shape[2:]
+    blocks = kernel.reshape(2, 2, 2, 2, channels, features)[:, ::-1, :, ::-1]
+    return blocks.transpose(0, 2, 4, 1, 3, 5).reshape(2, 2, channels, 4 * features)
 
 
 def pack(y: Float[Array, "B H W K"]) -> Float[Array, "B H//2+1 W//2+1 4*K"]:

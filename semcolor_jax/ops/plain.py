@@ -15,10 +15,17 @@ def convolve(
     kernel: Float[Array, "i j C K"],
     *,
     stride: int = 1,
+    dilation: int = 1,
     padding: str | Sequence[tuple[int, int]] = "SAME",
     precision: jax.lax.Precision | None = None,
 ) -> Float[Array, "B h w K"]:
     """Returns the convolution (a correlation, as everywhere in the field); `padding` is that of `jax.lax`."""
     return jax.lax.conv_general_dilated(
-        x, kernel, (stride, stride), padding, dimension_numbers=_DIMENSIONS, precision=precision
+        x,
+        kernel,
+        (stride, stride),
+        padding,
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=_DIMENSIONS,
+        precision=precision,
     )

@@ -107,6 +107,14 @@ def test_the_same_run_twice_is_one_and_another_of_the_same_name_is_refused(resul
         accelerator_report.gather([write(tmp_path / "empty.json", smoke={})])
 
 
+def test_a_record_and_later_results_make_the_next_record(results, tmp_path):
+    record = tmp_path / "out.json"
+    accelerator_report.main([str(results[0]), "--output", str(record)])
+    later = accelerator_report.gather([record, results[1]])
+    assert later == accelerator_report.gather(results)
+    assert accelerator_report.report(later) == accelerator_report.report(accelerator_report.gather(results))
+
+
 def test_record_tables_and_figure_lie_side_by_side(results, tmp_path, capsys):
     output = tmp_path / "out.json"
     accelerator_report.main([*map(str, results), "--output", str(output)])

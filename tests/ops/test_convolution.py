@@ -101,6 +101,57 @@ def test_joined_is_xlas_convolution_of_the_joined_array(size, channels, monkeypa
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * float(jnp.abs(b).max()))
 
 
+def slow_transposed(x, kernel):
+    """Every pixel of x adds its multiple of the kernel to the 4x4 pixels around it, in float64."""
+    batch, height, width, _ = x.shape
+    result = np.zeros((batch, 2 * height + 2, 2 * width + 2, kernel.shape[-1]))
+    for b, row, column in np.ndindex(batch, height, width):
+        taps = np.einsum("c,ijck->ijk", x[b, row, column], kernel[::-1, ::-1])
+        result[b, 2 * row : 2 * row + 4, 2 * column : 2 * column + 4] += taps
+    return result[:, 1:-1, 1:-1]
+
+
+def slow_dilated(x, kernel, *, dilation):
+    """Nine shifted copies of x, in float64."""
+    _, height, width, _ = x.shape
+    padded = np.pad(x.astype(np.float64), ((0, 0), (dilation, dilation), (dilation, dilation), (0, 0)))
+    starts = [(i, j, i * dilation, j * dilation) for i in range(3) for j in range(3)]
+    return sum(padded[:, y : y + height, z : z + width] @ kernel[i, j] for i, j, y, z in starts)
+
+
+def dilated(dilation):
+    """The function and the same written out."""
+    functions = convolution.convolve_dilated, slow_dilated
+    return tuple(functools.partial(function, dilation=dilation) for function in functions)
+
+
+@pytest.mark.parametrize("form", ["cpu_form", "xla_form"])
+@pytest.mark.parametrize(("size", "channels"), [((1, 1), (3, 2)), ((5, 8), (2, 3)), ((8, 4), (8, 8))])
+@pytest.mark.parametrize(
+    ("functions", "side"),
+    [((convolution.convolve_transposed, slow_transposed), 4), (dilated(1), 3), (dilated(2), 3), (dilated(3), 3)],
+    ids=["transposed", "dilation 1", "dilation 2", "dilation 3"],
+)
+def test_transposed_and_dilated_are_the_sums_over_taps(form, size, channels, functions, side, monkeypatch, request):
+    request.getfixturevalue(form)
+    monkeypatch.setattr(convolution, "WINOGRAD_CHANNELS", 8)
+    function, slow = functions
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((2, *size, channels[0])).astype(np.float32)
+    kernel = rng.standard_normal((side, side, *channels)).astype(np.float32)
+    result, pull_back = jax.vjp(jax.jit(function), x, kernel)
+    expected = slow(x, kernel)
+    np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+    upstream = rng.standard_normal(expected.shape).astype(np.float32)
+    of_x, of_kernel = pull_back(upstream)
+    # Linear in both: a gradient's product with any change is that of `upstream` with the change of the output.
+    towards_x, towards_kernel = rng.standard_normal(x.shape), rng.standard_normal(kernel.shape)
+    tolerance = 1e-4 * np.linalg.norm(upstream)
+    np.testing.assert_allclose(np.sum(of_x * towards_x), np.sum(upstream * slow(towards_x, kernel)), atol=tolerance)
+    changed = np.sum(upstream * slow(x, towards_kernel))
+    np.testing.assert_allclose(np.sum(of_kernel * towards_kernel), changed, atol=tolerance)
+
+
 def test_bfloat16_sums_in_float32():
     x = jnp.full((1, 64, 64, 1), 1, jnp.bfloat16)
     g = jnp.full((1, 64, 64, 2), 1, jnp.bfloat16)
