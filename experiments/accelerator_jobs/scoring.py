@@ -28,12 +28,12 @@ def score(setup: Setup, variables: dict[str, Any]) -> dict[str, Any]:
     "psnr_gain" is the mean PSNR (dB, pooled over channels) above the grey copy's, "ab_share" the mean ab distance
     relative to the grey copy's, "colour_share" the colourfulness relative to the originals'.
 
+    "curves" holds for each of these, and for the grey copy, the share of all pixels whose ab is no further off than 0,
+    1, 2, ... units (Fig. 12).
+
     Args:
       setup: its validation photos are scored: their central squares at `data.image_size`.
       variables: of the network.
-
-    "curves" holds for each of these, and for the grey copy, the share of all pixels whose ab is no further off than 0,
-    1, 2, ... units (Fig. 12).
     """
     config = setup.config
     samples = [center_square(sample, size=config.data.image_size) for sample in setup.validation]
