@@ -1,9 +1,10 @@
 """Saves weights, in 16 bits, as a few files of bounded size that can be copied away while the training continues.
 
-A save is one `.npz` (float16 arrays by their path, and the config) cut into parts. Each part begins with one line of
-JSON: which save it belongs to, which part it is, and the SHA-256 of its bytes. All parts of a save are written under
-temporary names before the first is renamed, so a killed process leaves the earlier save whole, except for the moment
-between two renames; reading refuses parts of different saves.
+A save is one `.npz` (the arrays of `checkpoints.compact`, and the config) cut into parts. What 16 bits cannot hold, for
+instance large variances of batch normalisation, stays in 32. Each part begins with one line of JSON: which save it
+belongs to, which part it is, and the SHA-256 of its bytes. All parts of a save are written under temporary names before
+the first is renamed, so a killed process leaves the earlier save whole, except for the moment between two renames;
+reading refuses parts of different saves.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from flax.traverse_util import flatten_dict, unflatten_dict
+from flax.traverse_util import unflatten_dict
 from ml_collections import ConfigDict
 
 from semcolor_jax.baselines.registry import config_from_saved
+from semcolor_jax.checkpoints import compact
 from semcolor_jax.errors import UserError
 
 PATTERN = "weights.part*"
@@ -52,7 +54,7 @@ def write_parts(
       part_mib: largest size of a part in MiB.
 
     Raises:
-      UserError: the folder cannot be written; or a weight is not finite, or too large for 16 bits.
+      UserError: the folder cannot be written, or a weight is not finite.
     """
     content = _content(variables, config=config, facts=facts)
     size = max(1, int(part_mib * 2**20) - 1024)  # but for the line of JSON
@@ -102,11 +104,10 @@ def read_parts(folder: Path) -> Weights:
 
 
 def _content(variables: Mapping[str, Any], *, config: ConfigDict, facts: Mapping[str, Any]) -> bytes:
-    arrays: dict[str, Any] = {}
-    for name, array in flatten_dict(dict(variables), sep="/").items():
-        arrays[name] = np.asarray(array).astype(np.float16)
-        if not np.all(np.isfinite(arrays[name])):
-            raise UserError(f"the weights {name} are not finite in 16 bits, so they are not saved.")
+    arrays: dict[str, Any] = dict(compact.pack(variables))
+    for name, array in arrays.items():
+        if not np.all(np.isfinite(array)):
+            raise UserError(f"the weights {name} are not finite, so they are not saved.")
     buffer = io.BytesIO()
     np.savez(
         buffer, **{_CONFIG: np.array(json.dumps(config.to_dict())), _FACTS: np.array(json.dumps(dict(facts))), **arrays}
@@ -135,5 +136,5 @@ def _parse(content: bytes, folder: Path) -> Weights:
         facts = json.loads(str(arrays.pop(_FACTS)))
     except (ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise UserError(f"the weights in {folder} belong to another version of this project: {error}.") from error
-    tree = unflatten_dict({name: array.astype(np.float32) for name, array in arrays.items()}, sep="/")
+    tree = unflatten_dict(compact.unpack(arrays), sep="/")
     return Weights({"params": tree["params"], "batch_stats": tree.get("batch_stats") or {}}, config, facts)

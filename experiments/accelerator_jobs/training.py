@@ -177,7 +177,7 @@ class _Run:
         self._session.log(f"step {done} of {self._horizon}  {images:.0f} images/s  {text}")
 
     def _keep(self, state: TrainState, done: int, *, elapsed: float) -> None:
-        variables = _in_16_bits(state.averaged_variables)  # copies: the step donates the state
+        variables = snapshot(state.averaged_variables)
         facts = self._facts(done, elapsed=elapsed)
         self._saving = self._pool.submit(
             lambda: self._session.save_weights(jax.device_get(variables), config=self._setup.config, facts=facts)
@@ -194,8 +194,10 @@ class _Run:
 
 
 @jax.jit
-def _in_16_bits(variables: Any) -> Any:
-    return jax.tree.map(lambda array: array.astype(jnp.float16), variables)
+def snapshot(variables: dict[str, Any]) -> dict[str, Any]:
+    """Returns copies, because the step donates the state: parameters in 16 bits, which variances can exceed."""
+    params = jax.tree.map(lambda array: array.astype(jnp.float16), variables["params"])
+    return {"params": params, "batch_stats": jax.tree.map(jnp.copy, variables["batch_stats"])}
 
 
 def _shape(batch: Any) -> Hashable:

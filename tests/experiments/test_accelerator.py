@@ -7,13 +7,15 @@ import sys
 import tarfile
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from accelerator_jobs.balance import balanced_weights
 from accelerator_jobs.parts import read_parts, write_parts
 from accelerator_jobs.release import assemble
 from accelerator_jobs.session import Session
-from accelerator_jobs.training import new_horizon
+from accelerator_jobs.training import new_horizon, snapshot
 
 from semcolor_jax.checkpoints.configs import load_config
 from semcolor_jax.checkpoints.releases import load_release
@@ -93,12 +95,31 @@ def test_parts_of_two_saves_a_missing_part_a_damaged_one_and_none_are_refused(tm
         read_parts(tmp_path)
 
 
-def test_weights_that_are_not_finite_in_16_bits_leave_the_last_save(tmp_path, variables, config):
+def test_weights_that_are_not_finite_leave_the_last_save(tmp_path, variables, config):
     save(tmp_path, variables, config)
-    variables["params"]["head"]["bias"][3] = 1e6
-    with np.errstate(over="ignore"), pytest.raises(UserError, match="not finite in 16 bits"):
-        save(tmp_path, variables, config, steps=4)
+    for bad in (np.nan, -np.inf):
+        variables["params"]["head"]["bias"][3] = bad
+        with pytest.raises(UserError, match="params/head/bias are not finite"):
+            save(tmp_path, variables, config, steps=4)
     assert read_parts(tmp_path).facts == {"steps": 3}
+
+
+def test_a_variance_beyond_16_bits_is_saved_in_32(tmp_path, variables, config):
+    variables["batch_stats"] = {
+        "norm": {"mean": np.array([-1e5, 0.1], np.float32), "var": np.array([1e10, 0.1], np.float32)}
+    }
+    save(tmp_path, variables, config)
+    saved = read_parts(tmp_path).variables["batch_stats"]["norm"]
+    for name, array in variables["batch_stats"]["norm"].items():
+        np.testing.assert_array_equal(saved[name], array)
+
+
+def test_what_is_kept_during_training_survives_the_donation_of_the_state_and_variances_beyond_16_bits():
+    state = {"params": {"kernel": jnp.full(3, 0.1)}, "batch_stats": {"var": jnp.full(2, 1e10)}}
+    kept = snapshot(state)
+    jax.tree.map(lambda array: array.delete(), state)
+    assert kept["params"]["kernel"].dtype == jnp.float16
+    np.testing.assert_array_equal(kept["batch_stats"]["var"], np.full(2, 1e10, np.float32))
 
 
 def test_a_session_keeps_its_report_and_its_compiled_programs_as_single_files(tmp_path):
