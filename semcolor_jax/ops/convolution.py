@@ -163,8 +163,8 @@ def _backward_upsampled(residuals: tuple[Array, Array], upstream: Array) -> tupl
         of_x = winograd.input_gradient(winograd.UPSAMPLED, upstream, kernel)
         of_kernel = winograd.kernel_gradient(winograd.UPSAMPLED, x, upstream)
     else:
-        of_x = packed_convolution.input_gradient(upstream, kernel)
-        of_kernel = packed_convolution.unfold(_packed_kernel_gradient(x, packed_convolution.pack(upstream)))
+        of_x, of_packed = _packed_gradients(x, packed_convolution.fold(kernel), upstream)
+        of_kernel = packed_convolution.unfold(of_packed)
     return _together(of_x, of_kernel.astype(kernel.dtype))
 
 
@@ -183,17 +183,18 @@ def _forward_packed(x: Array, packed: Array) -> tuple[Array, tuple[Array, Array]
 def _backward_packed(residuals: tuple[Array, Array], upstream: Array) -> tuple[Array, Array]:
     x, packed = residuals
     x, upstream = barrier((x, upstream))
-    of_x = packed_convolution.packed_input_gradient(upstream, packed)
-    of_packed = _packed_kernel_gradient(x, packed_convolution.pack(upstream))
+    of_x, of_packed = _packed_gradients(x, packed, upstream)
     return _together(of_x, of_packed.astype(packed.dtype))
 
 
 _convolve_packed.defvjp(_forward_packed, _backward_packed)
 
 
-def _packed_kernel_gradient(x: Float[Array, "B h w C"], packed: Float[Array, "B h+1 w+1 N"]) -> Float[Array, "2 2 C N"]:
-    blocks = _correlate(packed, x, padding=((0, 0), (0, 0)), stride=1, side=2)
-    return jnp.moveaxis(blocks[::-1, ::-1], -1, -2)
+def _packed_gradients(x: Array, packed: Array, upstream: Array) -> tuple[Array, Array]:
+    """Returns the gradients of `packed_convolution.apply_packed`; that of the kernel is float32."""
+    blocks = _correlate(packed_convolution.pack(upstream), x, padding=((0, 0), (0, 0)), stride=1, side=2)
+    of_packed = jnp.moveaxis(blocks[::-1, ::-1], -1, -2)
+    return packed_convolution.input_gradient(upstream, packed), of_packed
 
 
 def kernel_gradient(

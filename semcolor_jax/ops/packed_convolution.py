@@ -31,7 +31,7 @@ _FOLDING = ((1, 1, 0), (0, 0, 1), (1, 0, 0), (0, 1, 1))
 
 def apply(x: Float[Array, "B h w C"], kernel: Float[Array, "3 3 C K"]) -> Float[Array, "B 2*h 2*w K"]:
     """Returns the SAME convolution of the upsampled x."""
-    return apply_packed(x, _fold(kernel))
+    return apply_packed(x, fold(kernel))
 
 
 def apply_packed(x: Float[Array, "B h w C"], packed: Float[Array, "2 2 C N"]) -> Float[Array, "B 2*h 2*w N//4"]:
@@ -39,14 +39,7 @@ def apply_packed(x: Float[Array, "B h w C"], packed: Float[Array, "2 2 C N"]) ->
     return _unpack(plain.convolve(x, packed, padding=((1, 1), (1, 1))))
 
 
-def input_gradient(upstream: Float[Array, "B H W K"], kernel: Float[Array, "3 3 C K"]) -> Float[Array, "B H//2 W//2 C"]:
-    """Returns the gradient of `apply` with respect to x."""
-    return packed_input_gradient(upstream, _fold(kernel))
-
-
-def packed_input_gradient(
-    upstream: Float[Array, "B H W K"], packed: Float[Array, "2 2 C N"]
-) -> Float[Array, "B H//2 W//2 C"]:
+def input_gradient(upstream: Float[Array, "B H W K"], packed: Float[Array, "2 2 C N"]) -> Float[Array, "B H//2 W//2 C"]:
     """Returns the gradient of `apply_packed` with respect to x."""
     return plain.convolve(pack(upstream), jnp.swapaxes(packed[::-1, ::-1], 2, 3), padding="VALID")
 
@@ -73,7 +66,8 @@ def unfold(gradient: Float[Array, "2 2 C N"]) -> Float[Array, "3 3 C N//4"]:
     return join(transform(tuple(zip(*_FOLDING, strict=True)), entries(blocks)))
 
 
-def _fold(kernel: Float[Array, "3 3 C K"]) -> Float[Array, "2 2 C 4*K"]:
+def fold(kernel: Float[Array, "3 3 C K"]) -> Float[Array, "2 2 C 4*K"]:
+    """Returns the packed kernel of the 3x3 convolution of the upsampled image."""
     channels, features = kernel.shape[2:]
     blocks = join(transform(_FOLDING, entries(kernel))).reshape(2, 2, 2, 2, channels, features)
     return blocks.transpose(1, 3, 4, 0, 2, 5).reshape(2, 2, channels, 4 * features)
