@@ -25,11 +25,12 @@ from semcolor_jax.cli import exits
 from semcolor_jax.errors import UserError
 from semcolor_jax.evaluation import table_text
 from semcolor_jax.files import read_json, write_json
+from semcolor_jax.inference.branches import branch_titles
 from semcolor_jax.metrics.error_histogram import MAX_ERROR, THRESHOLDS
 from semcolor_jax.photos.files import write_image
 
 JOBS = ("ablation", "comparison")
-BRANCHES = {"soft": "annealed mean", "reg": "regression"}
+BRANCHES = ("soft", "reg")
 METRICS = {"psnr_gain": "PSNR above grey (dB)", "ab_share": "ab distance, of grey's", "colour_share": "colourfulness"}
 
 Run = Mapping[str, Any]
@@ -111,8 +112,8 @@ def set_table(runs: Mapping[str, Mapping[str, Run]]) -> str:
         (method, branch) for method in others for branch in _branches(runs[method]) if branch in _branches(runs[first])
     ]
     base = {branch: _gains(runs[first], branch) for branch in _branches(runs[first])}
-    header = ["set", "photos", *(f"{first}, {BRANCHES[branch]}" for branch in base)]
-    header += [f"{method}, {BRANCHES[branch]}" for method, branch in pairs]
+    header = ["set", "photos", *(f"{first}, {_branches(runs[first])[branch]}" for branch in base)]
+    header += [f"{method}, {_branches(runs[method])[branch]}" for method, branch in pairs]
     rows = []
     for name, of_set in next(iter(runs[first].values()))["sets"].items():
         gains = [f"{of_branch[name]:.2f}" for of_branch in base.values()]
@@ -148,8 +149,10 @@ def report(runs: Mapping[str, Mapping[str, Run]], *, labelled: Sequence[str] = (
 
 
 def _branches(runs: Mapping[str, Run]) -> dict[str, str]:
-    mean = next(iter(runs.values()))["mean"]
-    return {branch: title for branch, title in BRANCHES.items() if branch in mean}
+    """Returns the branches that give colour, and what they are called; earlier results do not say."""
+    run = next(iter(runs.values()))
+    titles = run.get("titles", branch_titles("regression"))
+    return {branch: titles[branch] for branch in BRANCHES if branch in run["mean"]}
 
 
 def _sets(runs: Mapping[str, Mapping[str, Run]]) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 from semcolor_jax.color import rgb_to_lab
 from semcolor_jax.data.example import Sample
 from semcolor_jax.evaluation.evaluate import center_square
-from semcolor_jax.inference.branches import branch_colors, grey_copy, recombine
+from semcolor_jax.inference.branches import branch_colors, branch_titles, grey_copy, recombine
 from semcolor_jax.metrics import similarity
 from semcolor_jax.metrics.error_histogram import ErrorHistogram
 from semcolor_jax.models import Predictor
@@ -29,7 +29,7 @@ def score(setup: Setup, variables: dict[str, Any]) -> dict[str, Any]:
     relative to the grey copy's, "colour_share" the colourfulness relative to the originals'.
 
     "curves" holds for each of these, and for the grey copy, the share of all pixels whose ab is no further off than 0,
-    1, 2, ... units (Fig. 12).
+    1, 2, ... units (Fig. 12). "titles" says what reports call the branches.
 
     Args:
       setup: its validation photos are scored: their central squares at `data.image_size`.
@@ -38,7 +38,7 @@ def score(setup: Setup, variables: dict[str, Any]) -> dict[str, Any]:
     config = setup.config
     samples = [center_square(sample, size=config.data.image_size) for sample in setup.validation]
     curves: dict[str, ErrorHistogram] = collections.defaultdict(ErrorHistogram)
-    rows = _rows(samples, Predictor(setup.phases[-1].model, variables), config.inference, curves)
+    rows, titles = _rows(samples, Predictor(setup.phases[-1].model, variables), config.inference, curves)
     sets: dict[str, list[dict[str, dict[str, float]]]] = collections.defaultdict(list)
     for sample, row in zip(samples, rows, strict=True):
         sets[sample.name.partition("/")[0] if "/" in sample.name else setup.source.name].append(row)
@@ -52,7 +52,7 @@ def score(setup: Setup, variables: dict[str, Any]) -> dict[str, Any]:
         for name in names
     }
     curve_of = {name: [round(float(x), 5) for x in histogram.curve] for name, histogram in curves.items()}
-    return {"photos": len(samples), "sets": by_set, "mean": means, "curves": curve_of}
+    return {"photos": len(samples), "sets": by_set, "mean": means, "curves": curve_of, "titles": titles}
 
 
 def headline(scores: dict[str, Any]) -> str:
@@ -65,17 +65,19 @@ def headline(scores: dict[str, Any]) -> str:
 
 def _rows(
     samples: Sequence[Sample], predictor: Predictor, inference: Any, curves: dict[str, ErrorHistogram]
-) -> list[dict[str, dict[str, float]]]:
-    """Returns the metrics of every photo and picture, and adds the errors of all but the original to `curves`."""
-    rows = []
+) -> tuple[list[dict[str, dict[str, float]]], dict[str, str]]:
+    """Returns the metrics of every photo and picture, and the branches' titles; adds to `curves` all errors."""
+    rows, titles = [], {}
     for start in range(0, len(samples), CHUNK):
         chunk = samples[start : start + CHUNK]
         full = [*chunk, *[chunk[0]] * (CHUNK - len(chunk))]  # one shape, so one program
         images = np.stack([sample.image for sample in full])
         lightness = rgb_to_lab(images, xp=np)[..., :1]
+        predictions = predictor(lightness)
+        titles = branch_titles(predictions.ab_title)
         colors = {
             name: np.asarray(ab, np.float32)
-            for name, ab in branch_colors(predictor(lightness), temperature=inference.temperature).items()
+            for name, ab in branch_colors(predictions, temperature=inference.temperature).items()
         }
         if {"soft", "reg"} <= colors.keys():
             colors["both"] = (1 - inference.share) * colors["reg"] + inference.share * colors["soft"]
@@ -88,7 +90,7 @@ def _rows(
             curves[name].add(similarity.ab_errors(images[: len(chunk)], pictures[name][: len(chunk)]).histogram)
         metrics = {name: _metrics(images, batch) for name, batch in pictures.items()}
         rows += [{name: _at(values, index) for name, values in metrics.items()} for index in range(len(chunk))]
-    return rows
+    return rows, titles
 
 
 def _metrics(truth: np.ndarray, pictures: np.ndarray) -> dict[str, np.ndarray]:

@@ -23,6 +23,7 @@ from semcolor_jax.files import replacing, write_json
 
 LOG, RESULTS, REPORT, CACHES = "log.txt", "results.json", "report.tar.gz", "caches.tar"
 CACHE_FOLDER = "compiled"
+_LARGE = {CACHE_FOLDER, "checkpoints"}  # folders that are not part of the report
 
 
 class Session:
@@ -99,7 +100,8 @@ class Session:
         small = [
             path
             for path in sorted(self.workdir.rglob("*"))
-            if path.suffix in (".txt", ".json", ".jsonl", ".md") and CACHE_FOLDER not in path.parts
+            if path.suffix in (".txt", ".json", ".jsonl", ".md")
+            and _LARGE.isdisjoint(path.relative_to(self.workdir).parts)
         ]
         _write_tar(self.output / REPORT, small, root=self.workdir, mode="w:gz")
 

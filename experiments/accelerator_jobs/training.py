@@ -14,6 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from accelerator_jobs.parts import Weights
+from accelerator_jobs.resumable import Resumable
 from accelerator_jobs.session import Session
 from semcolor_jax.baselines.registry import checked
 from semcolor_jax.errors import UserError
@@ -66,6 +67,7 @@ def train(
     until: float | None = None,
     seconds: float | None = None,
     save: bool = False,
+    checkpoints: Resumable | None = None,
 ) -> Trained:
     """Trains up to a time, or for some seconds, or else for `config.schedule.steps_total` updates.
 
@@ -80,11 +82,17 @@ def train(
       until: when to end, in `session.elapsed`.
       seconds: of training, excluding compilation.
       save: whether to keep the averaged weights once a minute and at the end.
+      checkpoints: of a training of `config.schedule.steps_total` updates, which goes on from the last of them.
 
     Raises:
-      UserError: a loss is not finite.
+      UserError: a loss is not finite; or the checkpoints are of another training, or cannot be written.
     """
-    run = _Run(session, setup, until=until, seconds=seconds, save=save)
+    before = int(state.step)
+    state = checkpoints.restore(state) if checkpoints else state
+    first = int(state.step) - before
+    if first:
+        session.log(f"goes on after {first} updates, from a checkpoint in {setup.workdir}")
+    run = _Run(session, setup, until=until, seconds=seconds, save=save, checkpoints=checkpoints, counts=(before, first))
     try:
         return run.to_the_end(state)
     finally:
@@ -103,19 +111,29 @@ def new_horizon(done: int, *, planned: int, possible: int) -> int:
 
 
 class _Run:
-    def __init__(self, session: Session, setup: loop.Setup, *, until: float | None, seconds: float | None, save: bool):
-        self._session, self._setup, self._save = session, setup, save
+    def __init__(
+        self,
+        session: Session,
+        setup: loop.Setup,
+        *,
+        until: float | None,
+        seconds: float | None,
+        save: bool,
+        checkpoints: Resumable | None,
+        counts: tuple[int, int],
+    ):
+        self._session, self._setup, self._save, self._checkpoints = session, setup, save, checkpoints
+        self._before, self._first = counts  # updates of an earlier training, and of this one before this call
         self._until, self._seconds = until, seconds
         self._horizon = setup.config.schedule.steps_total
-        self._writer = ScalarWriter(setup.workdir, step=0)
+        self._writer = ScalarWriter(setup.workdir, step=self._first)
         self._pool, self._saving = ThreadPoolExecutor(1), Future[None]()
         self._saving.set_result(None)
         self._compiled: set[Hashable] = set()
-        self._compile_seconds, self._before = 0.0, 0
+        self._compile_seconds = 0.0
 
     def to_the_end(self, state: TrainState) -> Trained:
-        batches, log, done = loop.training_batches(self._setup, state), StepLog(), 0
-        self._before = int(state.step)
+        batches, log, done = loop.training_batches(self._setup, state), StepLog(), self._first
         step, metrics = self._setup.phases[0].step, {}
         start = logged = saved = time.perf_counter()
         while done < self._horizon:
@@ -133,8 +151,10 @@ class _Run:
             if done == self._horizon or now - logged >= LOG_SECONDS:
                 scalars = log.drain()
                 state = self._replan(state, done, elapsed=now - start)
-                self._report(done, scalars, rate=done / (now - start))
+                self._report(done, scalars, rate=(done - self._first) / (now - start))
                 logged = time.perf_counter()
+            if self._checkpoints and done < self._horizon:
+                self._checkpoints.offer(state, done)
             if self._save and now - saved >= SAVE_SECONDS and self._saving.done():
                 self._keep(state, done, elapsed=now - start)
                 saved = time.perf_counter()
@@ -184,12 +204,13 @@ class _Run:
         )
 
     def _facts(self, done: int, *, elapsed: float) -> dict[str, Any]:
-        images = done * self._setup.config.data.batch_size
+        """Returns the counts of the whole training; of a resumed one, the seconds are those since then."""
+        batch_size = self._setup.config.data.batch_size
         return {
             "steps": self._before + done,
-            "images": images,
+            "images": done * batch_size,
             "seconds": round(elapsed, 1),
-            "images_per_second": round(images / elapsed, 1),
+            "images_per_second": round((done - self._first) * batch_size / elapsed, 1),
         }
 
 

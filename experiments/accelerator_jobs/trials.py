@@ -10,11 +10,14 @@ from ml_collections import ConfigDict
 
 from accelerator_jobs import training
 from accelerator_jobs.parts import PATTERN, read_parts
+from accelerator_jobs.resumable import Resumable
 from accelerator_jobs.scoring import headline, score
 from accelerator_jobs.session import Session
 from semcolor_jax.baselines.registry import with_method
-from semcolor_jax.checkpoints.configs import save_config
+from semcolor_jax.checkpoints.training_runs import remove_checkpoints
+from semcolor_jax.training.loop import Setup
 from semcolor_jax.training.resume import check_same_training
+from semcolor_jax.training.state import TrainState
 
 Change = Callable[[ConfigDict], None]
 
@@ -117,19 +120,29 @@ def _train_and_score(session: Session, config: ConfigDict, title: str, *, until:
     """Trains up to a time; or to the end, once: a training that is already in the work directory is only scored."""
     folder = title.lower().replace(" ", "_").replace(",", "")
     setup, state = training.begin(session, config, name=folder)
-    if until is None and any(setup.workdir.glob(PATTERN)):
+    if until is not None:
+        trained = training.train(session, setup, state, until=until)
+        variables, facts = trained.variables, trained.facts
+    elif any(setup.workdir.glob(PATTERN)):
         check_same_training(setup.config, setup.workdir)
         variables, _, facts = read_parts(setup.workdir)
         session.log(f"{title}: trained before, {facts['steps']} updates")
     else:
-        trained = training.train(session, setup, state, until=until)
-        variables, facts = trained.variables, trained.facts
-        if until is None:
-            save_config(setup.workdir, setup.config)
-            session.save_weights(jax.device_get(variables), config=setup.config, facts=facts, folder=setup.workdir)
+        variables, facts = _train_to_the_end(session, setup, state)
     scores = score(setup, variables)
     session.log(f"{title}: {headline(scores)}")
     return facts | scores
+
+
+def _train_to_the_end(session: Session, setup: Setup, state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns weights and facts; checkpoints, from which a stopped training goes on, make way for saved weights."""
+    with Resumable(setup) as checkpoints:
+        trained = training.train(session, setup, state, checkpoints=checkpoints)
+    session.save_weights(
+        jax.device_get(trained.variables), config=setup.config, facts=trained.facts, folder=setup.workdir
+    )
+    remove_checkpoints(setup.workdir)
+    return trained.variables, trained.facts
 
 
 def _write_table(session: Session, job: str, results: dict[str, Any]) -> None:

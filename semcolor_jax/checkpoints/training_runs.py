@@ -236,6 +236,11 @@ def has_checkpoints(workdir: Path) -> bool:
     return bool(_steps(workdir))
 
 
+def remove_checkpoints(workdir: Path) -> None:
+    """Removes all checkpoints of a training that is finished and kept in another form."""
+    shutil.rmtree(workdir / _FOLDER, ignore_errors=True)
+
+
 def read_arrays(path: Path, *, names: Sequence[str]) -> dict[str, Any]:
     """Reads the parts of an orbax tree that are listed in `names` and exist; "ema" takes the place of "params".
 

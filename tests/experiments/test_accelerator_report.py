@@ -68,6 +68,16 @@ def test_runs_of_several_sessions_count_by_their_mean_and_spread(results):
     assert rows[4][5:] == [f"{1 - 37.5 / 150:.4f}", "1"]
 
 
+def test_tables_call_a_methods_colours_what_its_results_call_them(results, tmp_path):
+    larsson = run(0.3, reach=75, branches=("reg",)) | {"titles": {"reg": "decoded histograms", "soft": "annealed mean"}}
+    runs = accelerator_report.gather(
+        [*results, write(tmp_path / "l.json", comparison={"Larsson 2016, seed 0": larsson})]
+    )
+    assert rows_of(accelerator_report.mean_table(runs))[-1][:2] == ["Larsson 2016", "decoded histograms"]
+    assert rows_of(accelerator_report.difference_table(runs))[-1][:2] == ["Larsson 2016", "decoded histograms"]
+    assert "Larsson 2016, decoded histograms" in accelerator_report.set_table(runs).splitlines()[0]
+
+
 def test_methods_are_compared_set_by_set(results):
     rows = rows_of(accelerator_report.difference_table(accelerator_report.gather(results)))
     assert rows[0] == ["SegClasRegSoft", "annealed mean", "+0.140 ± 0.000", "2 of 2"]
