@@ -52,6 +52,7 @@ def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[s
     parser.add_argument("--batches", default="", metavar="N,...", help="smoke: other sizes of the batch to try")
     parser.add_argument("--images", type=int, default=500_000, help="ablation, comparison: of each run (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="ablation, comparison: of weights and order (%(default)s)")
+    parser.add_argument("--only", default="", metavar="RUN,...", help='ablation, comparison: "RegSoft", "Zhang 2016"')
     parser.add_argument("--tiny", action="store_true", help="made-up photos and the smallest sizes, on any device")
     return parser.parse_known_args(argv)
 
@@ -123,10 +124,11 @@ def run(session: Any, options: argparse.Namespace, config: ConfigDict) -> None:
             release.run(session, config, resume=options.resume, reserve=RESERVE)
         case "benchmark":
             benchmark.run(session, tiny=options.tiny or options.device == "cpu")
-        case "ablation":
-            trials.run_ablation(session, config, images=options.images, finished=finished, seed=options.seed)
-        case "comparison":
-            trials.run_comparison(session, config, images=options.images, finished=finished, seed=options.seed)
+        case "ablation" | "comparison" as job:
+            only = [title for title in options.only.split(",") if title]
+            trials.run_cases(
+                session, job, config, images=options.images, seed=options.seed, finished=finished, only=only
+            )
         case "assemble":
             release.assemble(session, options.resume, config=config)
 

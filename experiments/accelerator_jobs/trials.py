@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection
 from typing import Any
 
 import jax
@@ -15,6 +15,7 @@ from accelerator_jobs.scoring import headline, score
 from accelerator_jobs.session import Session
 from semcolor_jax.baselines.registry import with_method
 from semcolor_jax.checkpoints.training_runs import remove_checkpoints
+from semcolor_jax.errors import UserError
 from semcolor_jax.training.loop import Setup
 from semcolor_jax.training.resume import check_same_training
 from semcolor_jax.training.state import TrainState
@@ -44,8 +45,39 @@ TRIALS: dict[str, Change] = {
 }
 """The trials, each alone against the recipe. The first trial is "balanced": the weights that `balance` proposes."""
 
-ABLATIONS = {"RegSoft": "regsoft", "ClasRegSoft": "clasregsoft", "SegClasRegSoft": "segclasregsoft"}
-COMPARISONS = {"Zhang 2016": "zhang2016", "Larsson 2016": "larsson2016", "Iizuka 2016": "iizuka2016"}
+
+def _from_random_weights(config: ConfigDict) -> None:
+    config.model.variant, config.model.pretrained = "segclasregsoft", False
+    config.optimizer.encoder_rate = 1.0
+
+
+def _method(method: str) -> Change:
+    def change(config: ConfigDict) -> None:
+        with config.unlocked():
+            config.update(with_method(config, method).to_dict())  # has fields of its own
+        config.loss.reg = 1.0
+        config.optimizer.encoder_rate = 1.0
+        if "global_side" in config.model:
+            config.model.global_side = max(32, config.data.image_size // 32 * 32)
+
+    return change
+
+
+CASES: dict[str, dict[str, Change]] = {
+    "ablation": {
+        "RegSoft": _set("model", variant="regsoft"),
+        "ClasRegSoft": _set("model", variant="clasregsoft"),
+        "SegClasRegSoft": _set("model", variant="segclasregsoft"),
+    },
+    "comparison": {
+        "SegClasRegSoft from random weights": _from_random_weights,
+        "Zhang 2016": _method("zhang2016"),
+        "Larsson 2016": _method("larsson2016"),
+        "Iizuka 2016": _method("iizuka2016"),
+    },
+}
+"""The runs of these jobs. The comparison methods have no encoder with ImageNet's weights; how much that alone costs,
+the paper's network from random weights shows."""
 
 
 def run_trials(session: Session, config: ConfigDict, *, reserve: float, balanced: dict[str, float]) -> None:
@@ -69,51 +101,55 @@ def run_trials(session: Session, config: ConfigDict, *, reserve: float, balanced
         _write_table(session, "trials", scores)
 
 
-def run_ablation(session: Session, config: ConfigDict, *, images: int, finished: dict[str, Any], seed: int) -> None:
-    """Trains the paper's ablations on equally many images, from one start; skips finished ones."""
-    cases = {}
-    for title, variant in ABLATIONS.items():
-        cases[f"{title}, seed {seed}"] = _case(config, images=images, seed=seed, model={"variant": variant})
-    _run_cases(session, "ablation", cases, finished=finished)
+def run_cases(
+    session: Session,
+    job: str,
+    config: ConfigDict,
+    *,
+    images: int,
+    seed: int,
+    finished: dict[str, Any],
+    only: Collection[str] = (),
+) -> None:
+    """Trains the runs of a job on equally many images, while the time surely suffices, judged by the slowest so far.
 
+    Args:
+      session: with the time.
+      job: "ablation" or "comparison".
+      config: the recipe.
+      images: to train on, of each run.
+      seed: of weights and order.
+      finished: results of an earlier session, which are kept.
+      only: the runs to train, of `CASES`; none: all.
 
-def run_comparison(session: Session, config: ConfigDict, *, images: int, finished: dict[str, Any], seed: int) -> None:
-    """Trains the comparison methods likewise; they have no encoder with ImageNet's weights, and start at random."""
-    cases = {}
-    for title, method in COMPARISONS.items():
-        case = with_method(_case(config, images=images, seed=seed, model={}), method)
-        case.loss.reg = 1.0
-        case.optimizer.encoder_rate = 1.0
-        if "global_side" in case.model:
-            case.model.global_side = max(32, case.data.image_size // 32 * 32)
-        cases[f"{title}, seed {seed}"] = case
-    _run_cases(session, "comparison", cases, finished=finished)
-
-
-def _case(config: ConfigDict, *, images: int, seed: int, model: dict[str, Any]) -> ConfigDict:
-    case = config.copy_and_resolve_references()
-    case.seed = seed
-    case.model.update(model)
-    case.schedule.steps_total = max(2, images // case.data.batch_size)
-    return case
-
-
-def _run_cases(session: Session, job: str, cases: dict[str, ConfigDict], *, finished: dict[str, Any]) -> None:
-    """Trains the cases in turn while the time surely suffices, judged by the slowest so far."""
+    Raises:
+      UserError: `only` names another run; a mistake in the config or the data; a loss is not finite.
+    """
+    changes = CASES[job]
+    if unknown := [title for title in only if title not in changes]:
+        raise UserError(f"--only names no run of {job}: {', '.join(unknown)}; there are {', '.join(changes)}.")
     results, slowest = dict(finished), 0.0
-    for title, case in _unfinished(cases, results):
+    for name in only or changes:
+        title = f"{name}, seed {seed}"
+        if title in results:
+            continue
         if session.remaining < 1.2 * slowest:
             session.log(f"{title}: not begun, for {session.remaining:.0f} s are left and one took {slowest:.0f} s")
             break
         begin = session.elapsed
+        case = _case(config, changes[name], images=images, seed=seed)
         results[title] = _train_and_score(session, case, title, until=None)
         slowest = max(slowest, session.elapsed - begin)
         session.record(job, results)
         _write_table(session, job, results)
 
 
-def _unfinished(cases: dict[str, ConfigDict], results: dict[str, Any]) -> Iterator[tuple[str, ConfigDict]]:
-    return ((title, case) for title, case in cases.items() if title not in results)
+def _case(config: ConfigDict, change: Change, *, images: int, seed: int) -> ConfigDict:
+    case = config.copy_and_resolve_references()
+    case.seed = seed
+    case.schedule.steps_total = max(2, images // case.data.batch_size)
+    change(case)
+    return case
 
 
 def _train_and_score(session: Session, config: ConfigDict, title: str, *, until: float | None) -> dict[str, Any]:

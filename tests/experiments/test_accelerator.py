@@ -16,7 +16,10 @@ from accelerator_jobs.parts import read_parts, write_parts
 from accelerator_jobs.release import assemble
 from accelerator_jobs.session import Session
 from accelerator_jobs.training import new_horizon, snapshot
+from accelerator_jobs.trials import CASES, run_cases
 
+from semcolor_jax.baselines.build import build_model
+from semcolor_jax.baselines.registry import checked
 from semcolor_jax.checkpoints.configs import load_config
 from semcolor_jax.checkpoints.releases import load_release
 from semcolor_jax.config import default
@@ -172,6 +175,20 @@ def test_balanced_weights_give_every_loss_the_gradient_of_soft_encodings():
     assert weights == {"soft": 1.0, "reg": 20.0, "scene": 0.16}
 
 
+@pytest.mark.parametrize("job", CASES)
+def test_every_run_of_a_job_has_a_config_that_can_be_built(job, config):
+    for change in CASES[job].values():
+        case = config.copy_and_resolve_references()
+        change(case)
+        build_model(checked(case))
+
+
+def test_a_run_that_does_not_exist_is_refused_before_anything_is_trained(tmp_path, config):
+    session = Session(output=tmp_path / "out", workdir=tmp_path / "work", budget=100)
+    with pytest.raises(UserError, match="no run of comparison: Zhang 2017; there are SegClasRegSoft from random"):
+        run_cases(session, "comparison", config, images=4, seed=0, finished={}, only=["Iizuka 2016", "Zhang 2017"])
+
+
 def run_job(job, out, work, *options):
     """Runs a job in a process that cannot import TensorFlow, and returns its results."""
     arguments = [job, "--device", "cpu", "--output", str(out), "--workdir", str(work), *options]
@@ -213,6 +230,15 @@ def test_an_ablation_scores_every_variant_and_skips_finished_ones(tmp_path):
     again = run_job("ablation", tmp_path / "out", tmp_path / "again", *few, "--finished", str(finished))
     assert list(again) == list(results)
     assert [path.name for path in (tmp_path / "again").glob("*_seed_0")] == ["segclasregsoft_seed_0"]
+
+
+@pytest.mark.slow
+def test_a_comparison_trains_the_methods_that_are_asked_for(tmp_path):
+    few = ("--tiny", "--images", "4", "--budget", "600")
+    asked = "SegClasRegSoft from random weights,Iizuka 2016"
+    results = run_job("comparison", tmp_path / "out", tmp_path / "work", *few, "--only", asked)
+    assert list(results) == ["SegClasRegSoft from random weights, seed 0", "Iizuka 2016, seed 0"]
+    assert set(results["Iizuka 2016, seed 0"]["mean"]) == {"reg"}
 
 
 @pytest.mark.slow
