@@ -13,7 +13,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from semcolor_jax.color import lab_to_rgb
-from semcolor_jax.ops.convolution import convolve_dilated, convolve_transposed
+from semcolor_jax.ops.convolution import convolve_by_product, convolve_dilated, convolve_transposed
 
 PUBLISHED_WIDTH = 64
 """`config.model.width` at which a comparison method has its published number of channels."""
@@ -61,8 +61,11 @@ def _convolve(
 ) -> Array:
     """Is `jax.lax.conv_general_dilated`, in this project's form where there is one."""
     (dilation,) = set(options["rhs_dilation"])
-    if kernel.shape[:2] == (3, 3) and tuple(strides) == (1, 1):
-        return convolve_dilated(x, kernel, dilation=dilation)
+    if tuple(strides) == (1, 1):
+        if kernel.shape[:2] == (3, 3):
+            return convolve_dilated(x, kernel, dilation=dilation)
+        if dilation == 1:  # fully connected layers as convolutions, of 7x7 and 1x1
+            return convolve_by_product(x, kernel)
     return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
 
 

@@ -24,6 +24,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from semcolor_jax.models.layers import ConvRelu, batch_norm, remat_if
+from semcolor_jax.ops.pooling import max_pool
 
 VGG16_BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """Filters of the 13 convolutions of VGG16 (Simonyan and Zisserman 2015, configuration D), by block."""
@@ -107,7 +108,7 @@ def vgg16_blocks(x: Float[Array, "B H W 3"], *, dtype: DTypeLike = jnp.float32, 
     blocks: list[Array] = []
     for block, filters in enumerate(VGG16_BLOCKS, start=1):
         if blocks:
-            x = nn.max_pool(x, (2, 2), strides=(2, 2))
+            x = max_pool(x, window=2)
         for index, features in enumerate(filters, start=1):
             x = ConvRelu(features, dtype=dtype, name=f"conv{block}_{index}")(x)
         if block <= frozen_blocks:

@@ -58,6 +58,20 @@ def test_the_sparse_hypercolumn_agrees_with_the_dense_one():
         np.testing.assert_allclose(part_sparse[0, 0], corner, rtol=1e-2, atol=1e-2)
 
 
+@pytest.mark.slow
+def test_a_place_has_the_same_logits_among_few_places_and_among_many(rng):
+    """Among few, coarse layers are sampled before the hidden layer; among many, after it."""
+    model = Larsson2016(width=4)
+    lightness = jnp.asarray(rng.uniform(0, 100, (2, 64, 64, 1)), jnp.float32)
+    logits = jax.jit(functools.partial(model.apply, random_variables(model), train=False, method="histogram_logits"))
+    places = jnp.asarray(rng.integers(0, 64, (2, 80, 2)))
+    many = logits(lightness, places=places)
+    few = [logits(lightness, places=places[:, start : start + 4]) for start in range(0, 80, 4)]
+    for name in ("hue", "chroma"):
+        expected = jnp.concatenate([getattr(part, name) for part in few], axis=1)
+        np.testing.assert_allclose(getattr(many, name), expected, rtol=1e-4, atol=1e-5 * float(jnp.abs(expected).max()))
+
+
 def test_bilinear_sampling_by_hand():
     features = jnp.arange(6.0).reshape(1, 2, 3, 1)  # rows 0 1 2 / 3 4 5, cells of 4x4 pixels with centres at 1.5, 5.5
     places = jnp.asarray([[[1.5, 1.5], [3.5, 5.5], [1.5, 2.5], [0.0, 0.0], [7.0, 11.0]]])

@@ -111,11 +111,13 @@ def slow_transposed(x, kernel):
     return result[:, 1:-1, 1:-1]
 
 
-def slow_dilated(x, kernel, *, dilation):
-    """Nine shifted copies of x, in float64."""
+def slow_dilated(x, kernel, *, dilation=1):
+    """A shifted copy of x for every tap, in float64."""
     _, height, width, _ = x.shape
-    padded = np.pad(x.astype(np.float64), ((0, 0), (dilation, dilation), (dilation, dilation), (0, 0)))
-    starts = [(i, j, i * dilation, j * dilation) for i in range(3) for j in range(3)]
+    side = len(kernel)
+    border = (side // 2 * dilation,) * 2
+    padded = np.pad(x.astype(np.float64), ((0, 0), border, border, (0, 0)))
+    starts = [(i, j, i * dilation, j * dilation) for i in range(side) for j in range(side)]
     return sum(padded[:, y : y + height, z : z + width] @ kernel[i, j] for i, j, y, z in starts)
 
 
@@ -129,10 +131,17 @@ def dilated(dilation):
 @pytest.mark.parametrize(("size", "channels"), [((1, 1), (3, 2)), ((5, 8), (2, 3)), ((8, 4), (8, 8))])
 @pytest.mark.parametrize(
     ("functions", "side"),
-    [((convolution.convolve_transposed, slow_transposed), 4), (dilated(1), 3), (dilated(2), 3), (dilated(3), 3)],
-    ids=["transposed", "dilation 1", "dilation 2", "dilation 3"],
+    [
+        ((convolution.convolve_transposed, slow_transposed), 4),
+        (dilated(1), 3),
+        (dilated(2), 3),
+        (dilated(3), 3),
+        ((convolution.convolve_by_product, slow_dilated), 1),
+        ((convolution.convolve_by_product, slow_dilated), 7),
+    ],
+    ids=["transposed", "dilation 1", "dilation 2", "dilation 3", "product 1x1", "product 7x7"],
 )
-def test_transposed_and_dilated_are_the_sums_over_taps(form, size, channels, functions, side, monkeypatch, request):
+def test_the_other_convolutions_are_the_sums_over_taps(form, size, channels, functions, side, monkeypatch, request):
     request.getfixturevalue(form)
     monkeypatch.setattr(convolution, "WINOGRAD_CHANNELS", 8)
     function, slow = functions

@@ -14,6 +14,7 @@ Published weights: `autocolorize.caffemodel.h5` of gustavla/autocolorize; a self
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -43,6 +44,7 @@ from semcolor_jax.losses.objective import Inputs, ModelLosses, apply_model
 from semcolor_jax.models.encoders import VGG16_BLOCKS
 from semcolor_jax.models.layers import enlarge, pad_to_stride
 from semcolor_jax.models.semcolor import Predictions
+from semcolor_jax.ops.pooling import max_pool
 
 STRIDE = 32
 """Of the trunk."""
@@ -134,7 +136,7 @@ class Larsson2016(nn.Module):
         for block, filters in enumerate(VGG16_BLOCKS, start=1):
             for index, channels in enumerate(filters, start=1):
                 x = layer(x, channels, f"conv{block}_{index}")
-            x = nn.max_pool(x, (2, 2), strides=(2, 2))
+            x = max_pool(x, window=2)
         for name, kernel in (("fc6", 7), ("fc7", 1)):
             x = nn.Dropout(DROPOUT, deterministic=not train)(layer(x, 4096, name, kernel=kernel))
             layers[name] = x
@@ -150,6 +152,9 @@ class Larsson2016(nn.Module):
         )
         features = features.astype(jnp.float32)
         if places is not None:
+            # Both steps are linear, so they may swap: the cells or the places are multiplied, whichever are fewer.
+            if math.prod(features.shape[1:3]) < places.shape[1]:
+                return sample_bilinear(hidden(features), places, stride=stride)
             return hidden(sample_bilinear(features, places, stride=stride))
         if stride < DENSE_STRIDE:
             window = (DENSE_STRIDE // stride,) * 2
