@@ -39,6 +39,7 @@ LAYERS: dict[str, tuple[Callable[..., jax.Array], Shape, Shape | None]] = {
     "max-pooling, 256 channels": (functools.partial(max_pool, window=2), (32, 16, 16, 256), None),
     "3x3": (convolution.convolve, (32, 64, 64, 64), (3, 3, 64, 64)),
     "3x3, coarse": (convolution.convolve, (32, 8, 8, 512), (3, 3, 512, 512)),
+    "3x3, halving": (convolution.convolve_halving, (32, 64, 64, 64), (3, 3, 64, 64)),
     "3x3 dilated by 2": (
         functools.partial(convolution.convolve_dilated, dilation=2),
         (32, 8, 8, 512),

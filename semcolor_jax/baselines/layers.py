@@ -13,7 +13,12 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from semcolor_jax.color import lab_to_rgb
-from semcolor_jax.ops.convolution import convolve_by_product, convolve_dilated, convolve_transposed
+from semcolor_jax.ops.convolution import (
+    convolve_by_product,
+    convolve_dilated,
+    convolve_halving,
+    convolve_transposed,
+)
 
 PUBLISHED_WIDTH = 64
 """`config.model.width` at which a comparison method has its published number of channels."""
@@ -60,11 +65,13 @@ def _convolve(
     x: Array, kernel: Array, strides: Sequence[int], padding: Sequence[tuple[int, int]], **options: Any
 ) -> Array:
     """Is `jax.lax.conv_general_dilated`, in this project's form where there is one."""
-    (dilation,) = set(options["rhs_dilation"])
-    if tuple(strides) == (1, 1):
-        if kernel.shape[:2] == (3, 3):
+    (dilation,), (stride,) = set(options["rhs_dilation"]), set(strides)
+    match kernel.shape[0], stride, dilation:
+        case 3, 1, _:
             return convolve_dilated(x, kernel, dilation=dilation)
-        if dilation == 1:  # fully connected layers as convolutions, of 7x7 and 1x1
+        case 3, 2, 1:
+            return convolve_halving(x, kernel)
+        case _, 1, 1:  # dense layers as convolutions, 7x7 and 1x1
             return convolve_by_product(x, kernel)
     return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
 

@@ -49,6 +49,17 @@ def convolve(
     return _convolve(inputs, kernel, stride) if on_one_cpu() else plain.convolve(inputs, kernel, stride=stride)
 
 
+def convolve_halving(inputs: Float[Array, "B H W C"], kernel: Float[Array, "3 3 C K"]) -> Float[Array, "B h w K"]:
+    """Returns every second row and column of the SAME convolution, as with padding (1, 1) and stride 2 in PyTorch.
+
+    (`convolve` with stride 2 pads an even side at its end only.) Any dtype, the same for both.
+    """
+    if not on_one_cpu():
+        return plain.convolve(inputs, kernel, stride=2, padding=((1, 1), (1, 1)))
+    # Seen from the other end, the padding of an even side that counts is at its end; an odd side has it at both.
+    return _convolve(inputs[:, ::-1, ::-1], kernel[::-1, ::-1], 2)[:, ::-1, ::-1]
+
+
 def convolve_dilated(
     inputs: Float[Array, "B H W C"], kernel: Float[Array, "3 3 C K"], *, dilation: int
 ) -> Float[Array, "B H W K"]:

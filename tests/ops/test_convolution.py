@@ -118,7 +118,12 @@ def slow_dilated(x, kernel, *, dilation=1):
     border = (side // 2 * dilation,) * 2
     padded = np.pad(x.astype(np.float64), ((0, 0), border, border, (0, 0)))
     starts = [(i, j, i * dilation, j * dilation) for i in range(side) for j in range(side)]
-    return sum(padded[:, y : y + height, z : z + width] @ kernel[i, j] for i, j, y, z in starts)
+    return np.sum([padded[:, y : y + height, z : z + width] @ kernel[i, j] for i, j, y, z in starts], axis=0)
+
+
+def slow_halving(x, kernel):
+    """Every second pixel of the sum over taps."""
+    return slow_dilated(x, kernel)[:, ::2, ::2]
 
 
 def dilated(dilation):
@@ -133,13 +138,14 @@ def dilated(dilation):
     ("functions", "side"),
     [
         ((convolution.convolve_transposed, slow_transposed), 4),
+        ((convolution.convolve_halving, slow_halving), 3),
         (dilated(1), 3),
         (dilated(2), 3),
         (dilated(3), 3),
         ((convolution.convolve_by_product, slow_dilated), 1),
         ((convolution.convolve_by_product, slow_dilated), 7),
     ],
-    ids=["transposed", "dilation 1", "dilation 2", "dilation 3", "product 1x1", "product 7x7"],
+    ids=["transposed", "halving", "dilation 1", "dilation 2", "dilation 3", "product 1x1", "product 7x7"],
 )
 def test_the_other_convolutions_are_the_sums_over_taps(form, size, channels, functions, side, monkeypatch, request):
     request.getfixturevalue(form)
