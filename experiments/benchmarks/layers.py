@@ -67,7 +67,8 @@ def cases(layer: str) -> dict[str, Callable[[], Any]]:
     for what, of_layer in (("forward", function), ("with gradients", with_gradients)):
         for form, context in (("xla", portable()), ("cpu", contextlib.nullcontext())):
             with context:
-                compiled = jax.jit(of_layer).lower(*arguments).compile()
+                # A new function object for each form: JAX would trace one only once.
+                compiled = jax.jit(functools.partial(of_layer)).lower(*arguments).compile()
             runs[f"{what}, {form}"] = functools.partial(_run, compiled, arguments)
     return runs
 

@@ -32,6 +32,8 @@ from semcolor_jax.ops.rows import rows_per_chunk
 SIDE = 3
 CHUNK_PIXELS = 2048
 """Output pixels with nine shifted copies in memory at once."""
+_ONE = ((1, 1), (1, 1))
+"""Pixels of padding around the image."""
 WINOGRAD_CHANNELS = 128
 """From this many input and output channels on, Winograd's form is faster."""
 WINOGRAD_CHANNELS_UPSAMPLED = 64
@@ -54,10 +56,7 @@ def convolve_halving(inputs: Float[Array, "B H W C"], kernel: Float[Array, "3 3 
 
     (`convolve` with stride 2 pads an even side at its end only.) Any dtype, the same for both.
     """
-    if not on_one_cpu():
-        return plain.convolve(inputs, kernel, stride=2, padding=((1, 1), (1, 1)))
-    # Seen from the other end, the padding of an even side that counts is at its end; an odd side has it at both.
-    return _convolve(inputs[:, ::-1, ::-1], kernel[::-1, ::-1], 2)[:, ::-1, ::-1]
+    return _convolve_halving(inputs, kernel) if on_one_cpu() else _halving(inputs, kernel)
 
 
 def convolve_dilated(
@@ -163,6 +162,31 @@ _convolve.defvjp(_forward, _backward)
 def _together(of_inputs: Array, of_kernel: Array) -> tuple[Array, Array]:
     """Computes both gradients now, so that XLA frees the activations before the optimizer runs."""
     return barrier((of_inputs, of_kernel))
+
+
+def _halving(inputs: Array, kernel: Array) -> Array:
+    return plain.convolve(inputs, kernel, stride=2, padding=_ONE)
+
+
+@jax.custom_vjp
+def _convolve_halving(inputs: Array, kernel: Array) -> Array:
+    return _halving(inputs, kernel)
+
+
+def _forward_halving(inputs: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _halving(inputs, kernel), (inputs, kernel)
+
+
+def _backward_halving(residuals: tuple[Array, Array], upstream: Array) -> tuple[Array, Array]:
+    inputs, kernel = residuals
+    inputs, upstream = barrier((inputs, upstream))
+    _, pull_back = jax.vjp(lambda x: _halving(x, kernel), inputs)
+    (of_inputs,) = pull_back(upstream)
+    of_kernel = _correlate(inputs, upstream, padding=_ONE, stride=2)
+    return _together(of_inputs, of_kernel.astype(kernel.dtype))
+
+
+_convolve_halving.defvjp(_forward_halving, _backward_halving)
 
 
 def _saves_by_winograd(inputs: Array, kernel: Array, stride: int) -> bool:
