@@ -20,6 +20,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Sequence
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -32,8 +33,9 @@ from semcolor_jax.ops.rows import rows_per_chunk
 SIDE = 3
 CHUNK_PIXELS = 2048
 """Output pixels with nine shifted copies in memory at once."""
-_ONE = ((1, 1), (1, 1))
-"""Pixels of padding around the image."""
+Pads = tuple[tuple[int, int], tuple[int, int]]
+Padding = Literal["SAME"] | Pads
+_ONE: Pads = ((1, 1), (1, 1))  # pixels of padding around the image
 WINOGRAD_CHANNELS = 128
 """From this many input and output channels on, Winograd's form is faster."""
 WINOGRAD_CHANNELS_UPSAMPLED = 64
@@ -56,7 +58,9 @@ def convolve_halving(inputs: Float[Array, "B H W C"], kernel: Float[Array, "3 3 
 
     (`convolve` with stride 2 pads an even side at its end only.) Any dtype, the same for both.
     """
-    return _convolve_halving(inputs, kernel) if on_one_cpu() else _halving(inputs, kernel)
+    if not on_one_cpu():
+        return plain.convolve(inputs, kernel, stride=2, padding=_ONE)
+    return _convolve(inputs, kernel, 2, _ONE)
 
 
 def convolve_dilated(
@@ -125,19 +129,19 @@ def upsample(x: Float[Array, "B H W C"]) -> Float[Array, "B 2*H 2*W C"]:
     return x.reshape(batch, 2 * height, 2 * width, channels)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _convolve(inputs: Array, kernel: Array, stride: int) -> Array:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _convolve(inputs: Array, kernel: Array, stride: int, padding: Padding = "SAME") -> Array:
     # Without a gradient: batches are small, and the transforms of the kernels would take most of the time.
-    return plain.convolve(inputs, kernel, stride=stride)
+    return plain.convolve(inputs, kernel, stride=stride, padding=padding)
 
 
-def _forward(inputs: Array, kernel: Array, stride: int) -> tuple[Array, tuple[Array, Array]]:
+def _forward(inputs: Array, kernel: Array, stride: int, padding: Padding) -> tuple[Array, tuple[Array, Array]]:
     if _saves_by_winograd(inputs, kernel, stride):
         return winograd.apply(winograd.SAME, inputs, kernel), (inputs, kernel)
-    return plain.convolve(inputs, kernel, stride=stride), (inputs, kernel)
+    return plain.convolve(inputs, kernel, stride=stride, padding=padding), (inputs, kernel)
 
 
-def _backward(stride: int, residuals: tuple[Array, Array], upstream: Array) -> tuple[Array, Array]:
+def _backward(stride: int, padding: Padding, residuals: tuple[Array, Array], upstream: Array) -> tuple[Array, Array]:
     # Otherwise XLA keeps the transforms of the forward pass, several times larger than the inputs, until here. Not the
     # kernel: the state is donated, and XLA would copy it for the barrier.
     inputs, kernel = residuals
@@ -150,9 +154,9 @@ def _backward(stride: int, residuals: tuple[Array, Array], upstream: Array) -> t
         of_inputs = winograd.input_gradient(winograd.SAME, upstream, kernel)
         of_kernel = winograd.kernel_gradient(winograd.SAME, inputs, upstream)
     else:
-        _, pull_back = jax.vjp(lambda x: plain.convolve(x, kernel, stride=stride), inputs)
+        _, pull_back = jax.vjp(lambda x: plain.convolve(x, kernel, stride=stride, padding=padding), inputs)
         (of_inputs,) = pull_back(upstream)
-        of_kernel = kernel_gradient(inputs, upstream, stride=stride)
+        of_kernel = kernel_gradient(inputs, upstream, stride=stride, padding=padding)
     return _together(of_inputs, of_kernel.astype(kernel.dtype))
 
 
@@ -162,31 +166,6 @@ _convolve.defvjp(_forward, _backward)
 def _together(of_inputs: Array, of_kernel: Array) -> tuple[Array, Array]:
     """Computes both gradients now, so that XLA frees the activations before the optimizer runs."""
     return barrier((of_inputs, of_kernel))
-
-
-def _halving(inputs: Array, kernel: Array) -> Array:
-    return plain.convolve(inputs, kernel, stride=2, padding=_ONE)
-
-
-@jax.custom_vjp
-def _convolve_halving(inputs: Array, kernel: Array) -> Array:
-    return _halving(inputs, kernel)
-
-
-def _forward_halving(inputs: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _halving(inputs, kernel), (inputs, kernel)
-
-
-def _backward_halving(residuals: tuple[Array, Array], upstream: Array) -> tuple[Array, Array]:
-    inputs, kernel = residuals
-    inputs, upstream = barrier((inputs, upstream))
-    _, pull_back = jax.vjp(lambda x: _halving(x, kernel), inputs)
-    (of_inputs,) = pull_back(upstream)
-    of_kernel = _correlate(inputs, upstream, padding=_ONE, stride=2)
-    return _together(of_inputs, of_kernel.astype(kernel.dtype))
-
-
-_convolve_halving.defvjp(_forward_halving, _backward_halving)
 
 
 def _saves_by_winograd(inputs: Array, kernel: Array, stride: int) -> bool:
@@ -252,21 +231,22 @@ def _packed_gradients(x: Array, packed: Array, upstream: Array) -> tuple[Array, 
 
 
 def kernel_gradient(
-    inputs: Float[Array, "B H W C"], upstream: Float[Array, "B h w K"], *, stride: int
+    inputs: Float[Array, "B H W C"], upstream: Float[Array, "B h w K"], *, stride: int, padding: Padding = "SAME"
 ) -> Float[Array, "3 3 C K"]:
-    """Returns the gradient of a SAME 3x3 convolution with respect to its kernel, float32.
+    """Returns the gradient of a 3x3 convolution with respect to its kernel, float32.
 
     Args:
       inputs: of the convolution.
       upstream: the gradient with respect to its output.
       stride: of both axes.
+      padding: of the convolution; SAME where the stride is 1.
     """
     if stride == 1 and inputs.shape[-1] >= upstream.shape[-1]:
         # Copies of `upstream`, shifted the other way: the nine blocks come out in reverse order.
         blocks = _correlate(upstream, inputs, padding=((1, 1), (1, 1)), stride=1)
         return jnp.moveaxis(blocks[::-1, ::-1], -1, -2)
-    padding = jax.lax.padtype_to_pads(inputs.shape[1:3], (SIDE, SIDE), (stride, stride), "SAME")
-    return _correlate(inputs, upstream, padding=padding, stride=stride)
+    same = jax.lax.padtype_to_pads(inputs.shape[1:3], (SIDE, SIDE), (stride, stride), "SAME")
+    return _correlate(inputs, upstream, padding=same if padding == "SAME" else padding, stride=stride)
 
 
 def _correlate(
