@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 from absl import app, flags
+from compared_methods import ABLATIONS, COMPARISONS, config_of
 from ml_collections import ConfigDict
 from paper_report.curves import draw_curves
 from short_training import BRANCHES, begin, run, short_config, summary, table
 
-from semcolor_jax.baselines.registry import with_method
 from semcolor_jax.cli import flags as cli
 from semcolor_jax.files import write_json
 from semcolor_jax.photos.files import write_image
@@ -36,23 +36,14 @@ PHOTOS = flags.DEFINE_integer("photos", 400, "Validation photos.", lower_bound=1
 ENCODER = flags.DEFINE_enum("encoder", "vgg_like", ["vgg_like", "vgg16"], "Of the ablations.")
 OUTPUT = flags.DEFINE_string("output", "experiments/results/ablation.json", "File of the results.")
 
-ABLATIONS = {"RegSoft": "regsoft", "ClasRegSoft": "clasregsoft", "SegClasRegSoft": "segclasregsoft"}
 NOTE = "Mean and, after the sign, standard deviation over the runs, which differ in their seed."
-COMPARISONS = {"Zhang 2016": "zhang2016", "Larsson 2016": "larsson2016", "Iizuka 2016": "iizuka2016"}
 
 
-def config_of(method: str, *, seed: int) -> ConfigDict:
+def training(method: str, *, seed: int) -> ConfigDict:
     """Returns the training of one method; everything else is equal."""
     config = short_config(DATA.value, steps=STEPS.value, width=WIDTH.value, encoder=ENCODER.value, seed=seed)
     config.name = method
-    if method in ABLATIONS:
-        config.model.variant = ABLATIONS[method]
-    else:
-        config = with_method(config, COMPARISONS[method])
-        config.loss.reg = 1.0
-        if "global_side" in config.model:
-            config.model.global_side = 64
-    return config
+    return config_of(method, config)
 
 
 def histogram(results: dict[str, Any]) -> np.ndarray:
@@ -67,12 +58,12 @@ def histogram(results: dict[str, Any]) -> np.ndarray:
 def main(_: list[str]) -> None:
     """Trains and compares."""
     methods = ["RegSoft", "SegClasRegSoft"] if ENCODER.value == "vgg16" else [*ABLATIONS, *COMPARISONS]
-    samples, results = begin(config_of("RegSoft", seed=0), photos=PHOTOS.value)
+    samples, results = begin(training("RegSoft", seed=0), photos=PHOTOS.value)
     runs: dict[str, list[dict[str, Any]]] = {method: [] for method in methods}
     output = Path(OUTPUT.value)
     for seed, method in itertools.product(range(SEEDS.value), methods):  # a stopped experiment has complete rounds
         workdir = Path(WORKDIR.value) / f"{method.replace(' ', '_')}_{seed}"
-        runs[method].append(run(config_of(method, seed=seed), workdir, samples=samples))
+        runs[method].append(run(training(method, seed=seed), workdir, samples=samples))
         results[method] = {"runs": runs[method], **summary(runs[method])}
         write_json(output, results)
         rows = ((name, results[name]) for name in methods if name in results)

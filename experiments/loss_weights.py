@@ -20,7 +20,7 @@ from typing import Any
 from absl import app, flags
 from accelerator_jobs.balance import balanced_weights, gradient_norms
 from ml_collections import ConfigDict
-from short_training import BRANCHES, begin, run, short_config
+from short_training import BRANCHES, begin, run, short_config, titles_of
 
 from semcolor_jax.cli import flags as cli
 from semcolor_jax.config import default
@@ -76,7 +76,8 @@ def mean_norms(runs: list[dict[str, Any]]) -> dict[str, float]:
 def table(rounds: list[dict[str, Any]]) -> str:
     """Returns the rounds in Markdown."""
     header = ["round", *(f"weight of {name}" for name in LOSSES), *(f"its pull, {name}" for name in LOSSES)]
-    header += [f"ab distance, {title}" for title in BRANCHES.values()]
+    titles = titles_of(rounds[0]["runs"][0]["scores"])
+    header += [f"ab distance, {titles[branch]}" for branch in BRANCHES]
     rows = []
     for number, entry in enumerate(rounds):
         pulls = (entry["weights"][name] * entry["norms"][name] for name in LOSSES)

@@ -24,7 +24,7 @@ from semcolor_jax.data.sources import make_source
 from semcolor_jax.evaluation import table_text
 from semcolor_jax.evaluation.evaluate import center_square
 from semcolor_jax.files import read_json, write_json
-from semcolor_jax.inference.branches import branch_colors, grey_copy, recombine
+from semcolor_jax.inference.branches import branch_colors, branch_titles, grey_copy, recombine
 from semcolor_jax.inference.restore import load_predictor
 from semcolor_jax.metrics.error_histogram import ErrorHistogram
 from semcolor_jax.metrics.similarity import ab_errors, of_pair
@@ -35,7 +35,7 @@ SIZE = 128
 """Side in pixels of the scored squares."""
 METRICS = ("psnr", "ssim", "ab_distance", "colourfulness", "ab_auc")
 HEADINGS = ("PSNR (dB)", "SSIM", "ab distance", "colourfulness", "AUC")
-BRANCHES = {"soft": "annealed mean", "reg": "regression"}
+BRANCHES = ("soft", "reg")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,8 +113,10 @@ def run(config: ConfigDict, workdir: Path, *, samples: Sequence[Sample]) -> dict
     loop.train(config, workdir)
     seconds = time.perf_counter() - start
     predictor, temperature = load_predictor(workdir), config.inference.temperature
-    branches = branch_colors(predictor(np.zeros((1, 32, 32, 1))), temperature=temperature)
-    result: dict[str, Any] = {"seed": config.seed, "seconds": round(seconds, 1)}
+    predictions = predictor(np.zeros((1, 32, 32, 1)))
+    branches = branch_colors(predictions, temperature=temperature)
+    titles = branch_titles(predictions.ab_title)
+    result: dict[str, Any] = {"seed": config.seed, "seconds": round(seconds, 1), "titles": titles}
     for branch in branches:
 
         def color(lightness: np.ndarray, branch: str = branch) -> np.ndarray:
@@ -123,6 +125,11 @@ def run(config: ConfigDict, workdir: Path, *, samples: Sequence[Sample]) -> dict
         result[branch] = dataclasses.asdict(score(samples, color))
     write_json(finished, result)
     return result
+
+
+def titles_of(result: dict[str, Any]) -> dict[str, str]:
+    """Returns what tables call the branches of a result of `run`; earlier versions kept no titles."""
+    return result.get("titles", branch_titles("regression"))
 
 
 def summary(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -160,9 +167,10 @@ def table(record: dict[str, Any], rows: Iterable[tuple[str, dict[str, Any]]], *,
     cells = [["grey copy", "", *(f"{grey[metric]:.4g}" for metric in METRICS), "", ""]]
     for title, scores in rows:
         seconds = statistics.median(run["seconds"] for run in scores["runs"])
+        titles = titles_of(scores["runs"][0])
         for branch in (name for name in BRANCHES if name in scores):
             runs = [str(len(scores["runs"])), f"{seconds:.0f}"]
-            cells.append([title, BRANCHES[branch], *_cells(scores[branch]), *runs])
+            cells.append([title, titles[branch], *_cells(scores[branch]), *runs])
     body = table_text.markdown([first, "colours by", *HEADINGS, "runs", "seconds a run"], cells)
     return "\n".join([*lines, body, ""])
 

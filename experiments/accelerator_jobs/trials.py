@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import functools
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import jax
+from compared_methods import ABLATIONS, COMPARISONS, config_of
 from ml_collections import ConfigDict
 
 from accelerator_jobs import training
@@ -13,7 +15,6 @@ from accelerator_jobs.parts import PATTERN, read_parts
 from accelerator_jobs.resumable import Resumable
 from accelerator_jobs.scoring import headline, score
 from accelerator_jobs.session import Session
-from semcolor_jax.baselines.registry import with_method
 from semcolor_jax.checkpoints.training_runs import remove_checkpoints
 from semcolor_jax.errors import UserError
 from semcolor_jax.training.loop import Setup
@@ -46,35 +47,20 @@ TRIALS: dict[str, Change] = {
 """The trials, each alone against the recipe. The first trial is "balanced": the weights that `balance` proposes."""
 
 
-def _from_random_weights(config: ConfigDict) -> None:
-    config.model.variant, config.model.pretrained = "segclasregsoft", False
+def _from_random_weights(config: ConfigDict) -> ConfigDict:
+    config = config_of("SegClasRegSoft", config)
+    config.model.pretrained = False
     config.optimizer.encoder_rate = 1.0
+    return config
 
 
-def _method(method: str) -> Change:
-    def change(config: ConfigDict) -> None:
-        with config.unlocked():
-            config.update(with_method(config, method).to_dict())  # has fields of its own
-        config.loss.reg = 1.0
-        config.optimizer.encoder_rate = 1.0
-        if "global_side" in config.model:
-            config.model.global_side = max(32, config.data.image_size // 32 * 32)
-
-    return change
+def _cases(titles: Iterable[str]) -> dict[str, Callable[[ConfigDict], ConfigDict]]:
+    return {title: functools.partial(config_of, title) for title in titles}
 
 
-CASES: dict[str, dict[str, Change]] = {
-    "ablation": {
-        "RegSoft": _set("model", variant="regsoft"),
-        "ClasRegSoft": _set("model", variant="clasregsoft"),
-        "SegClasRegSoft": _set("model", variant="segclasregsoft"),
-    },
-    "comparison": {
-        "SegClasRegSoft from random weights": _from_random_weights,
-        "Zhang 2016": _method("zhang2016"),
-        "Larsson 2016": _method("larsson2016"),
-        "Iizuka 2016": _method("iizuka2016"),
-    },
+CASES: dict[str, dict[str, Callable[[ConfigDict], ConfigDict]]] = {
+    "ablation": _cases(ABLATIONS),
+    "comparison": {"SegClasRegSoft from random weights": _from_random_weights, **_cases(COMPARISONS)},
 }
 """The runs of these jobs. The comparison methods have no encoder with ImageNet's weights; how much that alone costs,
 the paper's network from random weights shows."""
@@ -125,11 +111,11 @@ def run_cases(
     Raises:
       UserError: `only` names another run; a mistake in the config or the data; a loss is not finite.
     """
-    changes = CASES[job]
-    if unknown := [title for title in only if title not in changes]:
-        raise UserError(f"--only names no run of {job}: {', '.join(unknown)}; there are {', '.join(changes)}.")
+    cases = CASES[job]
+    if unknown := [title for title in only if title not in cases]:
+        raise UserError(f"--only names no run of {job}: {', '.join(unknown)}; there are {', '.join(cases)}.")
     results, slowest = dict(finished), 0.0
-    for name in only or changes:
+    for name in only or cases:
         title = f"{name}, seed {seed}"
         if title in results:
             continue
@@ -137,19 +123,18 @@ def run_cases(
             session.log(f"{title}: not begun, for {session.remaining:.0f} s are left and one took {slowest:.0f} s")
             break
         begin = session.elapsed
-        case = _case(config, changes[name], images=images, seed=seed)
+        case = _case(config, cases[name], images=images, seed=seed)
         results[title] = _train_and_score(session, case, title, until=None)
         slowest = max(slowest, session.elapsed - begin)
         session.record(job, results)
         _write_table(session, job, results)
 
 
-def _case(config: ConfigDict, change: Change, *, images: int, seed: int) -> ConfigDict:
-    case = config.copy_and_resolve_references()
-    case.seed = seed
-    case.schedule.steps_total = max(2, images // case.data.batch_size)
-    change(case)
-    return case
+def _case(config: ConfigDict, case: Callable[[ConfigDict], ConfigDict], *, images: int, seed: int) -> ConfigDict:
+    config = case(config)
+    config.seed = seed
+    config.schedule.steps_total = max(2, images // config.data.batch_size)
+    return config
 
 
 def _train_and_score(session: Session, config: ConfigDict, title: str, *, until: float | None) -> dict[str, Any]:
