@@ -6,6 +6,7 @@ import sys
 import types
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -99,9 +100,8 @@ def test_siggraph17_with_and_without_hints(colorizers, tmp_path):
     assert np.std(alone) > 1
     assert np.max(np.abs(alone - hinted)) > 1
     assert np.max(np.abs(predictor(lightness).ab - alone)) < 1e-4
-    ours: Any = Siggraph17().apply(
-        predictor.variables, lightness, train=False, hints=np.concatenate([ab_hint, mask], axis=-1)
-    )
+    hints = jnp.concatenate([ab_hint, mask], axis=-1)
+    ours: Any = Siggraph17().apply(predictor.variables, jnp.asarray(lightness), train=False, hints=hints)
     assert np.max(np.abs(ours.ab - hinted)) < 1e-4
 
 

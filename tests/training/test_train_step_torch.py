@@ -47,7 +47,7 @@ def test_loss_and_gradient_norm_are_those_of_pytorch(heads):
     lab = rgb2lab(batch["image"]).astype(np.float32)
     weights = rng.uniform(0.5, 2.0, 313).astype(np.float32)
     config.loss.heads = heads
-    inputs = Inputs(batch, jnp.asarray(lab), config.loss, jnp.asarray(weights), rngs={})
+    inputs = Inputs(jax.tree.map(jnp.asarray, batch), jnp.asarray(lab), config.loss, jnp.asarray(weights), rngs={})
     loss, norm = our_loss_and_norm(variables, model, inputs)
     for dense in (False, True):
         reference = torch_unet.UNet(8, 16, keras_padding=True)
