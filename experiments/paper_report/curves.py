@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from semcolor_jax.metrics.error_histogram import THRESHOLDS
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 560, 400, 62, 18, 44, 52
-COLORS = ("#4271ae", "#d68c14", "#2e8b57", "#8e6bb0", "#8c564b", "#be3c38", "#5b6770", "#17a2b8")
+COLORS = ("#4271ae", "#d68c14", "#2e8b57", "#8e6bb0", "#8c564b", "#be3c38", "#1c1e21", "#17a2b8")
 SCALE = 2  # drawn this much larger and then shrunk, because Pillow's lines have hard edges
 
 Curves = Mapping[str, Sequence[float] | np.ndarray]
