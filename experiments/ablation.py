@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 from absl import app, flags
-from compared_methods import ABLATIONS, COMPARISONS, config_of
+from compared_methods import ABLATIONS, BRANCHES, COMPARISONS, config_of
 from ml_collections import ConfigDict
 from paper_report.curves import draw_curves
-from short_training import BRANCHES, begin, run, short_config, summary, table
+from short_training import begin, run, short_config, summary, table
 
 from semcolor_jax.cli import flags as cli
 from semcolor_jax.files import write_json

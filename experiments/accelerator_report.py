@@ -19,18 +19,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from compared_methods import BRANCHES, titles_of
 from paper_report.curves import draw_curves
 
 from semcolor_jax.cli import exits
 from semcolor_jax.errors import UserError
 from semcolor_jax.evaluation import table_text
 from semcolor_jax.files import read_json, write_json
-from semcolor_jax.inference.branches import branch_titles
 from semcolor_jax.metrics.error_histogram import MAX_ERROR, THRESHOLDS
 from semcolor_jax.photos.files import write_image
 
 JOBS = ("ablation", "comparison")
-BRANCHES = ("soft", "reg")
 METRICS = {"psnr_gain": "PSNR above grey (dB)", "ab_share": "ab distance, of grey's", "colour_share": "colourfulness"}
 
 Run = Mapping[str, Any]
@@ -151,7 +150,7 @@ def report(runs: Mapping[str, Mapping[str, Run]], *, labelled: Sequence[str] = (
 def _branches(runs: Mapping[str, Run]) -> dict[str, str]:
     """Returns the branches that give colour, and what they are called; earlier results do not say."""
     run = next(iter(runs.values()))
-    titles = run.get("titles", branch_titles("regression"))
+    titles = titles_of(run)
     return {branch: titles[branch] for branch in BRANCHES if branch in run["mean"]}
 
 

@@ -19,8 +19,9 @@ from typing import Any
 
 from absl import app, flags
 from accelerator_jobs.balance import balanced_weights, gradient_norms
+from compared_methods import BRANCHES, titles_of
 from ml_collections import ConfigDict
-from short_training import BRANCHES, begin, run, short_config, titles_of
+from short_training import begin, run, short_config
 
 from semcolor_jax.cli import flags as cli
 from semcolor_jax.config import default

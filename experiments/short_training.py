@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from compared_methods import BRANCHES, titles_of
 from ml_collections import ConfigDict
 
 from semcolor_jax.color import rgb_to_lab
@@ -35,7 +36,6 @@ SIZE = 128
 """Side in pixels of the scored squares."""
 METRICS = ("psnr", "ssim", "ab_distance", "colourfulness", "ab_auc")
 HEADINGS = ("PSNR (dB)", "SSIM", "ab distance", "colourfulness", "AUC")
-BRANCHES = ("soft", "reg")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,11 +125,6 @@ def run(config: ConfigDict, workdir: Path, *, samples: Sequence[Sample]) -> dict
         result[branch] = dataclasses.asdict(score(samples, color))
     write_json(finished, result)
     return result
-
-
-def titles_of(result: dict[str, Any]) -> dict[str, str]:
-    """Returns what tables call the branches of a result of `run`; earlier versions kept no titles."""
-    return result.get("titles", branch_titles("regression"))
 
 
 def summary(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from absl import app, flags
+from compared_methods import BRANCHES
 from ml_collections import ConfigDict
-from short_training import BRANCHES, begin, run, short_config, summary, table
+from short_training import begin, run, short_config, summary, table
 
 from semcolor_jax.cli import flags as cli
 from semcolor_jax.files import write_json

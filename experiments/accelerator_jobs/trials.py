@@ -22,6 +22,8 @@ from semcolor_jax.training.resume import check_same_training
 from semcolor_jax.training.state import TrainState
 
 Change = Callable[[ConfigDict], None]
+Case = Callable[[ConfigDict], ConfigDict]
+"""Returns a copy of a config for one of the compared networks."""
 
 METRICS = ("psnr_gain", "ab_share", "colour_share")
 
@@ -54,11 +56,11 @@ def _from_random_weights(config: ConfigDict) -> ConfigDict:
     return config
 
 
-def _cases(titles: Iterable[str]) -> dict[str, Callable[[ConfigDict], ConfigDict]]:
+def _cases(titles: Iterable[str]) -> dict[str, Case]:
     return {title: functools.partial(config_of, title) for title in titles}
 
 
-CASES: dict[str, dict[str, Callable[[ConfigDict], ConfigDict]]] = {
+CASES: dict[str, dict[str, Case]] = {
     "ablation": _cases(ABLATIONS),
     "comparison": {"SegClasRegSoft from random weights": _from_random_weights, **_cases(COMPARISONS)},
 }
@@ -130,7 +132,7 @@ def run_cases(
         _write_table(session, job, results)
 
 
-def _case(config: ConfigDict, case: Callable[[ConfigDict], ConfigDict], *, images: int, seed: int) -> ConfigDict:
+def _case(config: ConfigDict, case: Case, *, images: int, seed: int) -> ConfigDict:
     config = case(config)
     config.seed = seed
     config.schedule.steps_total = max(2, images // config.data.batch_size)
