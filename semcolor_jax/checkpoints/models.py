@@ -38,6 +38,11 @@ class OpenedModel:
     step: int | None  # of a training; None for weights only
     origin: str  # "step 3000 (best by psnr) of runs/full", or the path
 
+    @property
+    def name(self) -> str:
+        """The name of the folder, or of the file of weights without its suffix."""
+        return model_name(self.path)
+
 
 def open_model(name: str | os.PathLike[str], *, checkpoint: str | int = BEST) -> OpenedModel:
     """Opens the model that `find_model` finds, and logs which weights it has.
@@ -65,6 +70,11 @@ def open_model(name: str | os.PathLike[str], *, checkpoint: str | int = BEST) ->
         opened = OpenedModel(config, build_to_run(config), variables, path=path, step=None, origin=str(path))
     logger.info("weights: %s", opened.origin)
     return opened
+
+
+def model_name(path: Path) -> str:
+    """Returns what a model is called: its folder's name, which may have dots, or its file's without the suffix."""
+    return path.name if path.is_dir() else path.stem
 
 
 def find_model(name: str | os.PathLike[str]) -> Path:

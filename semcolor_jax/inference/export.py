@@ -117,7 +117,7 @@ def _function(model: SemColorNet, variables: dict[str, Any], choice: ColorChoice
 
 def _facts(opened: OpenedModel, choice: ColorChoice) -> dict[str, str]:
     return {
-        "model": opened.path.stem,
+        "model": opened.name,
         "side": str(opened.config.inference.side),
         "stride": str(opened.config.model.output_stride),
         "colours": f"branch {choice.branch}, temperature {choice.temperature:g}, share {choice.share:g}",

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from semcolor_jax.baselines.build import build_model
-from semcolor_jax.checkpoints.models import DEFAULT_MODEL, OpenedModel
+from semcolor_jax.checkpoints.models import DEFAULT_MODEL, OpenedModel, open_model
 from semcolor_jax.checkpoints.releases import save_release
 from semcolor_jax.cli.main import main
 from semcolor_jax.config import default
@@ -66,6 +66,11 @@ def test_stablehlo_read_again_gives_the_same_colours_at_any_size(tiny, photos):
     assert set(program.platforms) >= {"cpu", "cuda", "tpu"}
     for lightness, expected in photos:
         np.testing.assert_allclose(program.call(lightness), expected, atol=1e-3)
+
+
+def test_the_file_names_the_model_whole(tiny, tmp_path):
+    save_release(tiny.variables, tmp_path / "mine-v1.1", config=tiny.config)
+    assert export.network_of(open_model(tmp_path / "mine-v1.1")).facts["model"] == "mine-v1.1"
 
 
 @pytest.mark.parametrize("width", [40, 33])
