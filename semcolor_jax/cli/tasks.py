@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -14,7 +15,7 @@ from semcolor_jax import config as configs
 from semcolor_jax.baselines.registry import checked
 from semcolor_jax.checkpoints.compact import Bits
 from semcolor_jax.checkpoints.configs import load_config
-from semcolor_jax.checkpoints.models import find_model, is_release, open_model
+from semcolor_jax.checkpoints.models import find_model, is_release, model_name, open_model
 from semcolor_jax.checkpoints.releases import export_release
 from semcolor_jax.checkpoints.trained_part import save_trained
 from semcolor_jax.checkpoints.training_runs import make_workdir
@@ -37,6 +38,7 @@ from semcolor_jax.inference.branches import grey_copy
 from semcolor_jax.inference.restore import load_colorizer, load_predictor
 from semcolor_jax.photos.files import write_image
 from semcolor_jax.training import loop, sharding
+from semcolor_jax.training.preparation import make_preparation
 
 logger = logging.getLogger(__name__)
 
@@ -92,8 +94,7 @@ def evaluate(
     _check_at_least_one(limit, "--limit")
     path = find_model(model)
     config = checked(config or load_config(path))
-    name = path.name if path.is_dir() else path.stem  # a released model, or a file of weights
-    output = output or (Path("runs") / name if is_release(path) else path)
+    output = output or (Path("runs") / model_name(path) if is_release(path) else path)
     make_workdir(output)
     predictor, source = load_predictor(path, checkpoint=checkpoint), make_source(config, split)
     temperature, size = config.inference.temperature, _last_size(config)
@@ -209,6 +210,8 @@ def write_prior(config: ConfigDict, output: Path, *, limit: int | None = None) -
 def inspect(config: ConfigDict, output: Path, *, limit: int, seed: int | None = None) -> None:
     """Draws the first `limit` samples of the config's training, with all augmentation, as a grid of pictures.
 
+    The samples come from tf.data; with `data.cache="device"` training augments the same photos by other draws.
+
     Args:
       config: the experiment.
       output: the picture to write.
@@ -222,12 +225,18 @@ def inspect(config: ConfigDict, output: Path, *, limit: int, seed: int | None = 
 
     config = checked(config)
     _check_at_least_one(limit, "--limit")
-    drawn_by: int = config.seed if seed is None else seed
+    if seed is not None:
+        config = config.copy_and_resolve_references()
+        config.seed = seed
     source = make_source(config, "train")
-    batches = train_batches(source, ops=training_ops(config), batch_size=limit, seed=drawn_by)
+    batches = train_batches(source, ops=training_ops(config), batch_size=limit, seed=config.seed)
     (batch,) = numpy_batches(batches.take(1))
-    names = [source.names[int(index)] for index in first_indices(source, limit, seed=drawn_by)]
-    write_image(output, inspection_grid(batch, names=names, sigma=config.loss.encoding_sigma))
+    names = [source.names[int(index)] for index in first_indices(source, limit, seed=config.seed)]
+    prepared = make_preparation(config)(jax.device_put(batch), jnp.zeros((), jnp.int32))
+    seen = np.asarray(prepared.lab[..., :1])
+    write_image(
+        output, inspection_grid(jax.device_get(prepared.batch), seen, names=names, sigma=config.loss.encoding_sigma)
+    )
     print(output)
 
 

@@ -6,20 +6,24 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 from semcolor_jax.cli import flags as cli
 from semcolor_jax.cli import tasks
-from semcolor_jax.color import rebalancing_weights
+from semcolor_jax.color import rebalancing_weights, rgb_to_lab
 from semcolor_jax.config import default
 from semcolor_jax.data.augment import training_ops
 from semcolor_jax.data.embedded import EmbeddedSource
 from semcolor_jax.data.pipeline import numpy_batches, train_batches
 from semcolor_jax.data.prior import load_prior
 from semcolor_jax.errors import UserError
+from semcolor_jax.evaluation import drawing
 from semcolor_jax.training import loop
+from semcolor_jax.training.preparation import make_preparation
 
 # ml_collections loads config files in a way that Python 3.12 and later warn of.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module.. method is deprecated:DeprecationWarning")
@@ -108,16 +112,34 @@ def test_training_refuses_a_prior_of_another_bin_table(tmp_path):
     assert not (tmp_path / "work" / "config.json").exists()
 
 
+def _rows_of(image, grid):
+    """Returns the rows at which a photo of 96 pixels stands in the grid's first column."""
+    column = grid[:, 52:148]  # in the middle of 160 pixels, which begin at 20
+    return [top for top in range(len(column) - 95) if np.array_equal(column[top : top + 96], image)]
+
+
 def test_the_grid_shows_what_training_begins_with(tmp_path):
     config = _config("--config.data.image_size=96", "--config.data.short_side=112")
     tasks.inspect(config, tmp_path / "grid.png", limit=3)
     grid = np.asarray(Image.open(tmp_path / "grid.png"))
     dataset = train_batches(EmbeddedSource("train"), ops=training_ops(config), batch_size=4, seed=config.seed)
     batch = next(numpy_batches(dataset))
-    column = grid[:, 52:148]  # 96 pixels in the middle of a column of 160, which begins at 20
-    for image, shown in zip(batch["image"], [True, True, True, False], strict=True):
-        tops = np.flatnonzero((column[:-95] == image[0]).all(axis=(1, 2)))
-        assert any(np.array_equal(column[top : top + 96], image) for top in tops) == shown
+    assert [len(_rows_of(image, grid)) for image in batch["image"]] == [1, 1, 1, 0]
+
+
+def test_the_grid_shows_borders_and_the_damage_of_old_prints_as_the_step_makes_them(tmp_path):
+    config = _config("--config.data.image_size=96", "--config.data.short_side=112")
+    config.augment.border, config.augment.fading, config.augment.noise = 1.0, 0.5, 0.05
+    tasks.inspect(config, tmp_path / "grid.png", limit=2, seed=3)
+    grid = np.asarray(Image.open(tmp_path / "grid.png"))
+    config.seed = 3
+    dataset = train_batches(EmbeddedSource("train"), ops=training_ops(config), batch_size=2, seed=3)
+    prepared = make_preparation(config)(jax.device_put(next(numpy_batches(dataset))), jnp.zeros((), jnp.int32))
+    for image, lab in zip(np.asarray(prepared.batch["image"]), np.asarray(prepared.lab), strict=True):
+        (top,) = _rows_of(image, grid)
+        seen = grid[top : top + 96, 52 + 160 + drawing.GAP :][:, :96]
+        np.testing.assert_allclose(rgb_to_lab(seen, xp=np)[..., 0], lab[..., 0], atol=0.5)
+        assert np.abs(rgb_to_lab(image, xp=np)[..., 0] - lab[..., 0]).mean() > 1
 
 
 @pytest.mark.parametrize(

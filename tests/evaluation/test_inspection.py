@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from skimage.color import lab2rgb, rgb2lab
 
-from semcolor_jax.color import AB_BINS
+from semcolor_jax.color import AB_BINS, rgb_to_lab
 from semcolor_jax.evaluation import drawing, inspection
 from semcolor_jax.metrics.similarity import psnr
 from semcolor_jax.taxonomy.label_sets import coco_stuff_palette
@@ -15,8 +15,10 @@ def _batch(samples):
     return {key: np.stack([getattr(sample, key) for sample in samples]) for key in keys}
 
 
-def _grid(samples):
-    return inspection.inspection_grid(_batch(samples), names=[sample.name for sample in samples], sigma=5.0)
+def _grid(samples, *, seen=None):
+    batch = _batch(samples)
+    seen = rgb_to_lab(batch["image"], xp=np)[..., :1] if seen is None else seen
+    return inspection.inspection_grid(batch, seen, names=[sample.name for sample in samples], sigma=5.0)
 
 
 def _column(grid, number, *, width=160):
@@ -55,16 +57,27 @@ def test_small_photos_are_magnified(make_sample):
     assert len(_find(_grid([sample]), sample.image.repeat(3, axis=0).repeat(3, axis=1))) == 1
 
 
+def test_the_lightness_that_the_network_sees_is_beside_the_photo(make_sample):
+    sample = make_sample(height=160, width=160)
+    seen = np.full((1, 160, 160, 1), 50, np.float32)
+    seen[0, :80] = 20
+    grid = _grid([sample], seen=seen)
+    ((top, _),) = _find(grid, sample.image)
+    drawn = _column(grid, 1)[top : top + 160]
+    expected = 255 * lab2rgb(np.concatenate([seen[0], np.zeros((160, 160, 2))], axis=-1))
+    np.testing.assert_allclose(drawn, expected, atol=1)
+
+
 def test_labels_lie_where_the_batch_has_them(make_sample):
     labels = np.full((160, 160), 255, np.uint8)
     labels[20:70, 90:150] = 9
     sample = make_sample(height=160, width=160, labels=labels)
     grid = _grid([sample])
     ((top, _),) = _find(grid, sample.image)
-    drawn = _column(grid, 1)[top : top + 160].astype(int)
+    drawn = _column(grid, 2)[top : top + 160].astype(int)
     grey = drawn.max(axis=-1) - drawn.min(axis=-1) <= 1
     np.testing.assert_array_equal(grey, labels == 255)
-    chip = (_column(grid, 1)[top + 160 :] == coco_stuff_palette()[9]).all(axis=-1)
+    chip = (_column(grid, 2)[top + 160 :] == coco_stuff_palette()[9]).all(axis=-1)
     assert chip.sum() >= 60
 
 
@@ -76,7 +89,7 @@ def test_the_decoded_soft_code_is_the_mean_of_five_bins_and_looks_like_the_photo
     np.testing.assert_allclose(decoded, _slow_mean_of_soft_code(patch, 5.0), atol=2e-3)
     grid = _grid([sample])
     ((top, _),) = _find(grid, sample.image)
-    drawn = _column(grid, 2)[top : top + 160]
+    drawn = _column(grid, 3)[top : top + 160]
     expected = 255 * lab2rgb(np.concatenate([lab[:12, :12, :1], _slow_mean_of_soft_code(patch, 5.0)], axis=-1))
     np.testing.assert_allclose(drawn[:12, :12], expected, atol=1)
     assert psnr(sample.image[None], drawn[None]).pooled[0] > 45
