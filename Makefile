@@ -49,11 +49,12 @@ browser:
 	  { $$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends chromium; } || \
 	  { echo "error: Chromium could not be installed by apt-get: install it by hand."; exit 2; }
 
-# Needs an environment of its own: docs/performance.md, "Running the benchmarks".
+# Needs an environment of its own: docs/performance.md, "Running the benchmarks". PHOTOS: a folder data set with labels.
 benchmark:
 	@test -x $(BENCH_PYTHON) || { echo "error: no $(BENCH_PYTHON); set it up as docs/performance.md says."; exit 2; }
 	@set -e; for name in input_pipeline train_step inference cold_start soft_encoding; do \
-	  script=experiments/benchmarks/$$name.py; test ! -f $$script || $(BENCH_PYTHON) $$script; done
+	  options=; test $$name != input_pipeline -o -z "$(PHOTOS)" || options="--dir $(PHOTOS)"; \
+	  $(BENCH_PYTHON) experiments/benchmarks/$$name.py $$options; done
 
 # As many processes as cores; a file's tests stay in one, so that they share what is compiled.
 PYTEST := $(PYTHON_ENV) -m pytest --numprocesses auto --dist loadfile

