@@ -16,6 +16,7 @@ from semcolor_jax.inference.branches import branch_colors, branch_titles, grey_c
 from semcolor_jax.metrics import similarity
 from semcolor_jax.metrics.error_histogram import ErrorHistogram
 from semcolor_jax.models import Predictor
+from semcolor_jax.taxonomy.label_sets import IGNORE_LABEL
 from semcolor_jax.training.loop import Setup
 
 CHUNK = 16
@@ -29,7 +30,8 @@ def score(setup: Setup, variables: dict[str, Any]) -> dict[str, Any]:
     relative to the grey copy's, "colour_share" the colourfulness relative to the originals'.
 
     "curves" holds for each of these, and for the grey copy, the share of all pixels whose ab is no further off than 0,
-    1, 2, ... units (Fig. 12). "titles" says what reports call the branches.
+    1, 2, ... units (Fig. 12). "titles" says what reports call the branches; "labels", how many photos of each set have
+    a scene and classes.
 
     Args:
       setup: its validation photos are scored: their central squares at `data.image_size`.
@@ -40,8 +42,13 @@ def score(setup: Setup, variables: dict[str, Any]) -> dict[str, Any]:
     curves: dict[str, ErrorHistogram] = collections.defaultdict(ErrorHistogram)
     rows, titles = _rows(samples, Predictor(setup.phases[-1].model, variables), config.inference, curves)
     sets: dict[str, list[dict[str, dict[str, float]]]] = collections.defaultdict(list)
+    labels: dict[str, dict[str, int]] = {}
     for sample, row in zip(samples, rows, strict=True):
-        sets[sample.name.partition("/")[0] if "/" in sample.name else setup.source.name].append(row)
+        title = sample.name.partition("/")[0] if "/" in sample.name else setup.source.name
+        sets[title].append(row)
+        of_set = labels.setdefault(title, {"scenes": 0, "classes": 0})
+        of_set["scenes"] += bool(sample.scene_prob.any())
+        of_set["classes"] += bool((sample.labels != IGNORE_LABEL).any())
     names = [name for name in rows[0] if name not in ("grey", "truth")]
     by_set = {title: {name: _relative(of_set, name) for name in names} for title, of_set in sets.items()}
     means = {
@@ -52,7 +59,14 @@ def score(setup: Setup, variables: dict[str, Any]) -> dict[str, Any]:
         for name in names
     }
     curve_of = {name: [round(float(x), 5) for x in histogram.curve] for name, histogram in curves.items()}
-    return {"photos": len(samples), "sets": by_set, "mean": means, "curves": curve_of, "titles": titles}
+    return {
+        "photos": len(samples),
+        "labels": labels,
+        "sets": by_set,
+        "mean": means,
+        "curves": curve_of,
+        "titles": titles,
+    }
 
 
 def headline(scores: dict[str, Any]) -> str:

@@ -216,6 +216,7 @@ def test_an_ablation_scores_every_variant_and_skips_finished_ones(tmp_path):
     for result in results.values():
         assert set(result["curves"]) == {"grey", "soft", "reg", "both"}
         assert result["titles"] == {"soft": "annealed mean", "reg": "regression"}
+        assert list(result["labels"].values()) == [{"scenes": result["photos"], "classes": result["photos"]}]
         for curve in result["curves"].values():
             assert len(curve) == 151
             assert np.all(np.diff(curve) >= 0)
