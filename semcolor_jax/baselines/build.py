@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import Any
 
@@ -44,7 +45,11 @@ def init_variables(model: nn.Module, key: jax.Array, *, config: ConfigDict) -> d
     Raises:
       UserError: the published weights are unavailable.
     """
-    # Not under jit: compiling all initialisers takes longer than this one small forward pass.
-    variables = model.init(key, jnp.zeros((1, STRIDE, STRIDE, 1)), train=False)
+    init = functools.partial(model.init, train=False)
+    # On a CPU not under jit: compiling all initialisers takes longer than this one small forward pass. An accelerator
+    # would compile a program for each of its operations, and try out the convolutions, whose results nobody reads.
+    if backend.platform() != "cpu":
+        init = jax.jit(init)
+    variables = init(key, jnp.zeros((1, STRIDE, STRIDE, 1)))
     variables = {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
     return find_method(config.model.method).start(variables, config)

@@ -159,7 +159,8 @@ def add_border(crop: Crop, key: Key[Array, ""], *, chance: float, reach: float =
 
 def pack(image: UInt8[np.ndarray, "h w 3"], labels: UInt8[np.ndarray, "h w"]) -> UInt32[np.ndarray, "h w"]:
     """Returns photo and labels as one number a pixel."""
-    return np.ascontiguousarray(np.concatenate([image, labels[..., None]], axis=-1)).view("<u4")[..., 0]
+    red, green, blue = np.moveaxis(image.astype(np.uint32), -1, 0)
+    return red | green << 8 | blue << 16 | labels.astype(np.uint32) << 24
 
 
 def _rgb(pixel: UInt32[Array, "h w"]) -> Float[Array, "h w 3"]:

@@ -120,6 +120,14 @@ def cached_batch(batch: CachedBatch, keys: Key[Array, " b"], *, options: Options
     return {"image": crops.image, "labels": crops.labels, **scenes}
 
 
+class _Packed(NamedTuple):
+    """A sample as it is stored."""
+
+    pixels: UInt32[np.ndarray, " pixels"]
+    scene_index: Int32[np.ndarray, " 5"]
+    scene_prob: Float32[np.ndarray, " 5"]
+
+
 class DeviceCache:
     """The samples of a source on the device, for the crops that a config asks for.
 
@@ -175,14 +183,14 @@ class DeviceCache:
         rows, count = np.asarray(indices, np.int64), len(indices)
         scene_index, scene_prob = np.zeros((count, 5), np.int32), np.zeros((count, 5), np.float32)
         pools: list[jax.Array] = []
-        samples = enumerate(self._decoded(indices))
+        samples = enumerate(self._packed(indices))
         for number, size in enumerate(self.layout.pool_sizes):
             members = int(np.sum(self.layout.pool[rows] == number))
 
             def pixels(members: int = members) -> Iterator[UInt32[np.ndarray, " pixels"]]:
-                for row, sample in itertools.islice(samples, members):
-                    scene_index[row], scene_prob[row] = sample.scene_index, sample.scene_prob
-                    yield pack(sample.image, sample.labels).ravel()
+                for row, photo in itertools.islice(samples, members):
+                    scene_index[row], scene_prob[row] = photo.scene_index, photo.scene_prob
+                    yield photo.pixels
 
             pools.append(_upload(pixels(), size))
         if self.config.data.scene_smoothing == "gaussian":
@@ -227,11 +235,12 @@ class DeviceCache:
     def _put(self, numbers: np.ndarray) -> jax.Array:
         return jax.device_put(numbers)
 
-    def _decoded(self, indices: Sequence[int]) -> Iterator[Sample]:
-        """Yields those samples in order, at their stored sizes, read on all cores."""
+    def _packed(self, indices: Sequence[int]) -> Iterator[_Packed]:
+        """Yields those samples in order, as they are stored, read and packed on all cores."""
 
-        def read(index: int) -> Sample:
-            return _at_size(self._source.read(index), self.layout.sizes[index])
+        def read(index: int) -> _Packed:
+            sample = _at_size(self._source.read(index), self.layout.sizes[index])
+            return _Packed(pack(sample.image, sample.labels).ravel(), sample.scene_index, sample.scene_prob)
 
         count = len(indices)
         progress = tqdm(total=count, desc="filling the cache", unit="photo", disable=count < _REPORT_FROM)

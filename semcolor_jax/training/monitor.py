@@ -34,8 +34,9 @@ class Every:
 class StepLog:
     """Collects the metrics of every step and averages them on demand.
 
-    Values stay on the device until `drain`, which the loop calls at its logging cadence and before every checkpoint.
-    At most one step is dispatched ahead of the device: enough to keep it busy, and the progress bar stays honest.
+    The last step's values stay on the device until `drain`, which the loop calls at its logging cadence and before
+    every checkpoint. At most one step is dispatched ahead of the device: enough to keep it busy, and the progress bar
+    stays honest.
     """
 
     def __init__(self, *, max_skipped: int = 10):
@@ -46,14 +47,14 @@ class StepLog:
         """
         self._max_skipped = max_skipped
         self._steps: list[int] = []
-        self._metrics: list[Mapping[str, jax.Array]] = []
+        self._metrics: list[Mapping[str, jax.Array | np.ndarray]] = []
         self._host_wait = 0.0
         self._since = time.perf_counter()
 
     def add(self, step: int, metrics: Mapping[str, jax.Array], *, host_wait: float) -> None:
         """Records one step: its metrics and how many seconds the loop waited for its batch."""
-        if self._metrics:
-            jax.block_until_ready(self._metrics[-1])
+        if self._metrics:  # waits for the step before; fetched now, while the device computes, and not all at once
+            self._metrics[-1] = jax.device_get(self._metrics[-1])
         self._steps.append(step)
         self._metrics.append(metrics)
         self._host_wait += host_wait

@@ -29,6 +29,14 @@ def test_the_network_follows_the_config(config, variant):
     assert hash(build_model(config)) == hash(build_model(config))
 
 
+def test_an_accelerator_draws_the_same_variables_in_one_program(config, monkeypatch):
+    model, key = build_model(config), jax.random.key(0, impl="rbg")
+    expected = init_variables(model, key, config=config)
+    monkeypatch.setattr(backend, "platform", lambda: "gpu")
+    variables = init_variables(model, key, config=config)
+    jax.tree.map(lambda new, old: np.testing.assert_allclose(new, old, rtol=1e-5, atol=1e-7), variables, expected)
+
+
 def test_bfloat16_is_computed_where_it_can_be(config, monkeypatch):
     """With XLA's own kernels, a network of VGG16's width and bfloat16 coloured photos black on a CPU."""
     assert build_to_run(config) == build_model(config)

@@ -32,6 +32,16 @@ def _photo(height, width, seed=0):
     return image, labels[:height, :width].astype(np.uint8)
 
 
+def test_photo_and_labels_are_the_four_bytes_of_a_number():
+    rng = np.random.default_rng(0)
+    image, labels = (rng.integers(0, 256, shape).astype(np.uint8) for shape in ((5, 7, 3), (5, 7)))
+    pixels = pack(image, labels)
+    assert pixels.dtype == np.uint32
+    red, green, blue, label = (pixels // 256**byte % 256 for byte in range(4))
+    np.testing.assert_array_equal(np.stack([red, green, blue], axis=-1), image)
+    np.testing.assert_array_equal(label, labels)
+
+
 def _lookup_in(pixels):
     return lambda row, column: pixels[row, column]
 

@@ -144,6 +144,20 @@ def test_a_session_keeps_its_report_and_its_compiled_programs_as_single_files(tm
     assert (again.restore_caches(tmp_path / "out" / "caches.tar") / "program").read_bytes() == b"1"
 
 
+def test_the_newest_compiled_programs_are_kept_as_far_as_they_fit_after_the_measurements(tmp_path):
+    session = Session(output=tmp_path / "out", workdir=tmp_path / "work", budget=100, part_mib=0.1)
+    folder = session.restore_caches(None)
+    (folder / "autotune").mkdir()
+    (folder / "autotune" / "measured").write_bytes(b"1")
+    for age, name in enumerate(["new", "old", "oldest"]):
+        (folder / name).write_bytes(bytes(40_000))
+        os.utime(folder / name, (1e9 - age, 1e9 - age))
+    session.save_caches()
+    assert (tmp_path / "out" / "caches.tar").stat().st_size <= 0.1 * 2**20
+    with tarfile.open(tmp_path / "out" / "caches.tar") as tar:
+        assert tar.getnames() == ["autotune/measured", "new", "old"]
+
+
 def test_a_release_is_assembled_with_the_given_final_colour_and_for_every_device(tmp_path, variables, config):
     config.model.dtype = "bfloat16"
     config.data.update(dict(source="folder", dir="/somewhere/photos", cache="device"))

@@ -1,0 +1,101 @@
+"""Trainings of accelerator.py that fill a given time."""
+
+import time
+
+import jax
+import jax.numpy as jnp
+import pytest
+from accelerator_jobs import smoke, speed, tiny, training
+from accelerator_jobs.parts import read_parts
+from accelerator_jobs.session import Session
+
+from semcolor_jax.config import default
+from semcolor_jax.errors import UserError
+
+
+@pytest.fixture
+def session(tmp_path):
+    return Session(output=tmp_path / "out", workdir=tmp_path / "work", budget=1000)
+
+
+@pytest.fixture
+def config(tmp_path):
+    tiny.write_photos(tmp_path / "photos")
+    config = tiny.shrink(default(), photos=tmp_path / "photos")
+    config.data.cache = "device"
+    config.schedule.kind = "horizon"
+    config.train.ema_decay = 0.9
+    return config
+
+
+def test_filling_the_cache_takes_no_time_from_the_training(session, config, monkeypatch):
+    batches = training.loop.training_batches
+
+    def slowly_filled(setup, state):
+        time.sleep(2)
+        yield from batches(setup, state)
+
+    monkeypatch.setattr(training.loop, "training_batches", slowly_filled)
+    monkeypatch.setattr(training, "LOG_SECONDS", 0.1)
+    trained = training.train(session, *training.begin(session, config, name="timed"), seconds=1.0)
+    assert trained.facts["steps"] > 3
+    assert trained.facts["seconds"] < 2
+    assert trained.facts["last_rate"] < 2e-5
+
+
+def test_a_save_that_fails_does_not_cost_the_last_one(session, config, monkeypatch):
+    save, calls = session.save_weights, []
+
+    def fails_once(*arguments, **named):
+        calls.append(named["facts"]["steps"])
+        if len(calls) == 1:
+            raise UserError("the disk is full.")
+        save(*arguments, **named)
+
+    monkeypatch.setattr(session, "save_weights", fails_once)
+    monkeypatch.setattr(training, "SAVE_SECONDS", 0)
+    config.schedule.steps_total = 3
+    training.train(session, *training.begin(session, config, name="saved"), save=True)
+    assert read_parts(session.output).facts["steps"] == calls[-1] == 3
+    assert "the last save failed: the disk is full." in (session.workdir / "log.txt").read_text()
+
+
+def test_forms_that_would_cost_the_trainings_their_time_are_not_measured(session, config, monkeypatch):
+    def measured(session, config, *, seconds):
+        time.sleep(0.2)
+        return {"images_per_second": 10}
+
+    def no_training(*_, **__):
+        raise UserError("stop here")
+
+    monkeypatch.setattr(smoke, "_alone", measured)
+    monkeypatch.setattr(training, "begin", no_training)
+    session.budget = session.elapsed + 0.6
+    with pytest.raises(UserError, match="stop here"):
+        smoke.run(session, config, seconds=1, batch_sizes=(8, 16))
+    log = (session.workdir / "log.txt").read_text()
+    assert "batch 4: {" in log
+    assert "batch 8: not measured" in log
+    assert "batch 16: not measured" in log
+
+
+class _NotCounted:
+    """A jitted function whose device's client counts no operations, as those of accelerators."""
+
+    def __init__(self, function):
+        self._function, self._calls = function, 0
+
+    def lower(self, *arguments):
+        self._calls += 1
+        lowered = self._function.lower(*arguments)
+        if self._calls == 1:
+            lowered.cost_analysis = lambda: None
+        return lowered
+
+
+def test_operations_are_counted_where_the_device_does_not():
+    product = jax.jit(lambda key, a, b: (jax.random.uniform(key), a @ b))
+    arguments = (jax.random.key(0), jnp.ones((30, 40)), jnp.ones((40, 50)))
+    flops = speed.flops_of(product, *arguments)
+    assert flops == pytest.approx(2 * 30 * 40 * 50, rel=0.01)
+    assert speed.flops_of(_NotCounted(product), *arguments) == flops
