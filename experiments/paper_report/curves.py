@@ -49,13 +49,15 @@ class _Panel:
             self._line([(x, y), (x, y + 4)], "#888888", width=1)
             self._text(x, y + 8, str(threshold), anchor="mt")
         self._text(WIDTH / 2, HEIGHT - 6, "ab distance in CIE units; ordinate: share of the pixels", anchor="mb")
+        areas = {method: np.trapezoid(shares, THRESHOLDS) / THRESHOLDS[-1] for method, shares in curves.items()}
+        names = {method: f"{method}, AUC {area:.4f}" for method, area in areas.items()}
+        legend = min(WIDTH - 238, WIDTH - RIGHT - max(self._font.getlength(name) for name in names.values()) / SCALE)
         for index, (method, shares) in enumerate(curves.items()):
             places = [self._place(t, share) for t, share in zip(THRESHOLDS, shares, strict=True)]
             self._line(places, colors[method], width=2)
             y = HEIGHT - BOTTOM - 18 * (len(curves) - index)
-            area = np.trapezoid(shares, THRESHOLDS) / THRESHOLDS[-1]
-            self._line([(WIDTH - 270, y), (WIDTH - 245, y)], colors[method], width=3)
-            self._text(WIDTH - 238, y, f"{method}, AUC {area:.4f}", anchor="lm")
+            self._line([(legend - 32, y), (legend - 7, y)], colors[method], width=3)
+            self._text(legend, y, names[method], anchor="lm")
 
     def _place(self, threshold: float, share: float) -> tuple[float, float]:
         x = LEFT + (WIDTH - LEFT - RIGHT) * threshold / float(THRESHOLDS[-1])

@@ -208,6 +208,13 @@ def test_curves_have_the_same_color_in_all_panels():
     assert [of_y in found for found in colors] == [True, True]
 
 
+def test_long_names_of_methods_stay_within_the_panel():
+    shares = np.linspace(0, 1, 151)
+    picture = curves.draw_curves({"one": {"x" * length: shares for length in (3, 40)}})
+    assert (picture[:, -6:] == 255).all()
+    assert (picture[curves.HEIGHT // 2 :, -curves.RIGHT - 4 : -curves.RIGHT] < 128).any()  # and reach its border
+
+
 def test_segmentation_views(results):
     def predict(lightness):
         shape = lightness.shape[:3]
