@@ -91,9 +91,8 @@ def measure(*, repeats: int) -> dict[str, Any]:
         for round_ in range(repeats):
             row, cache = {}, folder / f"cache{round_}"
             for state in ("empty", "filled"):
-                whole = command_seconds(
-                    Path(photos["first"]), model=folder / "model", output=folder / "out", cache=cache
-                )
+                fresh = folder / f"out, {round_}, {state}"  # a photo that is finished already would be skipped
+                whole = command_seconds(Path(photos["first"]), model=folder / "model", output=fresh, cache=cache)
                 row[f"command, {state} cache"] = whole["seconds"]
                 row[f"command, {state} cache: peak MB"] = whole["peak_mb"]
             row |= _fresh({**settings, "photos": photos})
