@@ -106,10 +106,13 @@ def run(session: Any, options: argparse.Namespace, config: ConfigDict) -> None:
     import jax
     from accelerator_jobs import benchmark, release, smoke, trials
 
+    from semcolor_jax.errors import UserError
     from semcolor_jax.files import read_json
 
     logging.getLogger("semcolor_jax").setLevel(logging.WARNING)
     device = jax.local_devices()[0]
+    if (device.platform == "cpu") != (options.device == "cpu"):  # JAX takes the CPU where it finds no GPU
+        raise UserError(f"--device is {options.device}, but JAX finds only a {device.platform}: give --device cpu.")
     session.log(f"{options.job} on {device.device_kind}, jax {jax.__version__}, {session.budget:.0f} s")
     finished = read_json(options.finished).get(options.job, {}) if options.finished else {}
     match options.job:

@@ -94,7 +94,7 @@ def ours(settings: dict[str, Any]) -> dict[str, Any]:
     """Our step, from uint8 photos on the device."""
     import jax
 
-    from accelerator_jobs.speed import flops_of, memory, share_of_peak
+    from accelerator_jobs.speed import memory, rate_of
     from semcolor_jax.baselines.build import build_model, init_variables
     from semcolor_jax.config import default
     from semcolor_jax.training.optimizer import build_optimizer
@@ -110,7 +110,7 @@ def ours(settings: dict[str, Any]) -> dict[str, Any]:
         model, optimizer, loss_config=config.loss, rebalancing=np.ones(313, np.float32), seed=config.seed
     )
     state, batch = create_state(variables, optimizer), jax.device_put(random_batch(settings))
-    flops = flops_of(step, state, batch)
+    lowered = step.lower(state, batch)
 
     def one() -> jax.Array:
         nonlocal state
@@ -118,7 +118,8 @@ def ours(settings: dict[str, Any]) -> dict[str, Any]:
         return metrics["loss"]
 
     result = timed_steps(one, blocks=settings["blocks"])
-    return {**result, **memory(), **share_of_peak(1000 * flops / result["step_ms"])}
+    rate = rate_of(lowered, step, state, batch, calls_per_second=1000 / result["step_ms"])
+    return {**result, **memory(), **rate}
 
 
 def torch_case(settings: dict[str, Any]) -> dict[str, Any]:

@@ -37,7 +37,8 @@ def step_alone(step: Any, state: Any, batch: Any, *, batch_size: int, seconds: f
       TFLOP/s of the program as it was written and their share of the chip's bf16 peak. "memory" is the whole process's.
     """
     begin = time.perf_counter()
-    compiled = step.lower(state, batch).compile()
+    lowered = step.lower(state, batch)
+    compiled = lowered.compile()
     state, metrics = compiled(state, batch)
     jax.block_until_ready(metrics)
     compile_seconds = time.perf_counter() - begin
@@ -61,20 +62,30 @@ def step_alone(step: Any, state: Any, batch: Any, *, batch_size: int, seconds: f
     }
     if analysis := compiled.memory_analysis():
         result["temporary_gib"] = round(analysis.temp_size_in_bytes / 2**30, 3)
-    return state, result | share_of_peak(flops_of(step, state, batch) * steps / spent)
+    return state, result | rate_of(lowered, step, state, batch, calls_per_second=steps / spent)
 
 
-def flops_of(step: Any, *arguments: Any) -> float:
-    """Returns the operations of one call of a jitted function, as it was written: XLA's count before it optimises.
+def rate_of(lowered: Any, step: Any, *arguments: Any, calls_per_second: float) -> dict[str, Any]:
+    """Returns `share_of_peak` of a jitted function's calls, or why nobody counts its operations.
 
-    Accelerators do not give it (`Lowered.cost_analysis` is None there), but JAX's CPU client does for the same program.
+    They are counted as the program was written, before XLA optimises it. An accelerator's client does not
+    (`Lowered.cost_analysis` is None), but JAX's CPU client does for the same program.
+
+    Args:
+      lowered: `step.lower(*arguments)`.
+      step: jitted.
+      arguments: its arguments; only shapes and dtypes matter.
+      calls_per_second: as measured.
     """
-    counts = step.lower(*arguments).cost_analysis()
+    counts = lowered.cost_analysis()
     if counts is None:
         shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), arguments)
-        with jax.default_device(jax.local_devices(backend="cpu")[0]):
-            counts = step.lower(*shapes).cost_analysis()
-    return counts["flops"]
+        try:
+            with jax.default_device(jax.local_devices(backend="cpu")[0]):
+                counts = step.lower(*shapes).cost_analysis()
+        except (RuntimeError, NotImplementedError) as error:  # the time was measured all the same
+            return {"operations": f"not counted: {error}"}
+    return share_of_peak(counts["flops"] * calls_per_second)
 
 
 def share_of_peak(flops_per_second: float) -> dict[str, float]:

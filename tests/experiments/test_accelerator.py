@@ -203,6 +203,15 @@ def test_a_run_that_does_not_exist_is_refused_before_anything_is_trained(tmp_pat
         run_cases(session, "comparison", config, images=4, seed=0, finished={}, only=["Iizuka 2016", "Zhang 2017"])
 
 
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="there is a GPU")
+def test_a_missing_gpu_is_said_and_the_cpu_does_not_take_its_place(tmp_path):
+    command = [sys.executable, str(ROOT / "experiments" / "accelerator.py"), "smoke", "--tiny", "--device", "gpu"]
+    folders = ["--output", str(tmp_path / "out"), "--workdir", str(tmp_path / "work")]
+    done = subprocess.run([*command, *folders], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith("--device is gpu, but JAX finds only a cpu: give --device cpu.")
+
+
 def run_job(job, out, work, *options):
     """Runs a job in a process that cannot import TensorFlow, and returns its results."""
     arguments = [job, "--device", "cpu", "--output", str(out), "--workdir", str(work), *options]
