@@ -25,6 +25,9 @@ Change = Callable[[ConfigDict], None]
 Case = Callable[[ConfigDict], ConfigDict]
 """Returns a copy of a config for one of the compared networks."""
 
+TRAINED = 0.5
+"""The share of a trial's time that it trains for; the rest is for compiling, filling the cache and scoring."""
+
 METRICS = ("psnr_gain", "ab_share", "colour_share")
 
 
@@ -69,7 +72,9 @@ the paper's network from random weights shows."""
 
 
 def run_trials(session: Session, config: ConfigDict, *, reserve: float, balanced: dict[str, float]) -> None:
-    """Gives each trial an equal share of the remaining time, and writes a table after each.
+    """Trains each trial for equally many seconds, compilation and all else not counted, and writes a table after each.
+
+    A trial that would not be done in time, by the slowest so far, is not begun.
 
     Args:
       session: with the time.
@@ -79,12 +84,16 @@ def run_trials(session: Session, config: ConfigDict, *, reserve: float, balanced
     """
     changes = {"recipe": TRIALS["recipe"], "balanced": _weights(**balanced), **TRIALS}
     scores: dict[str, Any] = {}
-    for number, (title, change) in enumerate(changes.items()):
-        share = (session.remaining - reserve) / (len(changes) - number)
+    seconds, slowest = TRAINED * (session.remaining - reserve) / len(changes), 0.0
+    for title, change in changes.items():
+        if session.remaining - reserve < slowest:
+            session.log(f"{title}: not begun, for {session.remaining:.0f} s are left and one took {slowest:.0f} s")
+            break
         trial = config.copy_and_resolve_references()
         change(trial)
         begin = session.elapsed
-        scores[title] = _train_and_score(session, trial, title, until=begin + 0.9 * share)  # the rest is for scoring
+        scores[title] = _train_and_score(session, trial, title, seconds=seconds)
+        slowest = max(slowest, session.elapsed - begin)
         session.record("trials", scores)
         _write_table(session, "trials", scores)
 
@@ -126,7 +135,7 @@ def run_cases(
             break
         begin = session.elapsed
         case = _case(config, cases[name], images=images, seed=seed)
-        results[title] = _train_and_score(session, case, title, until=None)
+        results[title] = _train_and_score(session, case, title)
         slowest = max(slowest, session.elapsed - begin)
         session.record(job, results)
         _write_table(session, job, results)
@@ -139,12 +148,14 @@ def _case(config: ConfigDict, case: Case, *, images: int, seed: int) -> ConfigDi
     return config
 
 
-def _train_and_score(session: Session, config: ConfigDict, title: str, *, until: float | None) -> dict[str, Any]:
-    """Trains up to a time; or to the end, once: a training that is already in the work directory is only scored."""
+def _train_and_score(
+    session: Session, config: ConfigDict, title: str, *, seconds: float | None = None
+) -> dict[str, Any]:
+    """Trains for some seconds; or to the end, once: a training that is already in the work directory is only scored."""
     folder = title.lower().replace(" ", "_").replace(",", "")
     setup, state = training.begin(session, config, name=folder)
-    if until is not None:
-        trained = training.train(session, setup, state, until=until)
+    if seconds is not None:
+        trained = training.train(session, setup, state, seconds=seconds)
         variables, facts = trained.variables, trained.facts
     elif any(setup.workdir.glob(PATTERN)):
         check_same_training(setup.config, setup.workdir)

@@ -52,7 +52,7 @@ def test_a_stopped_run_goes_on_bit_for_bit_and_leaves_only_its_weights(session, 
 
     monkeypatch.setattr(trials, "Resumable", StoppedAfter3)
     with pytest.raises(KeyboardInterrupt):
-        trials._train_and_score(session, config, "case, seed 0", until=None)
+        trials._train_and_score(session, config, "case, seed 0")
     work = session.workdir / "case_seed_0"
     assert [path.name for path in (work / "checkpoints").iterdir()] == ["3"]
     session.save_report()
@@ -61,8 +61,8 @@ def test_a_stopped_run_goes_on_bit_for_bit_and_leaves_only_its_weights(session, 
     other = config.copy_and_resolve_references()
     other.loss.reg = 3.0
     with pytest.raises(UserError, match=r"config\.loss\.reg was 1\.0, is 3\.0"):
-        trials._train_and_score(session, other, "case, seed 0", until=None)
-    resumed = trials._train_and_score(session, config, "case, seed 0", until=None)
+        trials._train_and_score(session, other, "case, seed 0")
+    resumed = trials._train_and_score(session, config, "case, seed 0")
     assert (resumed["steps"], resumed["images"]) == (STEPS, STEPS * config.data.batch_size)
     assert "goes on after 3 updates" in (session.workdir / "log.txt").read_text()
     assert not (work / "checkpoints").exists()

@@ -5,7 +5,7 @@ import time
 import jax
 import jax.numpy as jnp
 import pytest
-from accelerator_jobs import smoke, speed, tiny, training
+from accelerator_jobs import smoke, speed, tiny, training, trials
 from accelerator_jobs.parts import read_parts
 from accelerator_jobs.session import Session
 
@@ -77,6 +77,25 @@ def test_forms_that_would_cost_the_trainings_their_time_are_not_measured(session
     assert "batch 4: {" in log
     assert "batch 8: not measured" in log
     assert "batch 16: not measured" in log
+
+
+def test_trials_train_equally_long_and_those_without_time_are_not_begun(session, config, monkeypatch):
+    trained = []
+
+    def train_and_score(session, config, title, *, seconds):
+        trained.append((title, seconds))
+        session.budget -= 30  # as if it had taken so long
+        slept = time.perf_counter() + 0.05
+        while time.perf_counter() < slept:
+            pass
+        return {"mean": {}, "images": 0}
+
+    monkeypatch.setattr(trials, "_train_and_score", train_and_score)
+    session.budget = session.elapsed + 100
+    trials.run_trials(session, config, reserve=10, balanced={"reg": 20.0})
+    assert [title for title, _ in trained] == ["recipe", "balanced", "lambda 0.5"]
+    assert {round(seconds, 2) for _, seconds in trained} == {5.0}
+    assert "lambda 1: not begun" in (session.workdir / "log.txt").read_text()
 
 
 class _NotCounted:
