@@ -7,9 +7,9 @@ import json
 import os
 import tarfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -24,6 +24,8 @@ from semcolor_jax.files import replacing, write_json
 
 LOG, RESULTS, REPORT, CACHES = "log.txt", "results.json", "report.tar.gz", "caches.tar"
 CACHE_FOLDER = "compiled"
+T = TypeVar("T")
+
 _LARGE = {CACHE_FOLDER, "checkpoints"}  # folders that are not part of the report
 
 
@@ -135,6 +137,30 @@ class Session:
         _write_tar(self.output / CACHES, kept, root=folder, mode="w")
         size = (self.output / CACHES).stat().st_size / 2**20
         self.log(f"kept {len(kept)} of {len(files)} compiled programs and measurements, {size:.1f} MiB")
+
+
+class Pace:
+    """Times the runs of a job, so that none is begun that would not be done in time, by the slowest so far."""
+
+    def __init__(self, session: Session, *, times: float = 1.0, reserve: float = 0.0):
+        """A run is begun if more than `times` what the slowest one took is left, beside `reserve` seconds."""
+        self._session, self._times, self._reserve = session, times, reserve
+        self._slowest = 0.0
+
+    def allows(self, title: str) -> bool:
+        """Whether to begin a run; if not, the log says why."""
+        allowed = self._session.remaining - self._reserve >= self._times * self._slowest
+        if not allowed:
+            left = self._session.remaining
+            self._session.log(f"{title}: not begun, for {left:.0f} s are left and one took {self._slowest:.0f} s")
+        return allowed
+
+    def timed(self, run: Callable[[], T]) -> T:
+        """Returns what the run returns."""
+        begin = self._session.elapsed
+        result = run()
+        self._slowest = max(self._slowest, self._session.elapsed - begin)
+        return result
 
 
 def _size_in_tar(path: Path) -> int:

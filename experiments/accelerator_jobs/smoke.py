@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -13,13 +14,16 @@ from ml_collections import ConfigDict
 from accelerator_jobs import speed, training
 from accelerator_jobs.parts import read_parts
 from accelerator_jobs.scoring import headline, score
-from accelerator_jobs.session import Session
+from accelerator_jobs.session import Pace, Session
 from semcolor_jax.backend import on_one_cpu
 from semcolor_jax.errors import UserError
 from semcolor_jax.training import loop
 
 REST = 3.5
-"""What must be left before a form is measured, in times that the slowest one took: for it and the two trainings."""
+"""What must be left before a form is measured, in times that the slowest one took.
+
+That is for the form itself and for the two trainings, each of which takes about as long.
+"""
 
 REPORTED = ("images_per_second", "step_ms", "share_of_peak", "compile_seconds", "error")
 
@@ -50,14 +54,12 @@ def run(session: Session, config: ConfigDict, *, seconds: float, batch_sizes: tu
       UserError: the training differs from what was saved, or the loss is not finite.
     """
     result: dict[str, Any] = {"device": jax.local_devices()[0].device_kind, "jax": jax.__version__, "forms": {}}
-    slowest = 0.0
+    pace = Pace(session, times=REST)
     for title, form in forms(config, batch_sizes=batch_sizes):
-        if session.remaining < REST * slowest:  # each of the two trainings takes about as long as a form
-            session.log(f"{title}: not measured, for {session.remaining:.0f} s are left")
+        if not pace.allows(title):
             continue
-        begin = session.elapsed
-        measured = speed.attempt(lambda form=form: _alone(session, form, seconds=seconds))
-        slowest = max(slowest, session.elapsed - begin)
+        alone = functools.partial(_alone, session, form, seconds=seconds)
+        measured = pace.timed(functools.partial(speed.attempt, alone))
         result["forms"][title] = measured
         session.log(f"{title}: { ({name: measured[name] for name in REPORTED if name in measured}) }")
         session.record("smoke", result)

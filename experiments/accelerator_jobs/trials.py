@@ -14,7 +14,7 @@ from accelerator_jobs import training
 from accelerator_jobs.parts import PATTERN, read_parts
 from accelerator_jobs.resumable import Resumable
 from accelerator_jobs.scoring import headline, score
-from accelerator_jobs.session import Session
+from accelerator_jobs.session import Pace, Session
 from semcolor_jax.checkpoints.training_runs import remove_checkpoints
 from semcolor_jax.errors import UserError
 from semcolor_jax.training.loop import Setup
@@ -84,16 +84,13 @@ def run_trials(session: Session, config: ConfigDict, *, reserve: float, balanced
     """
     changes = {"recipe": TRIALS["recipe"], "balanced": _weights(**balanced), **TRIALS}
     scores: dict[str, Any] = {}
-    seconds, slowest = TRAINED * (session.remaining - reserve) / len(changes), 0.0
+    seconds, pace = TRAINED * (session.remaining - reserve) / len(changes), Pace(session, reserve=reserve)
     for title, change in changes.items():
-        if session.remaining - reserve < slowest:
-            session.log(f"{title}: not begun, for {session.remaining:.0f} s are left and one took {slowest:.0f} s")
+        if not pace.allows(title):
             break
         trial = config.copy_and_resolve_references()
         change(trial)
-        begin = session.elapsed
-        scores[title] = _train_and_score(session, trial, title, seconds=seconds)
-        slowest = max(slowest, session.elapsed - begin)
+        scores[title] = pace.timed(functools.partial(_train_and_score, session, trial, title, seconds=seconds))
         session.record("trials", scores)
         _write_table(session, "trials", scores)
 
@@ -125,18 +122,15 @@ def run_cases(
     cases = CASES[job]
     if unknown := [title for title in only if title not in cases]:
         raise UserError(f"--only names no run of {job}: {', '.join(unknown)}; there are {', '.join(cases)}.")
-    results, slowest = dict(finished), 0.0
+    results, pace = dict(finished), Pace(session, times=1.2)
     for name in only or cases:
         title = f"{name}, seed {seed}"
         if title in results:
             continue
-        if session.remaining < 1.2 * slowest:
-            session.log(f"{title}: not begun, for {session.remaining:.0f} s are left and one took {slowest:.0f} s")
+        if not pace.allows(title):
             break
-        begin = session.elapsed
         case = _case(config, cases[name], images=images, seed=seed)
-        results[title] = _train_and_score(session, case, title)
-        slowest = max(slowest, session.elapsed - begin)
+        results[title] = pace.timed(functools.partial(_train_and_score, session, case, title))
         session.record(job, results)
         _write_table(session, job, results)
 

@@ -3,7 +3,7 @@
 Each layer runs forward, and forward with the gradients of all its arguments, both forms in turn in one process. The
 sizes are those of training on 32 crops of 64 pixels, and of predicting one photo of 256.
 
-    python experiments/benchmarks/layers.py [--only max-pooling]
+    python experiments/benchmarks/layers.py [--only max-pooling -o FILE]
 
 With JAX_PLATFORMS=cuda it tells whether a form made for a CPU is faster there, too.
 """
@@ -105,8 +105,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("-o", "--output", type=Path, help="default: experiments/results/layers.json")
-    parser.add_argument("--only", default="", help="layers whose names begin so")
+    parser.add_argument("--only", default="", help="layers whose names begin so; needs --output")
     args = parser.parse_args()
+    if args.only and not args.output:
+        parser.error("--only needs --output: the record has all layers.")
     rows = {}
     for layer in (name for name in LAYERS if name.startswith(args.only)):
         rows[layer] = measure(layer, repeats=args.repeats)

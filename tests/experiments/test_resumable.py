@@ -5,12 +5,10 @@ import json
 import jax
 import numpy as np
 import pytest
-from accelerator_jobs import tiny, training, trials
+from accelerator_jobs import training, trials
 from accelerator_jobs.parts import read_parts
 from accelerator_jobs.resumable import Resumable
-from accelerator_jobs.session import Session
 
-from semcolor_jax.config import default
 from semcolor_jax.errors import UserError
 from semcolor_jax.training.loop import Setup
 
@@ -18,19 +16,9 @@ STEPS = 5
 
 
 @pytest.fixture
-def session(tmp_path):
-    return Session(output=tmp_path / "out", workdir=tmp_path / "work", budget=1000)
-
-
-@pytest.fixture
-def config(tmp_path):
-    tiny.write_photos(tmp_path / "photos")
-    config = tiny.shrink(default(), photos=tmp_path / "photos")
-    config.data.cache = "device"
-    config.schedule.kind = "horizon"
-    config.schedule.steps_total = STEPS
-    config.train.ema_decay = 0.9
-    return config
+def config(tiny_training):
+    tiny_training.schedule.steps_total = STEPS
+    return tiny_training
 
 
 class StoppedAfter3(Resumable):

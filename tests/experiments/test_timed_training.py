@@ -5,30 +5,13 @@ import time
 import jax
 import jax.numpy as jnp
 import pytest
-from accelerator_jobs import smoke, speed, tiny, training, trials
+from accelerator_jobs import smoke, speed, training, trials
 from accelerator_jobs.parts import read_parts
-from accelerator_jobs.session import Session
 
-from semcolor_jax.config import default
 from semcolor_jax.errors import UserError
 
 
-@pytest.fixture
-def session(tmp_path):
-    return Session(output=tmp_path / "out", workdir=tmp_path / "work", budget=1000)
-
-
-@pytest.fixture
-def config(tmp_path):
-    tiny.write_photos(tmp_path / "photos")
-    config = tiny.shrink(default(), photos=tmp_path / "photos")
-    config.data.cache = "device"
-    config.schedule.kind = "horizon"
-    config.train.ema_decay = 0.9
-    return config
-
-
-def test_filling_the_cache_takes_no_time_from_the_training(session, config, monkeypatch):
+def test_filling_the_cache_takes_no_time_from_the_training(session, tiny_training, monkeypatch):
     batches = training.loop.training_batches
 
     def slowly_filled(setup, state):
@@ -37,13 +20,13 @@ def test_filling_the_cache_takes_no_time_from_the_training(session, config, monk
 
     monkeypatch.setattr(training.loop, "training_batches", slowly_filled)
     monkeypatch.setattr(training, "LOG_SECONDS", 0.1)
-    trained = training.train(session, *training.begin(session, config, name="timed"), seconds=1.0)
+    trained = training.train(session, *training.begin(session, tiny_training, name="timed"), seconds=1.0)
     assert trained.facts["steps"] > 3
     assert trained.facts["seconds"] < 2
     assert trained.facts["last_rate"] < 2e-5
 
 
-def test_a_save_that_fails_does_not_cost_the_last_one(session, config, monkeypatch):
+def test_a_save_that_fails_does_not_cost_the_last_one(session, tiny_training, monkeypatch):
     save, calls = session.save_weights, []
 
     def fails_once(*arguments, **named):
@@ -54,13 +37,13 @@ def test_a_save_that_fails_does_not_cost_the_last_one(session, config, monkeypat
 
     monkeypatch.setattr(session, "save_weights", fails_once)
     monkeypatch.setattr(training, "SAVE_SECONDS", 0)
-    config.schedule.steps_total = 3
-    training.train(session, *training.begin(session, config, name="saved"), save=True)
+    tiny_training.schedule.steps_total = 3
+    training.train(session, *training.begin(session, tiny_training, name="saved"), save=True)
     assert read_parts(session.output).facts["steps"] == calls[-1] == 3
     assert "the last save failed: the disk is full." in (session.workdir / "log.txt").read_text()
 
 
-def test_forms_that_would_cost_the_trainings_their_time_are_not_measured(session, config, monkeypatch):
+def test_forms_that_would_cost_the_trainings_their_time_are_not_measured(session, tiny_training, monkeypatch):
     def measured(session, config, *, seconds):
         time.sleep(0.2)
         return {"images_per_second": 10}
@@ -72,14 +55,14 @@ def test_forms_that_would_cost_the_trainings_their_time_are_not_measured(session
     monkeypatch.setattr(training, "begin", no_training)
     session.budget = session.elapsed + 0.6
     with pytest.raises(UserError, match="stop here"):
-        smoke.run(session, config, seconds=1, batch_sizes=(8, 16))
+        smoke.run(session, tiny_training, seconds=1, batch_sizes=(8, 16))
     log = (session.workdir / "log.txt").read_text()
     assert "batch 4: {" in log
-    assert "batch 8: not measured" in log
-    assert "batch 16: not measured" in log
+    assert "batch 8: not begun" in log
+    assert "batch 16: not begun" in log
 
 
-def test_trials_train_equally_long_and_those_without_time_are_not_begun(session, config, monkeypatch):
+def test_trials_train_equally_long_and_those_without_time_are_not_begun(session, tiny_training, monkeypatch):
     trained = []
 
     def train_and_score(session, config, title, *, seconds):
@@ -92,7 +75,7 @@ def test_trials_train_equally_long_and_those_without_time_are_not_begun(session,
 
     monkeypatch.setattr(trials, "_train_and_score", train_and_score)
     session.budget = session.elapsed + 100
-    trials.run_trials(session, config, reserve=10, balanced={"reg": 20.0})
+    trials.run_trials(session, tiny_training, reserve=10, balanced={"reg": 20.0})
     assert [title for title, _ in trained] == ["recipe", "balanced", "lambda 0.5"]
     assert {round(seconds, 2) for _, seconds in trained} == {5.0}
     assert "lambda 1: not begun" in (session.workdir / "log.txt").read_text()
